@@ -1,0 +1,1 @@
+//! What the backend cannot do, done locally by pure functions. Today: streaming.

@@ -1,0 +1,1 @@
+//! OpenAI's contract: parse → domain request, and back.

@@ -1,0 +1,1 @@
+//! Dials loopback and nothing else.

@@ -1,0 +1,22 @@
+//! llmtor: an OpenAI-compatible endpoint on localhost that pays with blind-signed tokens and prompts
+//! through Tor. This library is all of it; the binary only parses and dispatches.
+
+#[cfg(feature = "anonymous")]
+pub mod anonymous;
+#[cfg(all(feature = "identity", feature = "anonymous", feature = "backend"))]
+pub mod app;
+#[cfg(feature = "backend")]
+pub mod backend;
+pub mod blind;
+#[cfg(all(feature = "identity", feature = "anonymous", feature = "backend"))]
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod datadir;
+#[cfg(feature = "identity")]
+pub mod identity;
+pub mod keys;
+pub mod secret;
+pub mod supervisor;
+pub mod vault;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! Parse, dispatch; nothing else.
+
+fn main() {}

@@ -1,0 +1,152 @@
+//! The wire protocol's vocabulary: what client and reference backend both say (protocol.md).
+//!
+//! Invariants: field names are sent exactly as Go writes them; reading is case-insensitive, as Go's
+//! is ([`lenient`]). `bytes` is standard base64 with padding ([`Base64Bytes`]). Nothing here performs
+//! I/O, and nothing here knows on which plane it is used.
+//!
+//! Deliberately absent: `Debug` on anything that can carry a token, a signature, a prompt or an answer.
+
+pub mod identity;
+pub mod lenient;
+pub mod redemption;
+pub mod refusal;
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The path of the anonymous plane's only endpoint (protocol.md §4).
+pub const LLM_PROXY_PATH: &str = "/api/v1/llm-proxy";
+/// The prefix of every endpoint of the identity plane (protocol.md §3).
+pub const API_PREFIX: &str = "/api/v1";
+/// The name of the session cookie (protocol.md §1).
+pub const SESSION_COOKIE: &str = "sessionID";
+/// The key name of the permanent abuse token's key in a keys file.
+pub const ABUSE_PERMANENT: &str = "abuse-permanent";
+/// The key name of the transient abuse token's key in a keys file.
+pub const ABUSE_TRANSIENT: &str = "abuse-transient";
+/// Whole-body limit of the deployed backend, bytes (protocol.md §4).
+pub const BODY_LIMIT: usize = 250_000;
+/// Whole-body limit of older backends, bytes (protocol.md §4).
+pub const BODY_LIMIT_BEFORE: usize = 30_000;
+
+/// A model id as the backend knows it: 1 to 128 bytes of ASCII letters, digits and `._:/@+-`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModelName(String);
+
+/// Why a text is not a model name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a model name has 1 to 128 characters out of A-Z a-z 0-9 . _ : / @ + -")]
+pub struct InvalidModelName;
+
+impl ModelName {
+    /// Checks `name`'s form; whether such a model exists is for a catalog to say.
+    pub fn new(name: impl Into<String>) -> Result<Self, InvalidModelName> {
+        let name = name.into();
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/@+-".contains(&byte);
+        if (1..=128).contains(&name.len()) && name.bytes().all(allowed) {
+            Ok(Self(name))
+        } else {
+            Err(InvalidModelName)
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for ModelName {
+    type Err = InvalidModelName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::new(text)
+    }
+}
+
+impl Serialize for ModelName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ModelName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Go's `[]byte` in JSON: standard base64 with padding; `null` and `""` are empty.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Base64Bytes(pub Vec<u8>);
+
+impl Base64Bytes {
+    /// The base64 text.
+    pub fn encode(&self) -> String {
+        STANDARD.encode(&self.0)
+    }
+}
+
+impl From<Vec<u8>> for Base64Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl AsRef<[u8]> for Base64Bytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Serialize for Base64Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.encode())
+    }
+}
+
+impl<'de> Deserialize<'de> for Base64Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Option::<std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        STANDARD
+            .decode(text.as_deref().unwrap_or_default())
+            .map(Self)
+            // The text may be a token or an answer: the error must not quote it.
+            .map_err(|_| serde::de::Error::custom("not standard base64"))
+    }
+}
+
+/// What a success carries (protocol.md §2).
+#[derive(Serialize, Deserialize)]
+pub struct Envelope<T> {
+    /// `Ok.`
+    pub status: String,
+    /// The payload.
+    pub data: T,
+}
+
+impl<T> Envelope<T> {
+    /// `{"status":"Ok.","data":…}`.
+    pub fn ok(data: T) -> Self {
+        Self { status: "Ok.".into(), data }
+    }
+}
+
+/// What a failure carries (protocol.md §2); the text in `error` is often the only signal.
+#[derive(Serialize, Deserialize)]
+pub struct Failure {
+    /// `Invalid request.`, `Unauthorized`, `Resource not found.`, `Internal Server Error.`, …
+    pub status: String,
+    /// Absent on 404.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
