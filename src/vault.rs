@@ -1,5 +1,7 @@
 //! The vault: tokens at rest, and who may do what with them. (Contract; see the module docs to come.)
 
+mod error;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -9,16 +11,12 @@ use crate::secret::Secret;
 use crate::wire::ModelName;
 use crate::wire::redemption::{Epoch, LlmMask};
 
+pub use error::{Shortage, VaultError, VaultErrorKind};
+
 /// The two keys a vault works under, derived from the home's master key.
 pub struct VaultKeys {
     pub sealing: Secret<[u8; 32]>,
     pub digest: Secret<[u8; 32]>,
-}
-
-/// What went wrong, by kind; the message is for the user and names no secret.
-#[derive(Debug, thiserror::Error)]
-pub enum VaultError {
-    // Corrupt / foreign / newer file; wrong key; disk full; I/O; closed; out of tokens; lost race; …
 }
 
 /// The open vault. Owns the vault thread; dropping it (or `close`) drains and checkpoints.
