@@ -158,6 +158,10 @@ impl Deposits {
     ) -> Result<(), VaultError> {
         todo!()
     }
+    /// Tokens of `model` finalized since the vault was made, spent or not: what the ledger is compared with.
+    pub async fn finalized(&self, _model: &ModelName) -> Result<u64, VaultError> {
+        todo!()
+    }
     /// The server refused before debiting: the row is wiped.
     pub async fn abandon(&self, _id: &RequestId) -> Result<(), VaultError> {
         todo!()
