@@ -15,15 +15,8 @@ pub(super) enum Token {
     Mark(char),
 }
 
-/// A token and its line, from 1.
-#[derive(Clone, Debug)]
-pub(super) struct Spanned {
-    pub(super) token: Token,
-    pub(super) line: usize,
-}
-
 /// Cuts `source` into tokens. A regular expression literal is cut into marks, which harms nothing unless it holds a quote.
-pub(super) fn tokens(source: &str) -> Result<Vec<Spanned>, ImportError> {
+pub(super) fn tokens(source: &str) -> Result<Vec<Token>, ImportError> {
     let mut out = Vec::new();
     let mut line = 1;
     let mut rest = source.chars().peekable();
@@ -62,7 +55,7 @@ pub(super) fn tokens(source: &str) -> Result<Vec<Spanned>, ImportError> {
             }
             c => Token::Mark(c),
         };
-        out.push(Spanned { token, line: start });
+        out.push(token);
     }
     Ok(out)
 }
@@ -110,7 +103,7 @@ mod tests {
     use super::*;
 
     fn plain(source: &str) -> Vec<Token> {
-        tokens(source).expect("tokens").into_iter().map(|spanned| spanned.token).collect()
+        tokens(source).expect("tokens")
     }
 
     #[test]

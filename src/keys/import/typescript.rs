@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::keys::import::syntax::{Spanned, Token, tokens};
+use crate::keys::import::syntax::{Token, tokens};
 use crate::keys::import::{BEGIN, ImportError, Imported, add, shown};
 use crate::keys::{KeyName, Keyring};
 use crate::wire::{ABUSE_PERMANENT, ABUSE_TRANSIENT};
@@ -245,12 +245,12 @@ fn known(symbol: &str) -> Option<&'static str> {
 }
 
 /// Every `const NAME = …` and `enum NAME {…}`, at whatever depth it stands.
-fn declarations(tokens: &[Spanned]) -> Result<BTreeMap<String, Value>, ImportError> {
+fn declarations(tokens: &[Token]) -> Result<BTreeMap<String, Value>, ImportError> {
     let mut found = BTreeMap::new();
     let mut at = 0;
     while at < tokens.len() {
         let mut reader = Reader { tokens, at };
-        let declared = match &tokens[at].token {
+        let declared = match &tokens[at] {
             Token::Word(word) if matches!(word.as_str(), "const" | "let" | "var") => reader.constant(),
             Token::Word(word) if word == "enum" => reader.enumeration(),
             _ => None,
@@ -270,13 +270,13 @@ fn declarations(tokens: &[Spanned]) -> Result<BTreeMap<String, Value>, ImportErr
 }
 
 struct Reader<'a> {
-    tokens: &'a [Spanned],
+    tokens: &'a [Token],
     at: usize,
 }
 
 impl Reader<'_> {
     fn peek(&self) -> Option<&Token> {
-        self.tokens.get(self.at).map(|spanned| &spanned.token)
+        self.tokens.get(self.at)
     }
 
     fn take(&mut self) -> Option<Token> {
@@ -305,7 +305,7 @@ impl Reader<'_> {
         if self.eat(':') {
             // The type ends at an `=` that is no part of `=>`.
             while !(self.peek()? == &Token::Mark('=')
-                && self.tokens.get(self.at + 1).is_none_or(|next| next.token != Token::Mark('>')))
+                && self.tokens.get(self.at + 1).is_none_or(|next| *next != Token::Mark('>')))
             {
                 if self.peek()? == &Token::Mark(';') {
                     return None;
