@@ -23,16 +23,16 @@ mod service;
 
 use std::time::Duration;
 
-pub use handover::{Handover, Redeem, Redeeming};
 pub use server::serve;
 
 use crate::anonymous::openai::models::Catalog;
+use crate::anonymous::redeem::Redeem;
 use crate::clock::SharedClock;
 use crate::secret::Secret;
 
 /// What [`serve`] answers with.
 pub struct Endpoint {
-    /// Where answers come from: an `Arc<Redeemer>`, boxed.
+    /// Where answers come from.
     pub redeemer: Box<dyn Redeem>,
     /// What can be asked for. Keep a clone to replace its content.
     pub catalog: Catalog,

@@ -15,6 +15,8 @@ pub mod request;
 use std::borrow::Cow;
 use std::fmt::Display;
 
+use serde::Serialize;
+
 use crate::wire::ModelName;
 
 /// What is wrong with a request. No message repeats the client's input, but for well-formed model ids.
@@ -77,4 +79,10 @@ impl RequestError {
     pub(crate) fn parameter(message: String, param: String, code: &'static str) -> Self {
         Self::Parameter(BadParameter { message, param: Some(param.into()), code: Some(code) })
     }
+}
+
+/// `value` as JSON, into `out`.
+fn write_json(out: &mut Vec<u8>, value: &impl Serialize) {
+    #[expect(clippy::expect_used, reason = "what is written here has string keys and no fallible field")]
+    serde_json::to_writer(out, value).expect("a response has a JSON form");
 }

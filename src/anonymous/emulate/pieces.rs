@@ -13,9 +13,11 @@ pub fn first(text: &str) -> usize {
         return text.len();
     }
     let window = &text.as_bytes()[LEAST..text.len().min(MOST)];
-    match window.iter().position(|byte| byte.is_ascii_whitespace()) {
+    match window.iter().position(u8::is_ascii_whitespace) {
         Some(at) => LEAST + at + 1,
-        None => text.floor_char_boundary(MOST),
+        // A character has at most four bytes.
+        None if text.len() <= MOST => text.len(),
+        None => (MOST - 3..=MOST).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(text.len()),
     }
 }
 

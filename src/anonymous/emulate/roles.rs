@@ -90,8 +90,7 @@ pub fn canonical(turns: Vec<Turn>) -> Result<Box<RawValue>, NothingSaid> {
     if messages.is_empty() {
         return Err(NothingSaid);
     }
-    #[expect(clippy::expect_used, reason = "strings and arrays of strings always have a JSON form")]
-    Ok(to_raw_value(&messages).expect("messages have a JSON form"))
+    Ok(raw(&messages))
 }
 
 /// Applies the table above.
@@ -117,6 +116,14 @@ pub fn flatten(turns: Vec<Turn>) -> Vec<Message> {
     }
     push(&mut messages, Role::User, results);
     messages
+}
+
+fn raw(value: &impl Serialize) -> Box<RawValue> {
+    #[expect(
+        clippy::expect_used,
+        reason = "structs of strings and checked raw values always have a JSON form"
+    )]
+    to_raw_value(value).expect("a message has a JSON form")
 }
 
 fn push(messages: &mut Vec<Message>, role: Role, mut parts: Vec<Part>) {
@@ -177,8 +184,7 @@ fn render_call(call: &ToolCall) -> String {
         _ => Arguments::Text(&call.arguments),
     };
     let call = Call { id: call.id.as_deref(), name: &call.name, arguments };
-    #[expect(clippy::expect_used, reason = "strings and a checked RawValue always have a JSON form")]
-    let json = serde_json::to_string(&call).expect("a tool call has a JSON form");
+    let json = raw(&call);
     format!("<tool_call>\n{json}\n</tool_call>")
 }
 
@@ -186,7 +192,7 @@ fn append_result(parts: &mut Vec<Part>, result: ToolResult) {
     let mut open = String::from("<tool_response");
     for (key, value) in [("id", result.id), ("name", result.name)] {
         if let Some(value) = value {
-            open.push_str(&format!(" {key}=\"{}\"", escape_attribute(&value)));
+            open.extend([" ", key, "=\"", &escape_attribute(&value), "\""]);
         }
     }
     open.push_str(">\n");

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::reply::Reply;
 use crate::anonymous::openai::{BadParameter, RequestError};
-use crate::anonymous::redeem::RedeemErrorKind;
+use crate::anonymous::redeem::{RedeemError, RedeemErrorKind, UpstreamReason};
 
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
@@ -33,7 +33,7 @@ pub(super) enum Failure {
     BodyTooSlow,
     BodyBroken,
     Request(RequestError),
-    Redeem(RedeemErrorKind),
+    Redeem(RedeemError),
     NotACompletion,
     Panicked,
 }
@@ -74,7 +74,18 @@ enum Afterwards {
     Closed,
 }
 
+/// What a kind of failed redemption looks like.
+struct Look {
+    status: StatusCode,
+    kind: &'static str,
+    code: &'static str,
+    /// After how long a repeat has a chance, where it has one.
+    again: Option<Duration>,
+}
+
 const INVALID_REQUEST: &str = "invalid_request_error";
+const PERMISSION: &str = "permission_error";
+const CONTENT_POLICY: &str = "content_policy_violation";
 
 impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
@@ -149,7 +160,7 @@ impl From<Failure> for ApiError {
                 ..Self::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, None, "The request body ended early.")
             },
             Failure::Request(error) => Self::from_request(error),
-            Failure::Redeem(kind) => Self::from_redeem(kind),
+            Failure::Redeem(error) => Self::from_redeem(&error),
             Failure::NotACompletion => Self::new(
                 StatusCode::BAD_GATEWAY,
                 "api_error",
@@ -208,8 +219,31 @@ impl ApiError {
         }
     }
 
-    fn from_redeem(kind: RedeemErrorKind) -> Self {
-        match kind {}
+    fn from_redeem(error: &RedeemError) -> Self {
+        let Look { status, kind, code, again } = Look::of(error.kind());
+        let mut look = Self::new(status, kind, Some(code), error.to_string());
+        // Two conditions: waiting helps against failures of this kind, and this failure's token allows it.
+        if let Some(pause) = again.filter(|_| error.identical_retry_is_free()) {
+            look.retry = Retry::After(pause);
+        }
+        match error.kind() {
+            RedeemErrorKind::OutOfTokens { maturing: Some(at), .. } => {
+                if let Ok(at) = time::OffsetDateTime::from_unix_timestamp(at.unix())
+                    && let Ok(at) = at.format(&time::format_description::well_known::Rfc3339)
+                {
+                    look.append(&format!("; the next of those already issued may be used from {at}"));
+                }
+            }
+            RedeemErrorKind::Blocked { categories } if !categories.is_empty() => {
+                look.append(&format!(" ({})", categories.join(", ")));
+            }
+            _ => {}
+        }
+        look
+    }
+
+    fn append(&mut self, text: &str) {
+        self.object.message.to_mut().push_str(text);
     }
 
     /// As a response.
@@ -226,7 +260,7 @@ impl ApiError {
             }),
         );
         if let Retry::After(pause) = self.retry {
-            headers.insert(RETRY_AFTER, HeaderValue::from(pause.as_secs()));
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(pause)));
         }
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
@@ -256,4 +290,75 @@ impl ApiError {
         #[expect(clippy::expect_used, reason = "a struct of strings always has a JSON form")]
         serde_json::to_vec(&Body { error: &self.object }).expect("an error has a JSON form")
     }
+}
+
+impl Look {
+    /// The one table from kinds of failure to statuses. A repeat helps against what passes by itself:
+    /// networks, restarts, a provider of moderation that is down.
+    fn of(kind: &RedeemErrorKind) -> Self {
+        use RedeemErrorKind as Kind;
+        const SOON: Duration = Duration::from_secs(1);
+        const LATER: Duration = Duration::from_secs(5);
+        let never = |status, kind, code| Self { status, kind, code, again: None };
+        let again = |status, code, pause| Self { status, kind: "server_error", code, again: Some(pause) };
+        match kind {
+            Kind::ShuttingDown => again(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", LATER),
+            Kind::TooLarge { .. } => {
+                never(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, "context_length_exceeded")
+            }
+            Kind::OutOfTokens { .. } => {
+                never(StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", "insufficient_quota")
+            }
+            Kind::AbuseTokensMissing | Kind::AbuseTokensWanted => {
+                never(StatusCode::FORBIDDEN, PERMISSION, "abuse_token_missing")
+            }
+            Kind::AbuseTokenInvalid => never(StatusCode::FORBIDDEN, PERMISSION, "abuse_token_invalid"),
+            Kind::AbuseTokenExpired => never(StatusCode::FORBIDDEN, PERMISSION, "abuse_token_expired"),
+            Kind::AbuseTokenBlacklisted => {
+                never(StatusCode::FORBIDDEN, PERMISSION, "abuse_token_blacklisted")
+            }
+            Kind::Vault { .. } => never(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "vault_error"),
+            Kind::TransportNotReady { retry_after, .. } => {
+                again(StatusCode::SERVICE_UNAVAILABLE, "tor_not_ready", retry_after.unwrap_or(LATER))
+            }
+            Kind::Unreachable => again(StatusCode::SERVICE_UNAVAILABLE, "backend_unreachable", SOON),
+            Kind::UnknownModel { .. } => never(StatusCode::NOT_FOUND, INVALID_REQUEST, "model_not_found"),
+            Kind::RequestRefused { .. } => never(StatusCode::BAD_GATEWAY, "api_error", "backend_refused"),
+            Kind::TokenRefused { .. } => never(StatusCode::BAD_GATEWAY, "api_error", "token_refused"),
+            Kind::AnalysisFailed => again(StatusCode::SERVICE_UNAVAILABLE, "moderation_failed", LATER),
+            Kind::Blocked { .. } => never(StatusCode::BAD_REQUEST, INVALID_REQUEST, CONTENT_POLICY),
+            Kind::Upstream { reason, .. } => match reason {
+                UpstreamReason::RateLimited => {
+                    never(StatusCode::TOO_MANY_REQUESTS, "requests", "rate_limit_exceeded")
+                }
+                UpstreamReason::ContextLength => {
+                    never(StatusCode::BAD_REQUEST, INVALID_REQUEST, "context_length_exceeded")
+                }
+                UpstreamReason::InvalidRequest => {
+                    never(StatusCode::BAD_REQUEST, INVALID_REQUEST, "upstream_invalid_request")
+                }
+                UpstreamReason::ContentPolicy => {
+                    never(StatusCode::BAD_REQUEST, INVALID_REQUEST, CONTENT_POLICY)
+                }
+                UpstreamReason::Unavailable | UpstreamReason::Other => {
+                    never(StatusCode::BAD_GATEWAY, "api_error", "upstream_error")
+                }
+            },
+            Kind::AnswerUnreadable => never(StatusCode::BAD_GATEWAY, "api_error", "invalid_upstream_answer"),
+            Kind::AnswerLost => never(StatusCode::BAD_GATEWAY, "api_error", "answer_lost"),
+            Kind::TokenReused => never(StatusCode::BAD_GATEWAY, "api_error", "token_reused"),
+            Kind::TimedOut { .. } => again(StatusCode::GATEWAY_TIMEOUT, "backend_timeout", SOON),
+            Kind::ConnectionLost => again(StatusCode::BAD_GATEWAY, "connection_lost", SOON),
+            Kind::BackendGarbled => again(StatusCode::BAD_GATEWAY, "backend_garbled", SOON),
+            Kind::BackendFailing { retry_after, .. } => {
+                again(StatusCode::BAD_GATEWAY, "backend_failing", retry_after.unwrap_or(SOON))
+            }
+            Kind::Interrupted => again(StatusCode::INTERNAL_SERVER_ERROR, "interrupted", SOON),
+        }
+    }
+}
+
+/// Whole seconds, rounded up: a pause of zero would be no pause.
+fn whole_seconds(pause: Duration) -> u64 {
+    (pause.as_secs() + u64::from(pause.subsec_nanos() > 0)).max(1)
 }

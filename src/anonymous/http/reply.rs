@@ -6,7 +6,7 @@
 //! | speaking | batches of events | over |
 //! | over | nothing | |
 //!
-//! A body dropped when over leaves its handover with the connection; dropped earlier, the client is taken
+//! A body dropped when over leaves its delivery with the connection; dropped earlier, the client is taken
 //! not to have the answer.
 
 use std::convert::Infallible;
@@ -21,8 +21,9 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::error::ApiError;
-use super::handover::{Handover, Handovers};
+use super::handover::Handovers;
 use crate::anonymous::openai::chunks::Chunks;
+use crate::anonymous::redeem::Delivery;
 
 /// Large enough to keep writes few, small enough to keep memory flat.
 const BATCH: usize = 16 * 1024;
@@ -30,14 +31,13 @@ const BATCH: usize = 16 * 1024;
 const COMMENT: &[u8] = b": keep-alive\n\n";
 
 /// A stream's answer while it is waited for.
-pub(super) type Answering =
-    Pin<Box<dyn Future<Output = Result<(Chunks, Box<dyn Handover>), ApiError>> + Send>>;
+pub(super) type Answering = Pin<Box<dyn Future<Output = Result<(Chunks, Delivery), ApiError>> + Send>>;
 
 /// The body of every response.
 pub(super) struct Reply {
     content: Content,
-    handover: Option<Box<dyn Handover>>,
-    /// Where the handover goes; only with an answer.
+    delivery: Option<Delivery>,
+    /// Where the delivery goes when the body is consumed; absent without a call.
     connection: Option<Arc<Handovers>>,
 }
 
@@ -51,32 +51,32 @@ enum Content {
 impl Reply {
     /// A body that no token was spent for.
     pub(super) fn plain(body: impl Into<Bytes>) -> Self {
-        Self { content: Content::Whole(body.into()), handover: None, connection: None }
+        Self { content: Content::Whole(body.into()), delivery: None, connection: None }
     }
 
     /// A whole answer.
-    pub(super) fn whole(body: Vec<u8>, handover: Box<dyn Handover>, connection: Arc<Handovers>) -> Self {
-        Self { content: Content::Whole(body.into()), handover: Some(handover), connection: Some(connection) }
+    pub(super) fn whole(body: Vec<u8>, delivery: Delivery, connection: Arc<Handovers>) -> Self {
+        Self { content: Content::Whole(body.into()), delivery: Some(delivery), connection: Some(connection) }
     }
 
     /// A stream whose answer is here.
-    pub(super) fn speaking(chunks: Chunks, handover: Box<dyn Handover>, connection: Arc<Handovers>) -> Self {
-        Self { content: Content::Speaking(chunks), handover: Some(handover), connection: Some(connection) }
+    pub(super) fn speaking(chunks: Chunks, delivery: Delivery, connection: Arc<Handovers>) -> Self {
+        Self { content: Content::Speaking(chunks), delivery: Some(delivery), connection: Some(connection) }
     }
 
     /// A stream whose answer is not here yet: begins with a comment, so that the headers go out.
     pub(super) fn waiting(call: Answering, heartbeat: Duration, connection: Arc<Handovers>) -> Self {
         let mut beat = interval(heartbeat.max(Duration::from_millis(1)));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { content: Content::Waiting { call, beat }, handover: None, connection: Some(connection) }
+        Self { content: Content::Waiting { call, beat }, delivery: None, connection: Some(connection) }
     }
 
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Option<Poll<Bytes>> {
         let Content::Waiting { call, beat } = &mut self.content else { return None };
         match call.as_mut().poll(cx) {
-            Poll::Ready(Ok((chunks, handover))) => {
+            Poll::Ready(Ok((chunks, delivery))) => {
                 self.content = Content::Speaking(chunks);
-                self.handover = Some(handover);
+                self.delivery = Some(delivery);
                 None
             }
             Poll::Ready(Err(error)) => {
@@ -132,10 +132,10 @@ impl Body for Reply {
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        if let (Content::Over, Some(handover), Some(connection)) =
-            (&self.content, self.handover.take(), self.connection.take())
+        if let (Content::Over, Some(delivery), Some(connection)) =
+            (&self.content, self.delivery.take(), self.connection.take())
         {
-            connection.buffered(handover);
+            connection.buffered(delivery);
         }
     }
 }

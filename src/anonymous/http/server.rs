@@ -30,7 +30,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 struct Common {
     service: Arc<Service>,
-    /// Connections and deliveries.
+    /// The connections.
     tasks: TaskTracker,
     /// No new calls.
     shutdown: CancellationToken,
@@ -39,8 +39,7 @@ struct Common {
     head_time: Duration,
 }
 
-/// Serves `endpoint` on all `listeners` until `shutdown`, then waits up to `grace` for the calls under way,
-/// and in any case until what was delivered is written down.
+/// Serves `endpoint` on all `listeners` until `shutdown`, then waits up to `grace` for the calls under way.
 pub async fn serve(
     listeners: Vec<TcpListener>,
     endpoint: Endpoint,
@@ -95,10 +94,10 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 async fn connection(stream: TcpStream, common: Common) {
-    let Common { service, tasks, shutdown, cut, head_time } = common;
+    let Common { service, tasks: _, shutdown, cut, head_time } = common;
     // Without it every small write of a stream waits for an acknowledgement: 44 ms each.
     let _ = stream.set_nodelay(true);
-    let handovers = Arc::new(Handovers::new(tasks));
+    let handovers = Arc::new(Handovers::default());
     let socket = Socket { stream, handovers: Arc::clone(&handovers) };
     let answer = service_fn(move |request| {
         let service = Arc::clone(&service);

@@ -1,6 +1,5 @@
 //! From a request to a response.
 
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue
 use hyper::{Request, Response, StatusCode};
 
 use super::error::{ApiError, Failure};
-use super::handover::{Handover, Handovers};
+use super::handover::Handovers;
 use super::reply::Reply;
 use super::route::Route;
 use super::{Endpoint, guard};
@@ -20,7 +19,7 @@ use crate::anonymous::openai::RequestError;
 use crate::anonymous::openai::answer::{self, Completion};
 use crate::anonymous::openai::chunks::Chunks;
 use crate::anonymous::openai::request::{self, Ignored, Shape, UsageChunk};
-use crate::anonymous::redeem::Prompt;
+use crate::anonymous::redeem::{Delivery, Prompt};
 use crate::wire::ModelName;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -119,8 +118,8 @@ impl Service {
         let prompt = Prompt { model, messages };
         let mut response = match shape {
             Shape::Whole => {
-                let (completion, handover) = self.complete(prompt).await?;
-                json(Reply::whole(completion.to_json(), handover, connection))
+                let (completion, delivery) = self.complete(prompt).await?;
+                json(Reply::whole(completion.to_json(), delivery, connection))
             }
             Shape::Stream(usage) => self.stream(prompt, usage, connection).await?,
         };
@@ -137,13 +136,13 @@ impl Service {
     ) -> Result<Response<Reply>, ApiError> {
         let heartbeat = self.0.heartbeat;
         let mut call = Box::pin(async move {
-            let (completion, handover) = self.complete(prompt).await?;
-            Ok::<_, ApiError>((Chunks::new(completion, usage), handover))
+            let (completion, delivery) = self.complete(prompt).await?;
+            Ok::<_, ApiError>((Chunks::new(completion, usage), delivery))
         });
         let reply = match tokio::time::timeout(heartbeat, &mut call).await {
             Ok(answered) => {
-                let (chunks, handover) = answered?;
-                Reply::speaking(chunks, handover, connection)
+                let (chunks, delivery) = answered?;
+                Reply::speaking(chunks, delivery, connection)
             }
             Err(_) => Reply::waiting(call, heartbeat, connection),
         };
@@ -156,22 +155,16 @@ impl Service {
     }
 
     /// Spends a token on `prompt`.
-    fn complete(
-        self: Arc<Self>,
-        prompt: Prompt,
-    ) -> impl Future<Output = Result<(Completion, Box<dyn Handover>), ApiError>> + Send + 'static {
-        async move {
-            let model = prompt.model.clone();
-            let handover = self.0.redeemer.redeem(prompt).await.map_err(Failure::Redeem)?;
-            match answer::read(handover.answer(), model, self.0.clock.now(), answer::new_id) {
-                Ok(completion) => Ok((completion, handover)),
-                Err(answer::NotACompletion) => {
-                    // Kept, it would be found again by every repeat of the request: it counts as delivered.
-                    handover.delivered().await;
-                    Err(Failure::NotACompletion.into())
-                }
-            }
+    async fn complete(self: Arc<Self>, prompt: Prompt) -> Result<(Completion, Delivery), ApiError> {
+        let model = prompt.model.clone();
+        let delivery = self.0.redeemer.redeem(prompt).await.map_err(Failure::Redeem)?;
+        let now = self.0.clock.now();
+        if let Ok(completion) = answer::read(&delivery.answer().body, model, now, answer::new_id) {
+            return Ok((completion, delivery));
         }
+        // Kept, it would be found again by every repeat of the request: it counts as delivered.
+        delivery.delivered();
+        Err(Failure::NotACompletion.into())
     }
 }
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::write_json;
 use crate::clock::Timestamp;
 use crate::wire::ModelName;
 
@@ -127,8 +128,7 @@ impl Completion {
             usage: self.usage.as_ref(),
         };
         let mut json = Vec::with_capacity(512 + self.content.as_ref().map_or(0, |text| text.len() * 9 / 8));
-        #[expect(clippy::expect_used, reason = "strings, numbers and JSON values always have a JSON form")]
-        serde_json::to_writer(&mut json, &response).expect("a completion has a JSON form");
+        write_json(&mut json, &response);
         json
     }
 }
@@ -202,7 +202,7 @@ mod tests {
                 "prompt_tokens_details": {"cached_tokens": 1}, "completion_tokens_details": "none"},
             "canary": true,
         });
-        let expected = r#"{"id":"chatcmpl-Ab1","object":"chat.completion","created":1700000000,"model":"gpt-4.1","choices":[{"index":0,"message":{"role":"assistant","content":"hi","refusal":null},"logprobs":null,"finish_reason":"length"}],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3,"prompt_tokens_details":{"cached_tokens":1}}}"#;
+        let expected = r#"{"id":"chatcmpl-Ab1","object":"chat.completion","created":1700000000,"model":"gpt-4.1","choices":[{"index":0,"message":{"role":"assistant","content":"hi","refusal":null},"logprobs":null,"finish_reason":"length"}],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3,"prompt_tokens_details":{"audio_tokens":null,"cached_tokens":1}}}"#;
         let json = read_value(&body).ok().unwrap().to_json();
         assert_eq!(String::from_utf8(json.clone()).unwrap(), expected);
         serde_json::from_slice::<CreateChatCompletionResponse>(&json).unwrap();

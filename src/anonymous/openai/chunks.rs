@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::answer::{Completion, Usage};
 use super::request::UsageChunk;
+use super::write_json;
 use crate::anonymous::emulate::pieces;
 
 /// An answer being streamed: yields batches of events, so that a large answer is never held twice.
@@ -158,11 +159,6 @@ impl Chunks {
         }
         out.extend_from_slice(b"}\n\n");
     }
-}
-
-fn write_json(out: &mut Vec<u8>, value: &impl Serialize) {
-    #[expect(clippy::expect_used, reason = "strings, numbers and structs of them always have a JSON form")]
-    serde_json::to_writer(out, value).expect("a chunk has a JSON form");
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Serialize;
 
+use super::write_json;
 use crate::clock::Timestamp;
 use crate::keys::Keyring;
 use crate::wire::ModelName;
@@ -96,8 +97,9 @@ impl<'a> From<&'a Listing> for Model<'a> {
 }
 
 fn to_json(value: &impl Serialize) -> Vec<u8> {
-    #[expect(clippy::expect_used, reason = "strings and numbers always have a JSON form")]
-    serde_json::to_vec(value).expect("a model has a JSON form")
+    let mut json = Vec::with_capacity(512);
+    write_json(&mut json, value);
+    json
 }
 
 #[cfg(test)]
