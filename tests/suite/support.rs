@@ -1,1 +1,5 @@
 //! (to come)
+
+pub mod program;
+pub mod relay;
+pub mod world;
