@@ -134,7 +134,7 @@ fn violations(file: &str, source: &str) -> Vec<String> {
                 }
                 Some(_) => {}
                 None => {
-                    complain(format!("`{shown}`: a layer names layers, not what their parent re-exports"))
+                    complain(format!("`{shown}`: a layer names layers, not what their parent re-exports"));
                 }
             }
         }

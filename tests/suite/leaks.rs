@@ -30,7 +30,7 @@ impl Canary {
 
     /// As it is, as hex in either case, and as base64 at each of the three alignments.
     fn disguises(&self) -> Vec<Vec<u8>> {
-        let hex: String = self.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex(&self.bytes);
         let mut all = vec![self.bytes.clone(), hex.to_uppercase().into_bytes(), hex.into_bytes()];
         for skipped in 0..3 {
             // Only whole groups, so that neighbours do not change the text.
@@ -46,6 +46,10 @@ impl Canary {
     fn is_in(&self, content: &[u8]) -> bool {
         self.disguises().iter().any(|needle| contains(content, needle))
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 fn contains(content: &[u8], needle: &[u8]) -> bool {
@@ -242,7 +246,7 @@ fn a_canary_is_found_nowhere_but_in_the_prompt() {
 fn the_search_finds_a_planted_canary_in_every_disguise() {
     let room = tempfile::tempdir().unwrap();
     let canary = || Canary::new("canary", "canary-planted-here");
-    let hex: String = canary().bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(&canary().bytes);
     let disguises = [
         "canary-planted-here".to_owned(),
         hex.clone(),

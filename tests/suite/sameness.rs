@@ -49,7 +49,7 @@ fn every_client_is_the_same_client_to_the_backend() {
 
     // Bare HTTP: other key order, whitespace and escapes, other fields, other headers.
     let quoted = serde_json::to_string(QUESTION).unwrap();
-    let escaped: String = QUESTION.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+    let escaped = QUESTION.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<Vec<_>>().concat();
     let bodies = [
         format!(r#"{{"model":"{MODEL}","messages":[{{"role":"user","content":{quoted}}}]}}"#),
         format!(
@@ -60,7 +60,7 @@ fn every_client_is_the_same_client_to_the_backend() {
     ];
     for (number, body) in bodies.iter().enumerate() {
         let headers = [("User-Agent", "curl/8.0"), ("Accept", "*/*"), ("X-Anything", "something")];
-        let reply = world.post_chat(&headers[..number + 1], body);
+        let reply = world.post_chat(&headers[..=number], body);
         assert_eq!(reply.status, 200, "{}", reply.body);
         callers.push(format!("bare {number}"));
     }

@@ -1,4 +1,4 @@
-//! (to come)
+//! What several modules share.
 
 pub mod program;
 pub mod relay;

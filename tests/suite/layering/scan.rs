@@ -277,7 +277,7 @@ fn absolute(here: &[String], mut path: Vec<String>) -> Vec<String> {
     }
     match path.first().map(String::as_str) {
         Some("llmtor") => {
-            path[0] = "crate".to_owned();
+            "crate".clone_into(&mut path[0]);
             path
         }
         Some("self" | "super") => {

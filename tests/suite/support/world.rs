@@ -2,6 +2,7 @@
 //! daemon with tokens, all from the real binary by the commands that a user would type.
 #![expect(clippy::disallowed_methods, reason = "a test stands outside the house and dials it")]
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -121,15 +122,16 @@ impl World {
         let authority = self.base_url.trim_start_matches("http://").trim_end_matches("/v1");
         let mut request = format!("POST /v1/chat/completions HTTP/1.1\r\nHost: {authority}\r\n");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
-            request.push_str(&format!("Authorization: Bearer {}\r\n", self.api_key));
+            let _ = write!(request, "Authorization: Bearer {}\r\n", self.api_key);
         }
         for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
+            let _ = write!(request, "{name}: {value}\r\n");
         }
-        request.push_str(&format!(
+        let _ = write!(
+            request,
             "Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
             body.len()
-        ));
+        );
         let address: SocketAddr = authority.parse().unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
