@@ -56,7 +56,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return output.failure(&failure);
         }
     };
-    let context = Context { home: parsed.globals.home, sets: assignments(&raw), log: parsed.globals.log, output };
+    let context =
+        Context { home: parsed.globals.home, sets: assignments(&raw), log: parsed.globals.log, output };
     let result = runtime.block_on(dispatch(parsed.command, &context));
     // What still runs has been told to stop, or is a system call that cannot be.
     runtime.shutdown_background();
@@ -100,7 +101,8 @@ impl Context {
             return Ok(path);
         }
         Home::default_path().ok_or_else(|| {
-            Failure::new(Exit::Usage, "this system names no place for data").advise("name one with --home DIR")
+            Failure::new(Exit::Usage, "this system names no place for data")
+                .advise("name one with --home DIR")
         })
     }
 

@@ -17,11 +17,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
 }
 
 fn text(report: &AccountReport) -> String {
-    let mut text = format!("account {}", report.id);
-    if !report.email.is_empty() {
-        let _ = write!(text, " ({})", report.email);
-    }
-    text.push('\n');
+    let mut text = format!("account: {} {}\n", report.name, report.email);
     let models: BTreeSet<&String> = report.credits.keys().chain(report.used.keys()).collect();
     if models.is_empty() {
         text.push_str("no credits\n");
@@ -30,7 +26,8 @@ fn text(report: &AccountReport) -> String {
     let width = models.iter().map(|model| model.len()).max().unwrap_or(0).max(5);
     let _ = writeln!(text, "{:width$} {:>9} {:>9}", "model", "credits", "used");
     for model in models {
-        let count = |counts: &std::collections::BTreeMap<String, i64>| counts.get(model).copied().unwrap_or(0);
+        let count =
+            |counts: &std::collections::BTreeMap<String, i64>| counts.get(model).copied().unwrap_or(0);
         let _ = writeln!(text, "{model:width$} {:>9} {:>9}", count(&report.credits), count(&report.used));
     }
     text

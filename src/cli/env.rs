@@ -18,7 +18,7 @@ pub(super) struct Pointers<'a> {
 pub(super) async fn run(options: &EnvOptions, context: &Context) -> Result<Exit, Failure> {
     let (home, config) = context.open(&[])?;
     let base_url = app::base_url(&home, &config).await?;
-    let key = app::api_key(&home)?;
+    let key = app::read_api_key(&home)?;
     let pointers = Pointers { base_url: &base_url, api_key: key.expose() };
     context.output.result(&pointers, || text(&pointers, options.shell));
     Ok(Exit::Done)

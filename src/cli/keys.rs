@@ -20,7 +20,9 @@ pub(super) async fn run(command: KeysCommand, context: &Context) -> Result<Exit,
         KeysCommand::Import { files, replace } => {
             let changed = if replace { ChangedKey::Replace } else { ChangedKey::Refuse };
             let operation = Operation::KeysImport { files: read(&files)?, changed };
-            let Report::KeysImport(report) = operate(context, operation).await? else { return Err(mismatch()) };
+            let Report::KeysImport(report) = operate(context, operation).await? else {
+                return Err(mismatch());
+            };
             context.output.result(&report, || imported(&report));
         }
         KeysCommand::List => {

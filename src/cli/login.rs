@@ -16,7 +16,9 @@ const LIMIT: u64 = 16 * 1024;
 pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
-        context.output.remark("Paste the session (the value of the cookie sessionID), then Enter and Ctrl-D:");
+        context
+            .output
+            .remark("Paste the session (the value of the cookie sessionID), then Enter and Ctrl-D:");
     }
     let mut text = Vec::with_capacity(256);
     stdin
@@ -32,9 +34,12 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     let Report::Login(report) = operate(context, Operation::Login { session }).await? else {
         return Err(mismatch());
     };
-    context.output.result(&report, || match report.email.as_str() {
-        "" => "logged in; the session is kept sealed in the home".into(),
-        email => format!("logged in as {email}; the session is kept sealed in the home"),
+    context.output.result(&report, || {
+        let who = [report.name.as_str(), report.email.as_str()].join(" ");
+        match who.trim() {
+            "" => "logged in; the session is kept sealed in the home".into(),
+            who => format!("logged in as {who}; the session is kept sealed in the home"),
+        }
     });
     Ok(Exit::Done)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::app::{self, Reach};
+use crate::app;
 use crate::config::Config;
 use crate::control::{Operation, Progress, Report};
 use crate::datadir::Home;
@@ -30,12 +30,7 @@ pub(super) async fn operate_in(
         .map_err(|error| Failure::new(Exit::Failed, format!("signals cannot be caught: {error}")))?;
     let (progress, watched) = watch::channel(None);
     let bar = tokio::spawn(show(output, watched));
-    let work = async {
-        match app::reach(home).await? {
-            Reach::Lock(lock) => app::perform_alone(home, lock, config, operation, progress).await,
-            Reach::Daemon(daemon) => daemon.perform(&operation, progress).await,
-        }
-    };
+    let work = app::perform(home, config, operation, progress);
     let result = tokio::select! {
         result = work => result,
         signal = signals.next() => {
@@ -49,7 +44,7 @@ pub(super) async fn operate_in(
     result.map_err(Failure::from)
 }
 
-async fn show(output: Output, mut watched: watch::Receiver<Option<Progress>>) {
+pub(super) async fn show(output: Output, mut watched: watch::Receiver<Option<Progress>>) {
     let bar = output.bar();
     bar.set_message("minting");
     bar.enable_steady_tick(Duration::from_millis(200));

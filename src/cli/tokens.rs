@@ -8,10 +8,10 @@ use crate::control::{Operation, Report};
 use crate::vault::Stock;
 use crate::wire::ModelName;
 
+use super::Context;
 use super::arguments::{TokensCommand, TokensOptions};
 use super::exit::{Exit, Failure};
 use super::operate::{mismatch, operate};
-use super::Context;
 
 pub(super) async fn run(options: TokensOptions, context: &Context) -> Result<Exit, Failure> {
     match options.command {
@@ -43,6 +43,9 @@ fn minted(report: &MintReport) -> String {
         let _ = write!(text, ", and finished {} begun earlier", report.resumed);
     }
     let _ = write!(text, "; now {} usable, {} maturing", report.available, report.maturing);
+    for note in &report.notes {
+        let _ = write!(text, "\nnote: {note}");
+    }
     text
 }
 
@@ -86,6 +89,7 @@ pub(super) fn abuse(report: &AbuseReport) -> String {
     if !report.required && !report.permanent && report.transient.is_none() {
         return "abuse tokens: not asked for by this backend\n".into();
     }
-    let transient = report.transient.as_deref().map_or_else(|| "missing".into(), |epoch| format!("of {epoch}"));
+    let transient =
+        report.transient.as_deref().map_or_else(|| "missing".into(), |epoch| format!("of {epoch}"));
     format!("abuse tokens: permanent {}, transient {transient}\n", held(report.permanent))
 }

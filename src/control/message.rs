@@ -203,13 +203,16 @@ pub struct MintReport {
     pub available: u64,
     /// Tokens of the model that must mature first.
     pub maturing: u64,
+    /// What the user should know of earlier issuances.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// What the backend knows of the account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountReport {
-    /// Account id.
-    pub id: String,
+    /// Display name; may be empty.
+    pub name: String,
     /// Mail address; may be empty.
     pub email: String,
     /// Credits left by model.
@@ -221,7 +224,9 @@ pub struct AccountReport {
 /// A session was kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginReport {
-    /// Mail address of the account, may be empty.
+    /// The account's display name; may be empty.
+    pub name: String,
+    /// The account's mail address; may be empty.
     pub email: String,
 }
 
