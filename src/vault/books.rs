@@ -102,7 +102,7 @@ impl Books {
             self.next_lapse = Timestamp::from_unix(i64::MIN);
             self.caches = Caches::Trusted;
         }
-        self.lapse_if_due().map(|_| ())
+        self.lapse_if_due()
     }
 
     fn read_draw_index(&mut self) -> Result<(), VaultError> {

@@ -104,7 +104,7 @@ async fn each_verb_works_in_its_states_and_changes_nothing_in_any_other() {
             match legal(state, verb) {
                 Some(expected) => assert_eq!((done, after), (Ok(()), expected), "{verb:?} from {state:?}"),
                 None => {
-                    assert_eq!((done, after), (Err(VaultError::LostRace), before), "{verb:?} from {state:?}")
+                    assert_eq!((done, after), (Err(VaultError::LostRace), before), "{verb:?} from {state:?}");
                 }
             }
         }
