@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::{BODY_LIMIT, BODY_LIMIT_BEFORE, ModelName};
+use crate::wire::{ABUSE_PERMANENT, ABUSE_TRANSIENT, BODY_LIMIT, BODY_LIMIT_BEFORE, ModelName};
 
 /// The name of the provider that needs no configuration.
 pub const EMBEDDED: &str = "embedded";
@@ -254,6 +254,11 @@ impl Settings {
             return fail("answer_days must be at least 1".into());
         }
         for (name, model) in &self.models {
+            if [ABUSE_PERMANENT, ABUSE_TRANSIENT].contains(&name.as_str()) {
+                return fail(format!(
+                    "`{name}` is the name of an abuse token's key; call the model otherwise"
+                ));
+            }
             if model.provider != EMBEDDED && !self.providers.contains_key(&model.provider) {
                 let known = self.providers.keys().map(String::as_str).chain([EMBEDDED]);
                 let hint = nearest(&model.provider, known);
