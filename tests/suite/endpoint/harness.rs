@@ -194,7 +194,7 @@ pub(super) fn request(line: &str, headers: &[(&str, &str)], body: impl AsRef<[u8
     all.extend(headers.iter().filter(|(_, value)| !value.is_empty()));
     let mut request = format!("{line} HTTP/1.1\r\n");
     for (name, value) in all {
-        request.push_str(&format!("{name}: {value}\r\n"));
+        request.extend([name, ": ", value, "\r\n"]);
     }
     request.push_str("\r\n");
     let mut request = request.into_bytes();

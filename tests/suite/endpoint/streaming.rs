@@ -66,7 +66,8 @@ async fn the_usage_chunk_comes_when_it_is_asked_for() {
 
 #[tokio::test]
 async fn a_large_answer_arrives_whole() {
-    let text: String = (0..50_000).map(|n| format!("word{n} ß ")).collect();
+    let text: String =
+        (0..50_000).flat_map(|n: u32| ["wörd", ["\n", " ", ""][n as usize % 3], "ß "]).collect();
     let server = start(Scripted::answering(completion(&text))).await;
     let response = server.chat(hello(r#","stream":true"#)).await;
     let said: String = events(&response)
