@@ -81,7 +81,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Status => status::run(context).await,
         Command::Env(options) => env::run(&options, context).await,
         Command::Backend(command) => backend::run(command, context).await,
-        Command::Completions(options) => completions::run(&options, context),
+        Command::Completions(options) => Ok(completions::run(&options)),
         Command::Man(options) => man::run(&options, context),
     }
 }

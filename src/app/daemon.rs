@@ -108,10 +108,11 @@ impl Daemon {
     /// Runs until a signal comes or a part ends, then stops all and closes the vault.
     pub async fn run(self, signals: &mut impl Signals) -> Result<Ended, AppError> {
         let ended = self.supervisor.run(signals).await;
-        match Arc::into_inner(self.operations) {
-            Some(operations) => operations.close().await?,
+        if let Some(operations) = Arc::into_inner(self.operations) {
+            operations.close().await?;
+        } else {
             // Cannot be while every part has ended; the vault recovers from a missing close anyway.
-            None => tracing::warn!("the vault was left open"),
+            tracing::warn!("the vault was left open");
         }
         Ok(ended)
     }

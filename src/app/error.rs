@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::anonymous::transport::TransportError;
+use crate::anonymous::transport::loopback::LoopbackUrlError;
 use crate::backend::BackendError;
 use crate::control::{ControlError, Refusal, RefusalKind};
 use crate::datadir::HomeError;
@@ -48,8 +48,8 @@ pub enum AppError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The way out.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
+    #[error("the anonymous plane's backend cannot be used: {0}")]
+    Transport(#[from] LoopbackUrlError),
     /// The anonymous plane would have to leave the machine.
     #[error("the anonymous plane's backend is not on this machine, and Tor is not built in yet")]
     NoTor,
@@ -149,15 +149,17 @@ impl AppError {
 }
 
 fn identity_kind(error: &IdentityError) -> RefusalKind {
-    match (error.kind(), error) {
-        (_, IdentityError::InvalidSession | IdentityError::NoKey(_)) => RefusalKind::Usage,
-        (_, IdentityError::Home(HomeError::InUse { .. })) => RefusalKind::Busy,
-        (ErrorKind::Configuration, _) => RefusalKind::Usage,
-        (ErrorKind::SignIn, _) => RefusalKind::NotLoggedIn,
-        (ErrorKind::Transient, IdentityError::Internal) => RefusalKind::Failed,
-        (ErrorKind::Transient, _) => RefusalKind::Unreachable,
-        (ErrorKind::NoQuota, _) => RefusalKind::NoCredit,
-        (ErrorKind::Alarm, _) => RefusalKind::Forged,
-        (ErrorKind::Refused | ErrorKind::Storage, _) => RefusalKind::Failed,
+    match error {
+        IdentityError::InvalidSession => return RefusalKind::Usage,
+        IdentityError::Internal => return RefusalKind::Failed,
+        _ => {}
+    }
+    match error.kind() {
+        ErrorKind::Configuration => RefusalKind::Usage,
+        ErrorKind::SignIn => RefusalKind::NotLoggedIn,
+        ErrorKind::Transient => RefusalKind::Unreachable,
+        ErrorKind::NoQuota => RefusalKind::NoCredit,
+        ErrorKind::Alarm => RefusalKind::Forged,
+        ErrorKind::Refused | ErrorKind::Storage => RefusalKind::Failed,
     }
 }

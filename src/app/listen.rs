@@ -83,12 +83,12 @@ fn holder(_address: SocketAddr) -> Option<String> {
 
 /// The inode of a socket in state LISTEN on `port`, out of proc's table.
 #[cfg(target_os = "linux")]
-fn listening_inode(table: &str, port: u16) -> Option<&str> {
+fn listening_inode(table: &str, port: u16) -> Option<String> {
     let port = format!("{port:04X}");
     table.lines().skip(1).find_map(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
         let local = fields.get(1)?.rsplit(':').next()?;
-        (local == port && *fields.get(3)? == "0A").then(|| fields.get(9).copied())?
+        (local == port && *fields.get(3)? == "0A").then(|| fields.get(9).map(|inode| (*inode).to_owned()))?
     })
 }
 

@@ -160,8 +160,9 @@ impl Operations {
 
     async fn status(&self) -> Result<StatusReport, AppError> {
         let url = |url: Option<&url::Url>| url.map(ToString::to_string);
+        let daemon = self.daemon.read().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(StatusReport {
-            daemon: self.daemon.read().unwrap_or_else(PoisonError::into_inner).clone(),
+            daemon,
             home: self.home.root().to_owned(),
             identity_url: url(self.config.backend.identity_url()),
             anonymous_url: url(self.config.backend.anonymous_url()),
@@ -260,7 +261,7 @@ impl Operations {
         Ok(LogoutReport { at_backend })
     }
 
-    fn import(&self, files: &[KeyFile], changed: ChangedKey) -> Result<ImportReport, AppError> {
+    fn import(&self, files: &[KeyFile], on_change: ChangedKey) -> Result<ImportReport, AppError> {
         let mut incoming = Keyring::default();
         let mut notes = Vec::new();
         for file in files {
@@ -278,7 +279,7 @@ impl Operations {
             let names: Vec<_> = names.iter().map(ToString::to_string).collect();
             notes.push(format!("one key under several names: {}", names.join(", ")));
         }
-        let replacement = match changed {
+        let replacement = match on_change {
             ChangedKey::Refuse => Replacement::Refused,
             ChangedKey::Replace => Replacement::Allowed,
         };

@@ -39,6 +39,7 @@ impl Switch {
             connect: config.anonymous.connect(),
             first_byte: config.anonymous.first_byte(),
             call: config.anonymous.call(),
+            ..template.deadlines
         };
         template.limits = Limits {
             request: config.backend.body_limit,

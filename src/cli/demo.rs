@@ -30,12 +30,11 @@ pub(super) async fn run(options: DemoOptions, context: &Context) -> Result<Exit,
     let mut signals = signals()?;
     // A configuration error must not leave a directory behind.
     context.config(None, &[("--listen", "server.listen", &options.listen)])?;
-    let (path, _temporary) = match context.named_home() {
-        Some(path) => (path, None),
-        None => {
-            let path = std::env::temp_dir().join(format!("llmtor-demo-{:016x}", rand::random::<u64>()));
-            (path.clone(), Some(Temporary(path)))
-        }
+    let (path, _temporary) = if let Some(path) = context.named_home() {
+        (path, None)
+    } else {
+        let path = std::env::temp_dir().join(format!("llmtor-demo-{:016x}", rand::random::<u64>()));
+        (path.clone(), Some(Temporary(path)))
     };
     let home = Home::open(&path)?;
     let lock = home.lock()?;
