@@ -245,7 +245,10 @@ impl Identity {
     ) -> Result<Minted, IdentityError> {
         let name = KeyName::Model(order.model.clone());
         let key = self.keyring.model(&order.model).ok_or(IdentityError::NoKey(name))?.clone();
-        let recovered = self.recover_in_turn(order.readiness).await?;
+        let mut recovered = self.recover_in_turn(order.readiness).await?;
+        if matches!(recovered.stopped, Some(IdentityError::ForgedSignature { .. })) {
+            return Ok(Minted { made: 0, pending: 0, stopped: recovered.stopped.take(), recovered });
+        }
         let account: Account = self.api.get::<Me>(&["me"]).await?.into();
         self.mark_ledger(&order.model, &account).await?;
 

@@ -206,21 +206,21 @@ mod tests {
 
     use super::*;
 
-    fn mark(used: i64, finalized: u64) -> Option<LedgerMark> {
-        Some(LedgerMark { used, finalized })
+    fn mark(used: i64, finalized: u64) -> LedgerMark {
+        LedgerMark { used, finalized }
     }
 
     #[test]
     fn the_ledger_tells_debited_rows_from_others() {
         // Ten used and seven finalized at the mark; since then two tokens were finished here.
-        assert_eq!(judge(3, 12, 9, mark(10, 7)), Verdict { undebited: 3, lost: 0, unclear: 0 });
-        assert_eq!(judge(3, 13, 9, mark(10, 7)), Verdict { undebited: 2, lost: 1, unclear: 0 });
-        assert_eq!(judge(3, 15, 9, mark(10, 7)), Verdict { undebited: 0, lost: 3, unclear: 0 });
+        assert_eq!(judge(3, 12, 9, Some(mark(10, 7))), Verdict { undebited: 3, lost: 0, unclear: 0 });
+        assert_eq!(judge(3, 13, 9, Some(mark(10, 7))), Verdict { undebited: 2, lost: 1, unclear: 0 });
+        assert_eq!(judge(3, 15, 9, Some(mark(10, 7))), Verdict { undebited: 0, lost: 3, unclear: 0 });
     }
 
     #[test]
     fn debits_of_another_device_never_make_a_debited_row_look_undebited() {
-        assert_eq!(judge(2, 100, 9, mark(10, 7)), Verdict { undebited: 0, lost: 2, unclear: 0 });
+        assert_eq!(judge(2, 100, 9, Some(mark(10, 7))), Verdict { undebited: 0, lost: 2, unclear: 0 });
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
         ) {
             let debited = debited.min(old);
             let used = base + i64::try_from(made).unwrap() + i64::try_from(debited).unwrap() + elsewhere;
-            let verdict = judge(old, used, made, mark(base, 0));
+            let verdict = judge(old, used, made, Some(mark(base, 0)));
             prop_assert_eq!(verdict.undebited + verdict.lost + verdict.unclear, old);
             prop_assert!(verdict.undebited <= old - debited);
         }
