@@ -1,1 +1,5 @@
-//! (to come)
+//! What several modules share.
+
+pub mod program;
+pub mod relay;
+pub mod world;
