@@ -29,7 +29,7 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::blind::PublicKey;
 use crate::clock::Timestamp;
-use crate::identity::issuance::{Brake, Flight, Landed, is_remembered, request_id};
+use crate::identity::issuance::{Brake, Flight, Landed, Sending, is_remembered, request_id};
 use crate::identity::session::LedgerMark;
 use crate::identity::{Account, Identity, IdentityError, Readiness};
 use crate::vault::PendingIssuance;
@@ -43,7 +43,7 @@ pub struct Recovered {
     pub made: usize,
     /// Rows that stay for the next start.
     pub pending: usize,
-    /// Wiped: refused by the backend before a debit.
+    /// Wiped: the backend refused, and no signature is to be had.
     pub refused: usize,
     /// Wiped: the ledger says that a credit was debited for which no signature is to be had.
     pub lost: usize,
@@ -118,7 +118,7 @@ impl Identity {
             };
             match row.first_sent {
                 Some(first_sent) if is_remembered(first_sent, now) => {
-                    young.push(Flight::resume(row, key, first_sent));
+                    young.push(Flight::resume(row, key, first_sent, Sending::Repeat));
                 }
                 Some(_) => old.entry(row.issuance.model.clone()).or_default().push((row, key)),
                 None => unsent.push((row, key)),
@@ -178,7 +178,7 @@ impl Identity {
             let id = request_id(&mut rand::rng());
             self.deposits.renew(&row.issuance.request_id, id.clone()).await?;
             row.issuance.request_id = id;
-            flights.push(Flight::resume(row, key, first_sent));
+            flights.push(Flight::resume(row, key, first_sent, Sending::First));
         }
         Ok(flights)
     }
@@ -206,21 +206,21 @@ mod tests {
 
     use super::*;
 
-    fn mark(used: i64, finalized: u64) -> Option<LedgerMark> {
-        Some(LedgerMark { used, finalized })
+    fn mark(used: i64, finalized: u64) -> LedgerMark {
+        LedgerMark { used, finalized }
     }
 
     #[test]
     fn the_ledger_tells_debited_rows_from_others() {
         // Ten used and seven finalized at the mark; since then two tokens were finished here.
-        assert_eq!(judge(3, 12, 9, mark(10, 7)), Verdict { undebited: 3, lost: 0, unclear: 0 });
-        assert_eq!(judge(3, 13, 9, mark(10, 7)), Verdict { undebited: 2, lost: 1, unclear: 0 });
-        assert_eq!(judge(3, 15, 9, mark(10, 7)), Verdict { undebited: 0, lost: 3, unclear: 0 });
+        assert_eq!(judge(3, 12, 9, Some(mark(10, 7))), Verdict { undebited: 3, lost: 0, unclear: 0 });
+        assert_eq!(judge(3, 13, 9, Some(mark(10, 7))), Verdict { undebited: 2, lost: 1, unclear: 0 });
+        assert_eq!(judge(3, 15, 9, Some(mark(10, 7))), Verdict { undebited: 0, lost: 3, unclear: 0 });
     }
 
     #[test]
     fn debits_of_another_device_never_make_a_debited_row_look_undebited() {
-        assert_eq!(judge(2, 100, 9, mark(10, 7)), Verdict { undebited: 0, lost: 2, unclear: 0 });
+        assert_eq!(judge(2, 100, 9, Some(mark(10, 7))), Verdict { undebited: 0, lost: 2, unclear: 0 });
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
         ) {
             let debited = debited.min(old);
             let used = base + i64::try_from(made).unwrap() + i64::try_from(debited).unwrap() + elsewhere;
-            let verdict = judge(old, used, made, mark(base, 0));
+            let verdict = judge(old, used, made, Some(mark(base, 0)));
             prop_assert_eq!(verdict.undebited + verdict.lost + verdict.unclear, old);
             prop_assert!(verdict.undebited <= old - debited);
         }

@@ -191,7 +191,7 @@ mod tests {
             format!("sessionID={ID}"),
             format!("sessionID = \"{ID}\";"),
         ] {
-            assert_eq!(Session::parse(&text).ok().expect("accepted").expose(), ID);
+            assert!(Session::parse(&text).is_ok_and(|session| session.expose() == ID), "{text}");
         }
     }
 

@@ -325,10 +325,7 @@ impl Reader<'_> {
         }
         let mut entries = Vec::new();
         while !self.eat('}') {
-            let key = match self.take()? {
-                Token::Word(key) | Token::Text(key) => key,
-                _ => return None,
-            };
+            let (Token::Word(key) | Token::Text(key)) = self.take()? else { return None };
             let value = if self.eat('=') { self.value(0) } else { Value::Unknown };
             entries.push((Key::Plain(key), value));
             self.eat(',');

@@ -96,11 +96,13 @@ pub fn settings(upstream: &Upstream) -> Settings {
         upstream_model: name.map(Into::into),
         ..ModelSettings::default()
     };
-    let scripted =
-        ProviderSettings { base_url: upstream.url.clone(), key_env: None, timeout_seconds: 60 };
+    let scripted = ProviderSettings { base_url: upstream.url.clone(), key_env: None, timeout_seconds: 60 };
     Settings {
-        models: [(model(MODEL), from("scripted", Some("upstream-name"))), (model(OTHER), from("embedded", None))]
-            .into(),
+        models: [
+            (model(MODEL), from("scripted", Some("upstream-name"))),
+            (model(OTHER), from("embedded", None)),
+        ]
+        .into(),
         providers: [("scripted".to_owned(), scripted)].into(),
         limits: RateLimits { per_session: 0, per_address: 0 },
         ..Settings::default()
@@ -155,8 +157,8 @@ impl House {
     ) -> Self {
         let backend = Backend::open(home.path(), settings.clone(), clock.clone()).unwrap();
         let credits = [(model(MODEL), 50), (model(OTHER), 50)].into();
-        let session = session
-            .unwrap_or_else(|| backend.add_account("alice", &credits).unwrap().expose().to_owned());
+        let session =
+            session.unwrap_or_else(|| backend.add_account("alice", &credits).unwrap().expose().to_owned());
         let export = backend.export_keys().into_iter();
         let keys = export.map(|(name, pem)| (name, PublicKey::from_spki_pem(&pem).unwrap())).collect();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -140,6 +140,10 @@ async fn a_forged_signature_is_an_alarm_and_is_never_stored() {
     assert!(text.contains(MODEL) && text.contains(&public_key(0).fingerprint().to_string()), "{text}");
     let stock = process.stock().await;
     assert_eq!((stock.available, stock.maturing, stock.blinded), (0, 0, 1));
+    // The backend repeats it, so nothing more is minted until it does not.
+    let minted = process.mint(1).await;
+    assert_eq!(minted.stopped.map(|alarm| alarm.kind()), Some(ErrorKind::Alarm));
+    assert_eq!((minted.made, world.issuer.used()), (0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,4 +209,27 @@ async fn a_request_says_what_the_protocol_asks_for_and_no_more() {
         names.sort_unstable();
         assert_eq!(names, ["accept", "content-length", "content-type", "cookie", "host"]);
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn speaking_tls_to_something_else_ends_in_a_message() {
+    let world = World::new(1).await;
+    let process = world.start_elsewhere(&world.issuer.url().replace("http:", "https:"));
+    let error = process.identity.account().await.expect_err("no TLS there");
+    assert_eq!(error.kind(), ErrorKind::Transient);
+    assert_eq!(world.issuer.seen(<[_]>::len), 0);
+}
+
+#[test]
+fn proxies_of_the_environment_are_not_used() {
+    // A process of its own, since the environment is the process's: a mint succeeds beside proxies that lead nowhere.
+    let mut child = std::process::Command::new(std::env::current_exe().expect("this program"));
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+        child.env(name, "http://127.0.0.1:9");
+    }
+    child.env_remove("NO_PROXY").env_remove("no_proxy");
+    let name = "identity::mint::a_mint_makes_what_was_ordered_and_debits_as_much";
+    let output = child.args(["--exact", name]).output().expect("run");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }

@@ -102,11 +102,11 @@ async fn neither_logs_at_trace_nor_errors_show_the_session() {
     let mut errors = String::new();
     for _ in 0..2 {
         let minted = process.mint(2).await;
-        errors.push_str(&format!("{:?}", minted.stopped));
+        errors.extend(minted.stopped.map(|error| format!("{error:?} {error}")));
     }
     world.issuer.script([Fault::Unauthorized, Fault::Html(502), Fault::Strange]);
-    errors.push_str(&format!("{:?}", process.identity.abuse_setup().await.err()));
-    errors.push_str(&format!("{:?}", process.identity.abuse_setup().await.err()));
+    errors.extend(process.identity.abuse_setup().await.err().map(|error| format!("{error:?} {error}")));
+    errors.extend(process.identity.abuse_setup().await.err().map(|error| format!("{error:?} {error}")));
     drop(guard);
 
     let log = String::from_utf8(log.0.lock().expect("log").clone()).expect("text");
