@@ -37,7 +37,7 @@ impl Deposits {
 
     /// Every Blinded row.
     pub async fn pending(&self) -> Result<Vec<PendingIssuance>, VaultError> {
-        self.mailbox.call(Durability::Relaxed, |books| books.pending()).await
+        self.mailbox.call(Durability::Relaxed, Books::pending).await
     }
 
     /// Gives a pending issuance another RequestID and sets `first_sent` to now; durable. For when the old
