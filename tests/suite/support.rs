@@ -1,1 +1,3 @@
-//! (to come)
+//! What several modules share.
+
+pub mod scripted;
