@@ -178,7 +178,7 @@ async fn perform(mut stream: TcpStream, mut act: Act) {
         }
         Act::Endless => {
             let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-            let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
+            let chunk = [b"10000\r\n".as_slice(), &vec![b' '; 0x10000], b"\r\n"].concat();
             let mut result = stream.write_all(head).await;
             while result.is_ok() {
                 result = stream.write_all(&chunk).await;
