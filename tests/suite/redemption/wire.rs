@@ -1,0 +1,55 @@
+//! What leaves: the same head for everyone, a stream of its own for each call.
+
+use std::collections::HashSet;
+
+use super::{Bench, prompt, settings};
+use crate::support::scripted::{Act, Scripted};
+
+#[tokio::test]
+async fn the_head_is_fixed_and_the_body_is_prompt_and_payment_alone() {
+    let bench = Bench::new(1, Scripted::playing(vec![Act::completion("hi")]).await).await;
+    bench.ask("hello").await.unwrap();
+    let seen = bench.backend.seen().remove(0);
+    let expected = format!(
+        "POST /api/v1/llm-proxy HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\naccept: application/json\r\n\
+         accept-encoding: identity\r\ncontent-length: 4096\r\nconnection: close\r\n\r\n",
+        bench.backend.url().trim_start_matches("http://")
+    );
+    assert_eq!(String::from_utf8(seen.head.clone()).unwrap(), expected);
+    let text = String::from_utf8(seen.body.clone()).unwrap();
+    let messages = prompt("hello").messages;
+    let start = format!(r#"{{"model":"gpt-4.1","messages":{messages},"extra_body":{{"llmmask":{{"Token":""#);
+    assert!(text.starts_with(&start));
+    assert!(text.trim_end_matches(' ').ends_with("\"}}}"));
+    let json = seen.json();
+    let fields: Vec<&String> = json["extra_body"]["llmmask"].as_object().unwrap().keys().collect();
+    assert_eq!(fields.len(), 7);
+}
+
+#[tokio::test]
+async fn an_older_backend_is_sent_three_fields() {
+    let mut settings = settings();
+    settings.abuse = llmtor::vault::AbuseRule::Omitted;
+    let bench = Bench::with(1, Scripted::playing(vec![Act::completion("hi")]).await, settings).await;
+    bench.ask("hello").await.unwrap();
+    let json = bench.backend.seen()[0].json();
+    let fields: HashSet<&str> =
+        json["extra_body"]["llmmask"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(fields, HashSet::from(["Token", "SignedToken", "ModelName"]));
+}
+
+#[tokio::test]
+async fn each_call_has_a_connection_and_a_token_of_its_own() {
+    let bench = Bench::new(8, Scripted::start(|_, _| Act::completion("hi")).await).await;
+    for _ in 0..4 {
+        bench.ask("hello").await.unwrap();
+    }
+    let calls = (0..4).map(|_| bench.ask("hello"));
+    for result in futures_util::future::join_all(calls).await {
+        result.unwrap();
+    }
+    let seen = bench.backend.seen();
+    let ports: HashSet<_> = seen.iter().map(|seen| seen.from).collect();
+    let tokens: HashSet<_> = seen.iter().map(crate::support::scripted::Seen::token).collect();
+    assert_eq!((ports.len(), tokens.len()), (8, 8));
+}
