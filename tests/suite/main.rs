@@ -1,4 +1,13 @@
 //! Every integration test, in one link target. Names are sentences; each module says what it needs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    unreachable_pub,
+    reason = "helpers of tests are tests too"
+)]
 
 mod backend;
 mod cli;
