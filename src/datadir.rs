@@ -218,7 +218,9 @@ fn replace(path: &Path, draft: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(draft, path)?;
     match path.parent() {
-        Some(directory) if cfg!(unix) => File::open(directory)?.sync_all(),
+        Some(directory) if cfg!(unix) && !directory.as_os_str().is_empty() => {
+            File::open(directory)?.sync_all()
+        }
         _ => Ok(()),
     }
 }
@@ -268,7 +270,8 @@ fn reason(kind: io::ErrorKind) -> String {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 

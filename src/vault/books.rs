@@ -42,6 +42,9 @@ pub(super) struct Books {
     /// When to look for lapsed doubts next.
     pub(super) next_lapse: Timestamp,
     commits: u64,
+    /// How many of the next commits shall fail.
+    #[cfg(test)]
+    pub(super) faults: std::sync::Arc<std::sync::atomic::AtomicU32>,
 }
 
 impl Books {
@@ -58,6 +61,8 @@ impl Books {
             caches: Caches::Distrusted,
             next_lapse: Timestamp::from_unix(i64::MIN),
             commits: 0,
+            #[cfg(test)]
+            faults: std::sync::Arc::default(),
         }
     }
 
@@ -66,14 +71,26 @@ impl Books {
         self.caches = Caches::Distrusted;
     }
 
-    pub(super) fn count_commit(&mut self) {
+    /// Ends the transaction.
+    pub(super) fn commit(&mut self) -> Result<(), VaultError> {
+        #[cfg(test)]
+        self.injected_fault()?;
+        self.conn.prepare_cached("COMMIT")?.execute([])?;
         self.commits += 1;
+        Ok(())
     }
 
     /// Commits since the start, so that a test can see the grouping.
     #[cfg(test)]
     pub(super) fn commits(&self) -> u64 {
         self.commits
+    }
+
+    #[cfg(test)]
+    fn injected_fault(&self) -> Result<(), VaultError> {
+        use std::sync::atomic::Ordering;
+        let left = self.faults.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if left.is_ok() { Err(VaultError::Storage { code: 0 }) } else { Ok(()) }
     }
 
     /// At the beginning of each transaction: caches that can be trusted, and no doubt past its term.
@@ -85,7 +102,7 @@ impl Books {
             self.next_lapse = Timestamp::from_unix(i64::MIN);
             self.caches = Caches::Trusted;
         }
-        self.lapse_if_due().map(|_| ())
+        self.lapse_if_due()
     }
 
     fn read_draw_index(&mut self) -> Result<(), VaultError> {

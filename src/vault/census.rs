@@ -20,7 +20,7 @@ impl Census {
 
     /// How many tokens there are, by model and state. Models that were never held are absent.
     pub async fn stock(&self) -> Result<BTreeMap<ModelName, Stock>, VaultError> {
-        self.mailbox.call(Durability::Relaxed, |books| books.stock()).await
+        self.mailbox.call(Durability::Relaxed, Books::stock).await
     }
 
     /// Which abuse tokens are held ready.

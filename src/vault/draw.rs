@@ -48,18 +48,18 @@ impl DrawIndex {
         model: &ModelName,
         now: Timestamp,
     ) -> Result<i64, Shortage> {
-        let shelf = self.shelves.get_mut(model).ok_or(Shortage::Empty)?;
-        while let Some(first) = shelf.maturing.first_entry().filter(|first| *first.key() <= now) {
-            shelf.matured.append(&mut first.remove());
+        let stock = self.shelves.get_mut(model).ok_or(Shortage::Empty)?;
+        while let Some(first) = stock.maturing.first_entry().filter(|first| *first.key() <= now) {
+            stock.matured.append(&mut first.remove());
         }
-        if shelf.matured.is_empty() {
-            return Err(match shelf.maturing.first_key_value() {
+        if stock.matured.is_empty() {
+            return Err(match stock.maturing.first_key_value() {
                 Some((next, _)) => Shortage::Maturing { next: *next },
                 None => Shortage::Empty,
             });
         }
-        let at = rng.random_range(0..shelf.matured.len());
-        Ok(shelf.matured.swap_remove(at))
+        let at = rng.random_range(0..stock.matured.len());
+        Ok(stock.matured.swap_remove(at))
     }
 }
 

@@ -97,7 +97,21 @@ pub(super) fn open(path: &Path, sealer: &Sealer, digester: &Digester) -> Result<
     }
     recognise(path)?;
     keep_private(path)?;
-    let mut conn = connect(path)?;
+    let log = sibling(path, "-wal");
+    let had_log = log.try_exists()?;
+    let opened = open_recognised(path, sealer, digester);
+    if opened.is_err() && !had_log && fs::metadata(&log).is_ok_and(|found| found.len() == 0) {
+        // Looking into the file made it. If it cannot be removed, an empty log does no harm either.
+        drop(fs::remove_file(&log));
+    }
+    let mut conn = opened?;
+    migrate(&mut conn)?;
+    Ok(conn)
+}
+
+/// Opens a file with our header and checks that it is whole and made with these keys; writes nothing.
+fn open_recognised(path: &Path, sealer: &Sealer, digester: &Digester) -> Result<Connection, VaultError> {
+    let conn = connect(path)?;
     let verdict: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         return Err(VaultError::Corrupt);
@@ -108,7 +122,6 @@ pub(super) fn open(path: &Path, sealer: &Sealer, digester: &Digester) -> Result<
         return Err(VaultError::WrongKey);
     }
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    migrate(&mut conn)?;
     Ok(conn)
 }
 
@@ -132,8 +145,11 @@ fn create(path: &Path, sealer: &Sealer, digester: &Digester) -> Result<(), Vault
     conn.close().map_err(|(_, error)| error)?;
     fs::File::open(&draft)?.sync_all()?;
     fs::rename(&draft, path)?;
-    if let Some(directory) = path.parent().filter(|_| cfg!(unix)) {
-        fs::File::open(directory)?.sync_all()?;
+    match path.parent() {
+        Some(directory) if cfg!(unix) && !directory.as_os_str().is_empty() => {
+            fs::File::open(directory)?.sync_all()?;
+        }
+        _ => {}
     }
     Ok(())
 }

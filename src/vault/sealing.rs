@@ -165,14 +165,14 @@ mod tests {
     #[test]
     fn a_record_opens_only_in_its_place_and_under_its_key() {
         let sealer = Sealer::new(&keys(1));
-        let sealed = sealer.seal(&place(b"one"), &[b"token", b"signature"]);
-        let [token, signature] = sealer.open(&place(b"one"), &sealed).ok().unwrap();
+        let record = sealer.seal(&place(b"one"), &[b"token", b"signature"]);
+        let [token, signature] = sealer.open(&place(b"one"), &record).ok().unwrap();
         assert!(token.matches(b"token") && signature.matches(b"signature"));
-        assert!(sealer.open::<2>(&place(b"two"), &sealed).is_err());
-        assert!(sealer.open::<2>(&Place { subject: "o1", ..place(b"one") }, &sealed).is_err());
-        assert!(sealer.open::<2>(&Place { table: "issuances", ..place(b"one") }, &sealed).is_err());
-        assert!(Sealer::new(&keys(2)).open::<2>(&place(b"one"), &sealed).is_err());
-        assert!(sealer.open::<3>(&place(b"one"), &sealed).is_err());
+        assert!(sealer.open::<2>(&place(b"two"), &record).is_err());
+        assert!(sealer.open::<2>(&Place { subject: "o1", ..place(b"one") }, &record).is_err());
+        assert!(sealer.open::<2>(&Place { table: "issuances", ..place(b"one") }, &record).is_err());
+        assert!(Sealer::new(&keys(2)).open::<2>(&place(b"one"), &record).is_err());
+        assert!(sealer.open::<3>(&place(b"one"), &record).is_err());
     }
 
     #[test]

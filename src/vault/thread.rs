@@ -214,11 +214,10 @@ impl Keeper {
         for operation in batch {
             operation.run(&mut self.books)?;
         }
-        self.books.conn.prepare_cached("COMMIT")?.execute([])?;
+        self.books.commit()?;
         if self.books.conn.total_changes() != before {
             self.wal = Wal::Grew;
         }
-        self.books.count_commit();
         Ok(())
     }
 
