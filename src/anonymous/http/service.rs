@@ -12,7 +12,7 @@ use hyper::{Request, Response, StatusCode};
 
 use super::error::{ApiError, Failure};
 use super::handover::Handovers;
-use super::reply::Reply;
+use super::reply::{Answering, Reply};
 use super::route::Route;
 use super::{Endpoint, guard};
 use crate::anonymous::openai::RequestError;
@@ -135,10 +135,14 @@ impl Service {
         connection: Arc<Handovers>,
     ) -> Result<Response<Reply>, ApiError> {
         let heartbeat = self.0.heartbeat;
-        let mut call = Box::pin(async move {
+        let answering = async move {
             let (completion, delivery) = self.complete(prompt).await?;
-            Ok::<_, ApiError>((Chunks::new(completion, usage), delivery))
-        });
+            Ok((Chunks::new(completion, usage), delivery))
+        };
+        // Once the stream has begun, `respond` is no longer there to catch it.
+        let answering = AssertUnwindSafe(answering).catch_unwind();
+        let mut call: Answering =
+            Box::pin(answering.map(|caught| caught.unwrap_or_else(|_| Err(Failure::Panicked.into()))));
         let reply = match tokio::time::timeout(heartbeat, &mut call).await {
             Ok(answered) => {
                 let (chunks, delivery) = answered?;

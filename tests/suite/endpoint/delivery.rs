@@ -11,7 +11,7 @@ use super::harness::{Response, Scripted, Settings, completion, hello, post, star
 
 /// More than the sockets of both sides buffer.
 fn huge() -> Vec<u8> {
-    completion(&"word ".repeat(4_000_000))
+    completion(&"word ".repeat(3_000_000))
 }
 
 #[tokio::test]

@@ -86,6 +86,7 @@ pub(super) fn completion(text: &str) -> Vec<u8> {
 /// An endpoint that is being served.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
+    pub(super) other_address: SocketAddr,
     pub(super) shutdown: CancellationToken,
     pub(super) serving: JoinHandle<()>,
     pub(super) catalog: Catalog,
@@ -121,6 +122,12 @@ pub(super) async fn start_with(redeemer: Scripted, settings: Settings) -> Server
         created: Timestamp::from_unix(5),
         context_length: None,
     }));
+    // The other address of `localhost`, where this machine has it.
+    let other = match TcpListener::bind("[::1]:0").await {
+        Ok(listener) => listener,
+        Err(_) => TcpListener::bind("127.0.0.1:0").await.unwrap(),
+    };
+    let other_address = other.local_addr().unwrap();
     let endings = Arc::clone(&redeemer.endings);
     let endpoint = Endpoint {
         redeemer: Box::new(redeemer),
@@ -131,14 +138,13 @@ pub(super) async fn start_with(redeemer: Scripted, settings: Settings) -> Server
         clock: ManualClock::shared(Timestamp::from_unix(NOW)),
     };
     let shutdown = CancellationToken::new();
-    let serving = tokio::spawn(serve(vec![listener], endpoint, shutdown.clone(), settings.grace));
-    Server { address, shutdown, serving, catalog, endings }
+    let serving = tokio::spawn(serve(vec![listener, other], endpoint, shutdown.clone(), settings.grace));
+    Server { address, other_address, shutdown, serving, catalog, endings }
 }
 
 impl Server {
-    #[expect(clippy::disallowed_methods, reason = "a client of the endpoint under test, on loopback")]
     pub(super) async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.unwrap()
+        connect(self.address).await
     }
 
     /// Sends one request on a connection of its own and reads the response to the end.
@@ -171,6 +177,11 @@ impl Server {
     pub(super) fn endings_now(&self) -> Vec<Ending> {
         self.endings.lock().unwrap().clone()
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a client of the endpoint under test, on loopback")]
+pub(super) async fn connect(address: SocketAddr) -> TcpStream {
+    TcpStream::connect(address).await.unwrap()
 }
 
 /// A proper `POST /v1/chat/completions` that closes its connection.

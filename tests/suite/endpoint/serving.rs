@@ -10,7 +10,9 @@ use llmtor::wire::ModelName;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::harness::{Response, Scripted, Settings, completion, find, hello, request, start, start_with};
+use super::harness::{
+    Response, Scripted, Settings, completion, connect, find, hello, post, request, start, start_with,
+};
 
 #[tokio::test]
 async fn a_plain_call_is_answered_byte_for_byte() {
@@ -77,6 +79,17 @@ async fn health_needs_no_key_and_tells_nothing() {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 200") && answer.ends_with(b"\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn every_listener_serves_the_same_endpoint() {
+    let server = start(Scripted::echo()).await;
+    let mut stream = connect(server.other_address).await;
+    stream.write_all(&post(hello(""))).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(Response::parse(&answer).status, 200);
+    assert_eq!(server.endings(1).await, [Ending::Delivered]);
 }
 
 #[tokio::test]

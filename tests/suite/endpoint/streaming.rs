@@ -138,3 +138,17 @@ async fn a_foreign_answer_after_it_is_an_event_too_and_counts_as_delivered() {
     assert_eq!((events.len(), code), (1, json!("invalid_upstream_answer")));
     assert_eq!(server.endings(1).await, [Ending::Delivered]);
 }
+
+#[tokio::test]
+async fn a_panic_after_it_is_an_event_without_detail() {
+    let script = |_| async {
+        tokio::time::sleep(HEARTBEAT * 5).await;
+        panic!("canary")
+    };
+    let server = start_with(Scripted::new(script), restless()).await;
+    let response = server.chat(hello(r#","stream":true"#)).await;
+    let events = events(&response);
+    let (message, _, _, code) = error_fields(&serde_json::from_str(&events[0]).unwrap());
+    assert_eq!((events.len(), code), (1, json!("internal_error")));
+    assert!(!message.contains("canary"));
+}
