@@ -1,28 +1,83 @@
-//! The vault: tokens at rest, and who may do what with them. (Contract; see the module docs to come.)
+//! The vault: tokens at rest, and who may do what with them.
+//!
+//! One SQLite file, one thread that touches it ([`thread`]), and three handles that the compiler keeps apart:
+//! [`Deposits`] (identity plane, puts in), [`Withdrawals`] (anonymous plane, takes out), [`Census`] (counts).
+//! Neither plane's handle offers a verb of the other, and no column can name an account.
+//!
+//! # States, and what a crash makes of them
+//!
+//! | state | on disk means | reached by, durable (fsync) before the answer? | after a crash |
+//! | --- | --- | --- | --- |
+//! | Blinded | blinding secret and RequestID are stored, the signature is not here yet | `begin`, yes | stays; [`Deposits::pending`] |
+//! | Available | may be drawn from `not_before` on | `finalize`, yes; `release`, `return_unspent`, no | stays |
+//! | Reserved | chosen for one call; nothing sent | `reserve`, no | Available |
+//! | Presented | the first byte may have left; request digest and the exact `llmmask` (by reference) are stored | `present`, `resume`, yes | InDoubt |
+//! | InDoubt, unknown | the server may hold an answer to this one request | `doubt`, no | stays; only [`Withdrawals::resume`] with the same digest may use it; after the term Available, marked maybe-spent |
+//! | InDoubt, undelivered | the server does hold an answer | `doubt`, no | stays, the same; after the term wiped |
+//! | Refused | the backend says that the signature is not its own | `set_aside`, no | stays; never drawn |
+//! | (wiped) | no row; a counter per model | `settle`, no | a power cut may bring the row back as Presented, so InDoubt: the server replays or says `token expired` |
+//!
+//! A killed process loses nothing that was answered. A power cut may undo the transitions marked "no", and
+//! each of them then falls back to a state in which the token can neither be lost nor be presented with
+//! another prompt: a lost `reserve` is Available, a lost `release` Reserved and so Available, and whatever
+//! follows `present` falls back to Presented and so to InDoubt. The next synced commit makes every earlier one
+//! durable too.
+//!
+//! # Invariants
+//!
+//! - Every transition is one guarded statement naming row, state and owner, with the affected rows checked.
+//! - Tokens are drawn uniformly at random; row ids are random. Neither shows the order of issuance.
+//! - Token bytes, signatures and blinding secrets are on disk only sealed ([`sealing`]), also in the WAL. Rows go
+//!   under `secure_delete`, and the WAL is cut to nothing when the vault is idle and when it closes.
+//! - A token in doubt is never shown to another request: the server would answer the old one (protocol.md §5).
+//!   The term counts from the last time that it was presented.
+//!
+//! Deliberately absent: an archive of spent tokens, times of spending, and any way to list tokens.
 
-use std::collections::BTreeMap;
+mod books;
+mod census;
+mod deposits;
+mod draw;
+mod error;
+mod recovery;
+mod schema;
+mod sealing;
+mod thread;
+mod transitions;
+mod withdrawals;
+
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
+use std::thread::JoinHandle;
 
-use crate::blind::{BlindedMessage, BlindingSecret, Fingerprint, Signature, TokenMessage};
+use crate::blind::{BlindedMessage, BlindingSecret, Fingerprint, TokenMessage};
 use crate::clock::{SharedClock, Timestamp};
 use crate::secret::Secret;
 use crate::wire::ModelName;
-use crate::wire::redemption::{Epoch, LlmMask};
+use crate::wire::redemption::Epoch;
+
+pub use census::Census;
+pub use deposits::Deposits;
+pub use error::{Shortage, VaultError, VaultErrorKind};
+pub use withdrawals::{Presented, Reserved, Withdrawals};
 
 /// The two keys a vault works under, derived from the home's master key.
 pub struct VaultKeys {
+    /// XChaCha20-Poly1305, for records at rest.
     pub sealing: Secret<[u8; 32]>,
+    /// HMAC-SHA256, for request digests.
     pub digest: Secret<[u8; 32]>,
 }
 
-/// What went wrong, by kind; the message is for the user and names no secret.
-#[derive(Debug, thiserror::Error)]
-pub enum VaultError {
-    // Corrupt / foreign / newer file; wrong key; disk full; I/O; closed; out of tokens; lost race; …
+/// The open vault. Owns the vault thread; [`Vault::close`], or dropping it, finishes what is queued and folds
+/// the WAL in. Handles that outlive it answer [`VaultError::Closed`].
+pub struct Vault {
+    mailbox: thread::Mailbox,
+    digester: sealing::Digester,
+    thread: Option<JoinHandle<()>>,
 }
-
-/// The open vault. Owns the vault thread; dropping it (or `close`) drains and checkpoints.
-pub struct Vault {}
 
 /// What a start-up found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,19 +88,26 @@ pub struct RecoveryReport {
     pub doubted: u64,
     /// Blinded, to be resumed by the identity plane.
     pub blinded: u64,
-    /// InDoubt past its term → Available, marked maybe-spent.
+    /// InDoubt (unknown) past its term → Available, marked maybe-spent.
     pub lapsed: u64,
+    /// InDoubt (undelivered) past its term → wiped, counted as spent.
+    pub wiped: u64,
 }
 
 /// Counts of one model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Stock {
+    /// May be drawn now.
     pub available: u64,
     /// Available, but before its `not_before`.
     pub maturing: u64,
+    /// Drawn for a call, nothing sent.
     pub reserved: u64,
+    /// In a call's hands; may have been sent.
     pub presented: u64,
+    /// May be spent; waits for the same request, or for its term.
     pub in_doubt: u64,
+    /// Issuances whose signature is not here yet.
     pub blinded: u64,
     /// The backend said that the signature is not its own: kept, not drawn.
     pub refused: u64,
@@ -54,48 +116,69 @@ pub struct Stock {
 }
 
 impl Vault {
-    /// Opens or creates `path` (0600, WAL), migrates, recovers, starts the vault thread.
+    /// Opens the vault at `path`, or makes it (0600, WAL); migrates, recovers, starts the vault thread. Blocks for
+    /// a few milliseconds. A file that is foreign, newer, damaged or under another key is left as it is.
     pub fn open(
-        _path: &Path,
-        _keys: VaultKeys,
-        _clock: SharedClock,
+        path: &Path,
+        keys: VaultKeys,
+        clock: SharedClock,
     ) -> Result<(Self, RecoveryReport), VaultError> {
-        todo!()
+        let sealer = sealing::Sealer::new(&keys);
+        let digester = sealing::Digester::new(&keys);
+        drop(keys);
+        let conn = schema::open(path, &sealer, &digester)?;
+        let mut books = books::Books::new(conn, sealer, clock);
+        let report = books.recover()?;
+        let (mailbox, thread) = thread::spawn(books)?;
+        Ok((Self { mailbox, digester, thread: Some(thread) }, report))
     }
+
     /// For the identity plane: insert only.
     pub fn deposits(&self) -> Deposits {
-        todo!()
+        Deposits::new(self.mailbox.clone())
     }
-    /// For the anonymous plane.
+
+    /// For the anonymous plane: draw, present, settle.
     pub fn withdrawals(&self) -> Withdrawals {
-        todo!()
+        Withdrawals::new(self.mailbox.clone(), self.digester.clone())
     }
+
     /// For the composition root: counts, nothing else.
     pub fn census(&self) -> Census {
-        todo!()
+        Census::new(self.mailbox.clone())
     }
-    /// Finishes what is queued, checkpoints (TRUNCATE), closes the file.
-    pub async fn close(self) -> Result<(), VaultError> {
-        todo!()
+
+    /// Finishes what is queued, folds the WAL in and cuts it to nothing, closes the file.
+    pub async fn close(mut self) -> Result<(), VaultError> {
+        let closed = self.mailbox.close().await.unwrap_or(Err(VaultError::Closed));
+        self.join();
+        closed
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the vault thread ended abnormally");
+        }
     }
 }
 
-/// Counts per model.
-#[derive(Clone)]
-pub struct Census {}
-impl Census {
-    pub async fn stock(&self) -> Result<BTreeMap<ModelName, Stock>, VaultError> {
-        todo!()
-    }
-    /// Which abuse tokens are held ready: permanent?, transient epochs.
-    pub async fn abuse(&self) -> Result<AbuseHoldings, VaultError> {
-        todo!()
+impl Drop for Vault {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            drop(self.mailbox.close());
+            self.join();
+        }
     }
 }
 
+/// Which abuse tokens are held ready.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AbuseHoldings {
+    /// Whether the permanent one is.
     pub permanent: bool,
+    /// The month of the transient one, if there is one.
     pub transient: Option<Epoch>,
 }
 
@@ -105,82 +188,49 @@ pub struct RequestId(pub String);
 
 /// One issuance, before its request is sent.
 pub struct NewIssuance {
+    /// The idempotency key.
     pub request_id: RequestId,
+    /// The model whose credit pays.
     pub model: ModelName,
+    /// The key it is blinded under.
     pub key: Fingerprint,
+    /// The token.
     pub message: TokenMessage,
+    /// What the issuer sees.
     pub blinded: BlindedMessage,
+    /// What unblinds its answer.
     pub secret: BlindingSecret,
 }
 
 /// One issuance found pending.
 pub struct PendingIssuance {
+    /// As it was begun.
     pub issuance: NewIssuance,
     /// When it was first sent, if it was (idempotent for 5 minutes from then).
     pub first_sent: Option<Timestamp>,
 }
 
+/// Which of the two abuse tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AbuseKind {
+    /// One per account.
     Permanent,
+    /// One per month.
     Transient(Epoch),
 }
 
+/// One issuance of an abuse token, before its request is sent.
 pub struct NewAbuseIssuance {
+    /// Which one.
     pub kind: AbuseKind,
+    /// The key it is blinded under.
     pub key: Fingerprint,
+    /// The token.
     pub message: TokenMessage,
+    /// What the issuer sees.
     pub blinded: BlindedMessage,
+    /// What unblinds its answer.
     pub secret: BlindingSecret,
-}
-
-/// The identity plane's capability: it can put tokens in, and never read one back.
-#[derive(Clone)]
-pub struct Deposits {}
-impl Deposits {
-    /// Blinded: durable (fsync) on return. `first_sent` is set to now: the request follows at once.
-    pub async fn begin(&self, _batch: Vec<NewIssuance>) -> Result<(), VaultError> {
-        todo!()
-    }
-    pub async fn pending(&self) -> Result<Vec<PendingIssuance>, VaultError> {
-        todo!()
-    }
-    /// Replaces the RequestID and first_sent of a pending one: the old idempotency window has passed and the
-    /// ledger said that no credit was debited (or the user accepts the risk).
-    pub async fn renew(&self, _old: &RequestId, _new: RequestId) -> Result<(), VaultError> {
-        todo!()
-    }
-    /// Blinded → Available from `not_before` on; durable. Message and signature move into a row of their own
-    /// with a fresh random id; the issuance row is gone (nothing ties RequestID to token).
-    pub async fn finalize(
-        &self,
-        _id: &RequestId,
-        _signature: Signature,
-        _not_before: Timestamp,
-    ) -> Result<(), VaultError> {
-        todo!()
-    }
-    /// The server refused before debiting: the row is wiped.
-    pub async fn abandon(&self, _id: &RequestId) -> Result<(), VaultError> {
-        todo!()
-    }
-    /// Blinding state of an abuse token, durable; replaces none that is finalized.
-    pub async fn begin_abuse(&self, _new: NewAbuseIssuance) -> Result<(), VaultError> {
-        todo!()
-    }
-    /// A pending abuse issuance of that kind (re-sign is allowed for 10 minutes).
-    pub async fn pending_abuse(&self, _kind: AbuseKind) -> Result<Option<NewAbuseIssuance>, VaultError> {
-        todo!()
-    }
-    pub async fn finalize_abuse(&self, _kind: AbuseKind, _signature: Signature) -> Result<(), VaultError> {
-        todo!()
-    }
-    pub async fn abandon_abuse(&self, _kind: AbuseKind) -> Result<(), VaultError> {
-        todo!()
-    }
-    pub async fn abuse(&self) -> Result<AbuseHoldings, VaultError> {
-        todo!()
-    }
 }
 
 /// One local call; owner of the token it draws. Random.
@@ -200,26 +250,13 @@ pub enum AbuseRule {
     Omitted,
 }
 
+/// What a token has behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum History {
+    /// Never in doubt past the term.
     Fresh,
+    /// Was in doubt until the term passed: perhaps spent.
     MaybeSpent,
-}
-
-/// Drawn for one call; nothing sent. Dropping it without a word leaves it to `release` on drop (best effort) or restart.
-pub struct Reserved {}
-/// The first byte may leave. Holds the exact llmmask.
-pub struct Presented {}
-impl Presented {
-    pub fn llmmask(&self) -> &LlmMask {
-        todo!()
-    }
-    pub fn history(&self) -> History {
-        todo!()
-    }
-    pub fn resumed(&self) -> bool {
-        todo!()
-    }
 }
 
 /// What is known of an in-doubt token.
@@ -229,58 +266,4 @@ pub enum Doubt {
     Unknown,
     /// The server answered, but the client never got it: spent; the same request fetches the stored answer.
     Undelivered,
-}
-
-/// The anonymous plane's capability.
-#[derive(Clone)]
-pub struct Withdrawals {}
-impl Withdrawals {
-    pub fn digest(&self, _model: &ModelName, _messages: &[u8]) -> RequestDigest {
-        todo!()
-    }
-    /// Draws one matured Available token of `model` uniformly at random. Need not be fsynced (a lost Reserved is Available).
-    pub async fn reserve(
-        &self,
-        _call: CallId,
-        _model: &ModelName,
-        _abuse: AbuseRule,
-    ) -> Result<Reserved, VaultError> {
-        todo!()
-    }
-    /// InDoubt with this digest → Presented under `call`, durable, same bytes. None if there is none.
-    pub async fn resume(
-        &self,
-        _call: CallId,
-        _digest: RequestDigest,
-    ) -> Result<Option<Presented>, VaultError> {
-        todo!()
-    }
-    /// Reserved → Presented, durable (fsync) on return.
-    pub async fn present(
-        &self,
-        _reserved: Reserved,
-        _digest: RequestDigest,
-    ) -> Result<Presented, VaultError> {
-        todo!()
-    }
-    /// Reserved → Available.
-    pub async fn release(&self, _reserved: Reserved) -> Result<(), VaultError> {
-        todo!()
-    }
-    /// Presented → Available: the server said that it is not spent, or no byte left.
-    pub async fn return_unspent(&self, _presented: Presented) -> Result<(), VaultError> {
-        todo!()
-    }
-    /// Presented → refused: not this server's signature. Kept aside.
-    pub async fn set_aside(&self, _presented: Presented) -> Result<(), VaultError> {
-        todo!()
-    }
-    /// Presented → InDoubt.
-    pub async fn doubt(&self, _presented: Presented, _doubt: Doubt) -> Result<(), VaultError> {
-        todo!()
-    }
-    /// Presented → wiped; counters only.
-    pub async fn settle(&self, _presented: Presented) -> Result<(), VaultError> {
-        todo!()
-    }
 }

@@ -1,0 +1,216 @@
+//! What the vault thread holds: the connection, the keys, and the caches over the file.
+//!
+//! Caches ([`DrawIndex`], the current abuse tokens) change only inside a batch; if its commit fails they are
+//! distrusted and read anew before the next.
+
+use rusqlite::{Connection, OptionalExtension as _, Row};
+
+use super::draw::DrawIndex;
+use super::sealing::{Place, Sealer};
+use super::{AbuseHoldings, AbuseKind, VaultError};
+use crate::clock::{SharedClock, Timestamp};
+use crate::secret::Secret;
+use crate::wire::ModelName;
+use crate::wire::redemption::Epoch;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Caches {
+    Trusted,
+    Distrusted,
+}
+
+/// One finalized abuse token.
+pub(super) struct HeldAbuse {
+    pub(super) id: i64,
+    pub(super) epoch: Epoch,
+    pub(super) token: Secret<Vec<u8>>,
+    pub(super) signature: Secret<Vec<u8>>,
+}
+
+/// See the module.
+pub(super) struct Books {
+    pub(super) conn: Connection,
+    pub(super) sealer: Sealer,
+    pub(super) clock: SharedClock,
+    pub(super) draw: DrawIndex,
+    /// The abuse tokens that new redemptions carry.
+    pub(super) permanent: Option<HeldAbuse>,
+    pub(super) transient: Option<HeldAbuse>,
+    /// Whether there may be superseded abuse tokens to wipe.
+    pub(super) sweep_due: bool,
+    caches: Caches,
+    /// When to look for lapsed doubts next.
+    pub(super) next_lapse: Timestamp,
+    commits: u64,
+    /// How many of the next commits shall fail.
+    #[cfg(test)]
+    pub(super) faults: std::sync::Arc<std::sync::atomic::AtomicU32>,
+}
+
+impl Books {
+    /// Nothing is read yet; the first [`Books::refresh`] does that.
+    pub(super) fn new(conn: Connection, sealer: Sealer, clock: SharedClock) -> Self {
+        Self {
+            conn,
+            sealer,
+            clock,
+            draw: DrawIndex::default(),
+            permanent: None,
+            transient: None,
+            sweep_due: true,
+            caches: Caches::Distrusted,
+            next_lapse: Timestamp::from_unix(i64::MIN),
+            commits: 0,
+            #[cfg(test)]
+            faults: std::sync::Arc::default(),
+        }
+    }
+
+    /// A commit failed: what the caches say may not be what the file says.
+    pub(super) fn distrust_caches(&mut self) {
+        self.caches = Caches::Distrusted;
+    }
+
+    /// Ends the transaction.
+    pub(super) fn commit(&mut self) -> Result<(), VaultError> {
+        #[cfg(test)]
+        self.injected_fault()?;
+        self.conn.prepare_cached("COMMIT")?.execute([])?;
+        self.commits += 1;
+        Ok(())
+    }
+
+    /// Commits since the start, so that a test can see the grouping.
+    #[cfg(test)]
+    pub(super) fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    #[cfg(test)]
+    fn injected_fault(&self) -> Result<(), VaultError> {
+        use std::sync::atomic::Ordering;
+        let left = self.faults.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if left.is_ok() { Err(VaultError::Storage { code: 0 }) } else { Ok(()) }
+    }
+
+    /// At the beginning of each transaction: caches that can be trusted, and no doubt past its term.
+    pub(super) fn refresh(&mut self) -> Result<(), VaultError> {
+        if self.caches == Caches::Distrusted {
+            self.read_draw_index()?;
+            self.read_abuse_tokens()?;
+            self.sweep_due = true;
+            self.next_lapse = Timestamp::from_unix(i64::MIN);
+            self.caches = Caches::Trusted;
+        }
+        self.lapse_if_due()
+    }
+
+    fn read_draw_index(&mut self) -> Result<(), VaultError> {
+        self.draw.clear();
+        let mut statement =
+            self.conn.prepare_cached("SELECT model, id, not_before FROM tokens WHERE state = 'available'")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            self.draw.put(&model_at(row, 0)?, row.get(1)?, Timestamp::from_unix(row.get(2)?));
+        }
+        Ok(())
+    }
+
+    /// Reads the current abuse tokens again.
+    pub(super) fn read_abuse_tokens(&mut self) -> Result<(), VaultError> {
+        self.permanent = self.current_abuse("permanent")?;
+        self.transient = self.current_abuse("transient")?;
+        Ok(())
+    }
+
+    fn current_abuse(&self, kind: &str) -> Result<Option<HeldAbuse>, VaultError> {
+        let id: Option<i64> = self
+            .conn
+            .prepare_cached("SELECT id FROM abuse_tokens WHERE kind = ?1 AND superseded = 0")?
+            .query_row([kind], |row| row.get(0))
+            .optional()?;
+        match id.map(|id| self.abuse_token(id)).transpose() {
+            // Not held is what a damaged one amounts to; `abuse setup` replaces it.
+            Err(VaultError::DamagedRecord) => Ok(None),
+            other => other,
+        }
+    }
+
+    /// One abuse token, current or superseded.
+    pub(super) fn abuse_token(&self, id: i64) -> Result<HeldAbuse, VaultError> {
+        let (kind, epoch, sealed): (String, u32, Vec<u8>) = self
+            .conn
+            .prepare_cached("SELECT kind, epoch, sealed FROM abuse_tokens WHERE id = ?1")?
+            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let place = Place { table: "abuse_tokens", row: &id.to_be_bytes(), subject: &kind };
+        let [token, signature] = self.sealer.open(&place, &sealed)?;
+        Ok(HeldAbuse { id, epoch: Epoch::from_number(epoch), token, signature })
+    }
+
+    /// Which abuse tokens new redemptions would carry.
+    pub(super) fn abuse_holdings(&self) -> AbuseHoldings {
+        AbuseHoldings {
+            permanent: self.permanent.is_some(),
+            transient: self.transient.as_ref().map(|held| held.epoch),
+        }
+    }
+
+    /// Wipes superseded abuse tokens that no token refers to any more.
+    pub(super) fn sweep_abuse_tokens(&mut self) -> Result<(), VaultError> {
+        if !self.sweep_due {
+            return Ok(());
+        }
+        self.conn
+            .prepare_cached(
+                "DELETE FROM abuse_tokens WHERE superseded = 1
+                 AND NOT EXISTS (SELECT 1 FROM tokens WHERE permanent = abuse_tokens.id)
+                 AND NOT EXISTS (SELECT 1 FROM tokens WHERE transient = abuse_tokens.id)",
+            )?
+            .execute([])?;
+        self.sweep_due = self
+            .conn
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM abuse_tokens WHERE superseded = 1)")?
+            .query_row([], |row| row.get(0))?;
+        Ok(())
+    }
+
+    /// Adds to the number of tokens of `model` ever spent. Deliberately without a time.
+    pub(super) fn count_spent(&self, model: &str, spent: u64) -> Result<(), VaultError> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO counters (model, spent) VALUES (?1, ?2)
+                 ON CONFLICT (model) DO UPDATE SET spent = spent + excluded.spent",
+            )?
+            .execute((model, i64::try_from(spent).unwrap_or(i64::MAX)))?;
+        Ok(())
+    }
+
+    /// A random id that is not taken in `table`.
+    pub(super) fn fresh_id(&self, table: &'static str) -> Result<i64, VaultError> {
+        let query = match table {
+            "tokens" => "SELECT EXISTS (SELECT 1 FROM tokens WHERE id = ?1)",
+            _ => "SELECT EXISTS (SELECT 1 FROM abuse_tokens WHERE id = ?1)",
+        };
+        loop {
+            let id: i64 = rand::random();
+            if !self.conn.prepare_cached(query)?.query_row([id], |row| row.get(0))? {
+                return Ok(id);
+            }
+        }
+    }
+}
+
+/// The model name in a column.
+pub(super) fn model_at(row: &Row<'_>, column: usize) -> Result<ModelName, VaultError> {
+    ModelName::new(row.get::<_, String>(column)?).map_err(|_| VaultError::Corrupt)
+}
+
+impl AbuseKind {
+    /// As the columns `kind` and `epoch` have it.
+    pub(super) fn columns(self) -> (&'static str, u32) {
+        match self {
+            Self::Permanent => ("permanent", 0),
+            Self::Transient(epoch) => ("transient", epoch.number()),
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The identity plane's capability: it puts tokens in, and can never read one back.
+//!
+//! An issuance is a saga, see the table in [`crate::vault`]: [`Deposits::begin`] before the request leaves,
+//! then [`Deposits::finalize`] or [`Deposits::abandon`]; what a crash leaves behind is found by
+//! [`Deposits::pending`].
+
+use std::collections::HashSet;
+
+use rusqlite::OptionalExtension as _;
+
+use super::books::{Books, model_at};
+use super::sealing::Place;
+use super::thread::{Durability, Mailbox};
+use super::{
+    AbuseHoldings, AbuseKind, NewAbuseIssuance, NewIssuance, PendingIssuance, RequestId, VaultError,
+};
+use crate::blind::{BlindedMessage, BlindingSecret, Fingerprint, Signature, TokenMessage};
+use crate::clock::Timestamp;
+use crate::secret::Secret;
+
+/// The identity plane's capability: it can put tokens in, and never read one back.
+#[derive(Clone)]
+pub struct Deposits {
+    mailbox: Mailbox,
+}
+
+impl Deposits {
+    pub(super) fn new(mailbox: Mailbox) -> Self {
+        Self { mailbox }
+    }
+
+    /// → Blinded, all of the batch or none; durable on return. `first_sent` is set to now: the requests follow
+    /// at once. [`VaultError::DuplicateIssuance`] if a RequestID is pending already.
+    pub async fn begin(&self, batch: Vec<NewIssuance>) -> Result<(), VaultError> {
+        self.mailbox.call(Durability::Synced, move |books| books.begin(&batch)).await
+    }
+
+    /// Every Blinded row.
+    pub async fn pending(&self) -> Result<Vec<PendingIssuance>, VaultError> {
+        self.mailbox.call(Durability::Relaxed, Books::pending).await
+    }
+
+    /// Gives a pending issuance another RequestID and sets `first_sent` to now; durable. For when the old
+    /// idempotency window has passed and the ledger said that no credit was debited (or the user takes the risk).
+    pub async fn renew(&self, old: &RequestId, new: RequestId) -> Result<(), VaultError> {
+        let old = old.clone();
+        self.mailbox.call(Durability::Synced, move |books| books.renew(&old, &new)).await
+    }
+
+    /// Blinded → Available from `not_before` on; durable. Message and signature move into a row of their own
+    /// with a fresh random id, and the issuance row goes in the same commit: nothing ties a RequestID to a token.
+    pub async fn finalize(
+        &self,
+        id: &RequestId,
+        signature: Signature,
+        not_before: Timestamp,
+    ) -> Result<(), VaultError> {
+        let id = id.clone();
+        let work = move |books: &mut Books| books.finalize(&id, &signature, not_before);
+        self.mailbox.call(Durability::Synced, work).await
+    }
+
+    /// The server refused before debiting: the row is wiped. Not synced: if a power cut brings the row back,
+    /// it is merely pending again.
+    pub async fn abandon(&self, id: &RequestId) -> Result<(), VaultError> {
+        let id = id.clone();
+        self.mailbox.call(Durability::Relaxed, move |books| books.abandon(&id)).await
+    }
+
+    /// Blinding state of an abuse token; durable on return. Leaves the finalized ones alone.
+    /// [`VaultError::DuplicateIssuance`] if one of that kind is pending: its secret may be the only way to a
+    /// signature that the server gives once.
+    pub async fn begin_abuse(&self, new: NewAbuseIssuance) -> Result<(), VaultError> {
+        self.mailbox.call(Durability::Synced, move |books| books.begin_abuse(&new)).await
+    }
+
+    /// A pending abuse issuance of that kind (re-signing is allowed for 10 minutes, protocol.md §3).
+    pub async fn pending_abuse(&self, kind: AbuseKind) -> Result<Option<NewAbuseIssuance>, VaultError> {
+        self.mailbox.call(Durability::Relaxed, move |books| books.pending_abuse(kind)).await
+    }
+
+    /// The abuse token is ready and takes the place of the one before; durable. The one before is wiped as
+    /// soon as no presented or in-doubt token went with it. A transient one of an older epoch than the one
+    /// held is dropped: it came too late to be of use.
+    pub async fn finalize_abuse(&self, kind: AbuseKind, signature: Signature) -> Result<(), VaultError> {
+        self.mailbox.call(Durability::Synced, move |books| books.finalize_abuse(kind, &signature)).await
+    }
+
+    /// Wipes a pending abuse issuance.
+    pub async fn abandon_abuse(&self, kind: AbuseKind) -> Result<(), VaultError> {
+        self.mailbox.call(Durability::Relaxed, move |books| books.abandon_abuse(kind)).await
+    }
+
+    /// Which abuse tokens are held ready.
+    pub async fn abuse(&self) -> Result<AbuseHoldings, VaultError> {
+        self.mailbox.call(Durability::Relaxed, |books| Ok(books.abuse_holdings())).await
+    }
+}
+
+/// A blinding state as sealed: message, blinded message, secret.
+type Blinded = [Secret<Vec<u8>>; 3];
+
+impl Books {
+    fn begin(&mut self, batch: &[NewIssuance]) -> Result<(), VaultError> {
+        // All checks before the first write: a refusal must leave nothing behind.
+        let mut seen = HashSet::new();
+        for new in batch {
+            if !seen.insert(&new.request_id) || self.issuance_pending(&new.request_id)? {
+                return Err(VaultError::DuplicateIssuance);
+            }
+        }
+        let now = self.clock.now().unix();
+        for new in batch {
+            let parts = [new.message.expose(), new.blinded.as_bytes(), new.secret.expose()];
+            let sealed = self.sealer.seal(&issuance_place(&new.request_id, new.model.as_str()), &parts);
+            self.conn
+                .prepare_cached(
+                    "INSERT INTO issuances (request_id, model, key, first_sent, sealed) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute((&new.request_id.0, new.model.as_str(), new.key.as_bytes(), now, sealed))?;
+        }
+        Ok(())
+    }
+
+    fn issuance_pending(&self, id: &RequestId) -> Result<bool, VaultError> {
+        let mut statement =
+            self.conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM issuances WHERE request_id = ?1)")?;
+        Ok(statement.query_row([&id.0], |row| row.get(0))?)
+    }
+
+    fn pending(&mut self) -> Result<Vec<PendingIssuance>, VaultError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT request_id, model, key, first_sent, sealed FROM issuances ORDER BY first_sent",
+        )?;
+        let mut rows = statement.query([])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let request_id = RequestId(row.get(0)?);
+            let model = model_at(row, 1)?;
+            let place = issuance_place(&request_id, model.as_str());
+            let blinded: Blinded =
+                match self.sealer.open(&place, row.get_ref(4)?.as_blob().unwrap_or_default()) {
+                    Ok(blinded) => blinded,
+                    // The others can still be saved.
+                    Err(_) => continue,
+                };
+            let first_sent = row.get::<_, Option<i64>>(3)?.map(Timestamp::from_unix);
+            let key = Fingerprint::from_bytes(row.get(2)?);
+            let (message, blinded, secret) = unblinded(&blinded);
+            let issuance = NewIssuance { request_id, model, key, message, blinded, secret };
+            found.push(PendingIssuance { issuance, first_sent });
+        }
+        Ok(found)
+    }
+
+    fn issuance(&self, id: &RequestId) -> Result<(String, Blinded), VaultError> {
+        let (model, sealed): (String, Vec<u8>) = self
+            .conn
+            .prepare_cached("SELECT model, sealed FROM issuances WHERE request_id = ?1")?
+            .query_row([&id.0], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?
+            .ok_or(VaultError::UnknownIssuance)?;
+        let blinded = self.sealer.open(&issuance_place(id, &model), &sealed)?;
+        Ok((model, blinded))
+    }
+
+    fn renew(&mut self, old: &RequestId, new: &RequestId) -> Result<(), VaultError> {
+        let (model, [message, blinded, secret]) = self.issuance(old)?;
+        if old != new && self.issuance_pending(new)? {
+            return Err(VaultError::DuplicateIssuance);
+        }
+        let parts = [message.expose().as_slice(), blinded.expose(), secret.expose()];
+        let sealed = self.sealer.seal(&issuance_place(new, &model), &parts);
+        self.conn
+            .prepare_cached(
+                "UPDATE issuances SET request_id = ?1, first_sent = ?2, sealed = ?3 WHERE request_id = ?4",
+            )?
+            .execute((&new.0, self.clock.now().unix(), sealed, &old.0))?;
+        Ok(())
+    }
+
+    fn finalize(
+        &mut self,
+        id: &RequestId,
+        signature: &Signature,
+        not_before: Timestamp,
+    ) -> Result<(), VaultError> {
+        let (model, [message, _, _]) = self.issuance(id)?;
+        let token = self.fresh_id("tokens")?;
+        let place = Place { table: "tokens", row: &token.to_be_bytes(), subject: &model };
+        let sealed = self.sealer.seal(&place, &[message.expose(), signature.expose()]);
+        self.conn
+            .prepare_cached(
+                "INSERT INTO tokens (id, model, state, not_before, sealed) VALUES (?1, ?2, 'available', ?3, ?4)",
+            )?
+            .execute((token, &model, not_before.unix(), sealed))?;
+        self.wipe_issuance(id)?;
+        let model = model.parse().map_err(|_| VaultError::Corrupt)?;
+        self.draw.put(&model, token, not_before);
+        Ok(())
+    }
+
+    fn abandon(&mut self, id: &RequestId) -> Result<(), VaultError> {
+        if self.wipe_issuance(id)? == 1 { Ok(()) } else { Err(VaultError::UnknownIssuance) }
+    }
+
+    fn wipe_issuance(&self, id: &RequestId) -> Result<usize, VaultError> {
+        let mut statement = self.conn.prepare_cached("DELETE FROM issuances WHERE request_id = ?1")?;
+        Ok(statement.execute([&id.0])?)
+    }
+
+    fn begin_abuse(&mut self, new: &NewAbuseIssuance) -> Result<(), VaultError> {
+        let (kind, epoch) = new.kind.columns();
+        let parts = [new.message.expose(), new.blinded.as_bytes(), new.secret.expose()];
+        let sealed = self.sealer.seal(&abuse_issuance_place(kind, &epoch.to_be_bytes()), &parts);
+        let inserted = self
+            .conn
+            .prepare_cached(
+                "INSERT INTO abuse_issuances (kind, epoch, key, sealed) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+            )?
+            .execute((kind, epoch, new.key.as_bytes(), sealed))?;
+        if inserted == 1 { Ok(()) } else { Err(VaultError::DuplicateIssuance) }
+    }
+
+    fn pending_abuse(&mut self, kind: AbuseKind) -> Result<Option<NewAbuseIssuance>, VaultError> {
+        let (name, epoch) = kind.columns();
+        let row: Option<([u8; 32], Vec<u8>)> = self
+            .conn
+            .prepare_cached("SELECT key, sealed FROM abuse_issuances WHERE kind = ?1 AND epoch = ?2")?
+            .query_row((name, epoch), |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((key, sealed)) = row else { return Ok(None) };
+        let opened: Blinded = self.sealer.open(&abuse_issuance_place(name, &epoch.to_be_bytes()), &sealed)?;
+        let (message, blinded, secret) = unblinded(&opened);
+        Ok(Some(NewAbuseIssuance { kind, key: Fingerprint::from_bytes(key), message, blinded, secret }))
+    }
+
+    fn finalize_abuse(&mut self, kind: AbuseKind, signature: &Signature) -> Result<(), VaultError> {
+        let pending = self.pending_abuse(kind)?.ok_or(VaultError::UnknownIssuance)?;
+        let (name, epoch) = kind.columns();
+        let held = match kind {
+            AbuseKind::Permanent => None,
+            AbuseKind::Transient(_) => self.transient.as_ref().map(|held| held.epoch.number()),
+        };
+        if held.is_none_or(|held| held <= epoch) {
+            self.conn
+                .prepare_cached("UPDATE abuse_tokens SET superseded = 1 WHERE kind = ?1 AND superseded = 0")?
+                .execute([name])?;
+            let id = self.fresh_id("abuse_tokens")?;
+            let place = Place { table: "abuse_tokens", row: &id.to_be_bytes(), subject: name };
+            let sealed = self.sealer.seal(&place, &[pending.message.expose(), signature.expose()]);
+            self.conn
+                .prepare_cached(
+                    "INSERT INTO abuse_tokens (id, kind, epoch, superseded, sealed) VALUES (?1, ?2, ?3, 0, ?4)",
+                )?
+                .execute((id, name, epoch, sealed))?;
+            self.sweep_due = true;
+            self.sweep_abuse_tokens()?;
+        }
+        self.abandon_abuse(kind)?;
+        self.read_abuse_tokens()
+    }
+
+    fn abandon_abuse(&mut self, kind: AbuseKind) -> Result<(), VaultError> {
+        let wiped = self
+            .conn
+            .prepare_cached("DELETE FROM abuse_issuances WHERE kind = ?1 AND epoch = ?2")?
+            .execute(kind.columns())?;
+        if wiped == 1 { Ok(()) } else { Err(VaultError::UnknownIssuance) }
+    }
+}
+
+fn issuance_place<'a>(id: &'a RequestId, model: &'a str) -> Place<'a> {
+    Place { table: "issuances", row: id.0.as_bytes(), subject: model }
+}
+
+fn abuse_issuance_place<'a>(kind: &'a str, epoch: &'a [u8; 4]) -> Place<'a> {
+    Place { table: "abuse_issuances", row: epoch, subject: kind }
+}
+
+fn unblinded([message, blinded, secret]: &Blinded) -> (TokenMessage, BlindedMessage, BlindingSecret) {
+    (
+        TokenMessage::from_bytes(message.expose().clone()),
+        BlindedMessage::from_bytes(blinded.expose().clone()),
+        BlindingSecret::from_bytes(secret.expose().clone()),
+    )
+}

@@ -1,0 +1,113 @@
+//! Which tokens may be drawn, by model: an index in memory over the rows in state `available`.
+//!
+//! Drawing is uniform among the matured ones and takes constant time. The home's lock keeps every other
+//! process away from the file, so the index and the file agree; if a commit fails, the index is built
+//! anew from the file ([`DrawIndex::clear`], then [`DrawIndex::put`] for each row).
+//!
+//! A token that was seen as matured stays so, even if the clock is turned back afterwards.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rand::{CryptoRng, RngExt as _};
+
+use super::Shortage;
+use crate::clock::Timestamp;
+use crate::wire::ModelName;
+
+/// The tokens that are in state `available`.
+#[derive(Default)]
+pub(super) struct DrawIndex {
+    shelves: HashMap<ModelName, Shelf>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    matured: Vec<i64>,
+    maturing: BTreeMap<Timestamp, Vec<i64>>,
+}
+
+impl DrawIndex {
+    pub(super) fn clear(&mut self) {
+        self.shelves.clear();
+    }
+
+    /// Row `id` is available from `not_before` on.
+    pub(super) fn put(&mut self, model: &ModelName, id: i64, not_before: Timestamp) {
+        if !self.shelves.contains_key(model) {
+            self.shelves.insert(model.clone(), Shelf::default());
+        }
+        if let Some(shelf) = self.shelves.get_mut(model) {
+            shelf.maturing.entry(not_before).or_default().push(id);
+        }
+    }
+
+    /// Takes one matured row out, each with the same probability.
+    pub(super) fn draw<R: CryptoRng + ?Sized>(
+        &mut self,
+        rng: &mut R,
+        model: &ModelName,
+        now: Timestamp,
+    ) -> Result<i64, Shortage> {
+        let stock = self.shelves.get_mut(model).ok_or(Shortage::Empty)?;
+        while let Some(first) = stock.maturing.first_entry().filter(|first| *first.key() <= now) {
+            stock.matured.append(&mut first.remove());
+        }
+        if stock.matured.is_empty() {
+            return Err(match stock.maturing.first_key_value() {
+                Some((next, _)) => Shortage::Maturing { next: *next },
+                None => Shortage::Empty,
+            });
+        }
+        let at = rng.random_range(0..stock.matured.len());
+        Ok(stock.matured.swap_remove(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn model() -> ModelName {
+        ModelName::new("gpt-4.1").unwrap()
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix(seconds)
+    }
+
+    #[test]
+    fn every_token_is_drawn_once_and_then_there_is_none() {
+        let mut index = DrawIndex::default();
+        (0..100).for_each(|id| index.put(&model(), id, at(0)));
+        let drawn: HashSet<i64> =
+            (0..100).map(|_| index.draw(&mut rand::rng(), &model(), at(0)).unwrap()).collect();
+        assert_eq!(drawn.len(), 100);
+        assert_eq!(index.draw(&mut rand::rng(), &model(), at(0)), Err(Shortage::Empty));
+    }
+
+    #[test]
+    fn a_maturing_token_is_announced_and_not_drawn_before_its_time() {
+        let mut index = DrawIndex::default();
+        index.put(&model(), 1, at(20));
+        index.put(&model(), 2, at(10));
+        let shortage = Shortage::Maturing { next: at(10) };
+        assert_eq!(index.draw(&mut rand::rng(), &model(), at(9)), Err(shortage));
+        assert_eq!(index.draw(&mut rand::rng(), &model(), at(10)), Ok(2));
+        assert_eq!(index.draw(&mut rand::rng(), &model(), at(21)), Ok(1));
+    }
+
+    #[test]
+    fn the_first_draw_favours_no_token() {
+        // 8 tokens, 8,000 first draws: 1,000 expected each; ±200 is over six standard deviations.
+        let mut counts = [0i32; 8];
+        for _ in 0..8_000 {
+            let mut index = DrawIndex::default();
+            (0..8).for_each(|id| index.put(&model(), id, at(0)));
+            let id = index.draw(&mut rand::rng(), &model(), at(0)).unwrap();
+            counts[usize::try_from(id).unwrap()] += 1;
+        }
+        assert!(counts.iter().all(|count| (800..=1200).contains(count)), "{counts:?}");
+    }
+}

@@ -1,0 +1,101 @@
+//! What a start finds, and what becomes of it; and the term of a doubt.
+//!
+//! At a start no call holds anything, so whatever is in some call's hands was left by a crash: Reserved was
+//! not sent anywhere, Presented may have been. Both are put right in one transaction before the first
+//! operation. Blinded rows are left to the identity plane ([`super::Deposits::pending`]).
+
+use super::books::{Books, model_at};
+use super::{RecoveryReport, VaultError};
+use crate::clock::Timestamp;
+
+/// How long after it was last presented a token stays in doubt, seconds: the server keeps an answer for 5 days
+/// (protocol.md §5), and a day is added for clocks that differ and for requests that were long on their way.
+pub(super) const TERM: i64 = 6 * 24 * 3600;
+/// How often to look for doubts past their term, seconds.
+const LOOK_EVERY: i64 = 3600;
+
+/// Doubts past their term.
+#[derive(Default)]
+pub(super) struct Lapsed {
+    /// Unknown → Available, maybe spent.
+    returned: u64,
+    /// Undelivered → wiped.
+    wiped: u64,
+}
+
+impl Books {
+    /// Puts right what the last run left, and reads the caches; one transaction, synced.
+    pub(super) fn recover(&mut self) -> Result<RecoveryReport, VaultError> {
+        self.conn.execute_batch("PRAGMA synchronous = FULL; BEGIN IMMEDIATE")?;
+        let report = self.put_right().and_then(|report| {
+            self.conn.execute_batch("COMMIT")?;
+            Ok(report)
+        });
+        if report.is_err() && !self.conn.is_autocommit() {
+            drop(self.conn.execute_batch("ROLLBACK"));
+        }
+        report
+    }
+
+    fn put_right(&mut self) -> Result<RecoveryReport, VaultError> {
+        let released = self
+            .conn
+            .execute("UPDATE tokens SET state = 'available', owner = NULL WHERE state = 'reserved'", [])?;
+        let doubted = self.conn.execute(
+            "UPDATE tokens SET state = 'in_doubt', owner = NULL, doubt = coalesce(doubt, 'unknown')
+             WHERE state = 'presented'",
+            [],
+        )?;
+        let blinded: i64 = self.conn.query_row("SELECT count(*) FROM issuances", [], |row| row.get(0))?;
+        let lapsed = self.lapse()?;
+        self.refresh()?;
+        Ok(RecoveryReport {
+            released: released as u64,
+            doubted: doubted as u64,
+            blinded: blinded.unsigned_abs(),
+            lapsed: lapsed.returned,
+            wiped: lapsed.wiped,
+        })
+    }
+
+    /// [`Books::lapse`], if the last look was long enough ago.
+    pub(super) fn lapse_if_due(&mut self) -> Result<(), VaultError> {
+        if self.clock.now() >= self.next_lapse {
+            self.lapse()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the doubts past their term.
+    fn lapse(&mut self) -> Result<Lapsed, VaultError> {
+        let now = self.clock.now();
+        let until = now.plus_seconds(-TERM).unix();
+        let mut lapsed = Lapsed::default();
+        {
+            let mut statement = self.conn.prepare_cached(
+                "UPDATE tokens SET state = 'available', maybe_spent = 1, digest = NULL, presented_at = NULL,
+                     doubt = NULL, permanent = NULL, transient = NULL
+                 WHERE state = 'in_doubt' AND doubt = 'unknown' AND presented_at <= ?1
+                 RETURNING model, id, not_before",
+            )?;
+            let mut rows = statement.query([until])?;
+            while let Some(row) = rows.next()? {
+                self.draw.put(&model_at(row, 0)?, row.get(1)?, Timestamp::from_unix(row.get(2)?));
+                lapsed.returned += 1;
+            }
+            let mut statement = self.conn.prepare_cached(
+                "DELETE FROM tokens WHERE state = 'in_doubt' AND doubt = 'undelivered' AND presented_at <= ?1
+                 RETURNING model",
+            )?;
+            let models: Vec<String> =
+                statement.query_map([until], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            for model in models {
+                self.count_spent(&model, 1)?;
+                lapsed.wiped += 1;
+            }
+        }
+        self.sweep_abuse_tokens()?;
+        self.next_lapse = now.plus_seconds(LOOK_EVERY);
+        Ok(lapsed)
+    }
+}

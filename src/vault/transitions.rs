@@ -1,0 +1,281 @@
+//! What the verbs of [`super::Withdrawals`] do to a row. Each is one guarded statement: it names row, state
+//! and owner, and the number of affected rows says whether the guard held.
+
+use rusqlite::OptionalExtension as _;
+
+use super::books::{Books, HeldAbuse, model_at};
+use super::sealing::Place;
+use super::withdrawals::{Farewell, Grip, LastWord, Payment};
+use super::{AbuseRule, CallId, Doubt, History, RequestDigest, VaultError};
+use crate::clock::Timestamp;
+use crate::secret::Secret;
+use crate::wire::redemption::LlmMask;
+use crate::wire::{Base64Bytes, ModelName};
+
+impl CallId {
+    fn column(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+}
+
+impl Doubt {
+    fn column(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Undelivered => "undelivered",
+        }
+    }
+}
+
+impl Books {
+    pub(super) fn reserve(
+        &mut self,
+        call: CallId,
+        model: &ModelName,
+        rule: AbuseRule,
+    ) -> Result<i64, VaultError> {
+        self.abuse_for(rule)?;
+        let now = self.clock.now();
+        loop {
+            let id = self
+                .draw
+                .draw(&mut rand::rng(), model, now)
+                .map_err(|shortage| VaultError::OutOfTokens { model: model.clone(), shortage })?;
+            let reserved = self
+                .conn
+                .prepare_cached(
+                    "UPDATE tokens SET state = 'reserved', owner = ?1
+                     WHERE id = ?2 AND state = 'available' AND owner IS NULL",
+                )?
+                .execute((call.column(), id))?;
+            // The index says what the file says; if it ever did not, the file is right and the next row is tried.
+            if reserved == 1 {
+                return Ok(id);
+            }
+        }
+    }
+
+    pub(super) fn present(
+        &mut self,
+        grip: &Grip,
+        rule: AbuseRule,
+        digest: RequestDigest,
+    ) -> Result<(Payment, History), VaultError> {
+        let (sealed, maybe_spent): (Vec<u8>, bool) = self
+            .conn
+            .prepare_cached(
+                "SELECT sealed, maybe_spent FROM tokens WHERE id = ?1 AND state = 'reserved' AND owner = ?2",
+            )?
+            .query_row((grip.id, grip.call.column()), |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?
+            .ok_or(VaultError::LostRace)?;
+        let token = match self.open_token(grip.id, &grip.model, &sealed) {
+            Ok(token) => token,
+            Err(error) => {
+                self.refuse(grip, "reserved")?;
+                return Err(error);
+            }
+        };
+        let abuse = self.abuse_for(rule)?;
+        let changed = self
+            .conn
+            .prepare_cached(
+                "UPDATE tokens SET state = 'presented', digest = ?1, presented_at = ?2, permanent = ?3, transient = ?4
+                 WHERE id = ?5 AND state = 'reserved' AND owner = ?6",
+            )?
+            .execute((
+                digest.0,
+                self.clock.now().unix(),
+                abuse.map(|(permanent, _)| permanent.id),
+                abuse.map(|(_, transient)| transient.id),
+                grip.id,
+                grip.call.column(),
+            ))?;
+        held(changed)?;
+        Ok((payment(&grip.model, &token, abuse), history(maybe_spent)))
+    }
+
+    /// None also if the record is damaged: the call then takes another token, which is safe.
+    pub(super) fn resume(
+        &mut self,
+        call: CallId,
+        digest: RequestDigest,
+    ) -> Result<Option<(Grip, Payment, History)>, VaultError> {
+        match self.resume_intact(call, digest) {
+            Err(VaultError::DamagedRecord) => Ok(None),
+            other => other,
+        }
+    }
+
+    fn resume_intact(
+        &mut self,
+        call: CallId,
+        digest: RequestDigest,
+    ) -> Result<Option<(Grip, Payment, History)>, VaultError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT id, model, sealed, maybe_spent, permanent, transient FROM tokens
+             WHERE state = 'in_doubt' AND digest = ?1 ORDER BY presented_at, id LIMIT 1",
+        )?;
+        let mut rows = statement.query([digest.0])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let grip = Grip { id: row.get(0)?, model: model_at(row, 1)?, call };
+        let token = self.open_token(grip.id, &grip.model, row.get_ref(2)?.as_blob().unwrap_or_default())?;
+        let abuse = match (row.get(4)?, row.get(5)?) {
+            (Some(permanent), Some(transient)) => {
+                Some((self.abuse_token(permanent)?, self.abuse_token(transient)?))
+            }
+            _ => None,
+        };
+        // `doubt` stays: it marks the row as resumed, whatever happens next. `presented_at` moves: if the
+        // earlier attempt never arrived, the server's five days begin with this one.
+        let changed = self
+            .conn
+            .prepare_cached(
+                "UPDATE tokens SET state = 'presented', owner = ?1, presented_at = ?2
+                 WHERE id = ?3 AND state = 'in_doubt' AND owner IS NULL AND digest = ?4",
+            )?
+            .execute((call.column(), self.clock.now().unix(), grip.id, digest.0))?;
+        held(changed)?;
+        let abuse = abuse.as_ref().map(|(permanent, transient)| (permanent, transient));
+        let payment = payment(&grip.model, &token, abuse);
+        Ok(Some((grip, payment, history(row.get(3)?))))
+    }
+
+    pub(super) fn release(&mut self, grip: &Grip) -> Result<(), VaultError> {
+        let not_before: Option<i64> = self
+            .conn
+            .prepare_cached(
+                "UPDATE tokens SET state = 'available', owner = NULL
+                 WHERE id = ?1 AND state = 'reserved' AND owner = ?2 RETURNING not_before",
+            )?
+            .query_row((grip.id, grip.call.column()), |row| row.get(0))
+            .optional()?;
+        self.shelve(grip, not_before.ok_or(VaultError::LostRace)?);
+        Ok(())
+    }
+
+    pub(super) fn return_unspent(&mut self, grip: &Grip) -> Result<(), VaultError> {
+        let not_before: Option<i64> = self
+            .conn
+            .prepare_cached(
+                "UPDATE tokens SET state = 'available', owner = NULL, digest = NULL, presented_at = NULL,
+                     permanent = NULL, transient = NULL
+                 WHERE id = ?1 AND state = 'presented' AND owner = ?2 AND doubt IS NULL RETURNING not_before",
+            )?
+            .query_row((grip.id, grip.call.column()), |row| row.get(0))
+            .optional()?;
+        match not_before {
+            Some(not_before) => {
+                self.shelve(grip, not_before);
+                self.sweep_abuse_tokens()
+            }
+            // In doubt from an earlier attempt, of which this one says nothing.
+            None => self.doubt(grip, Doubt::Unknown),
+        }
+    }
+
+    pub(super) fn doubt(&mut self, grip: &Grip, doubt: Doubt) -> Result<(), VaultError> {
+        let changed = self
+            .conn
+            .prepare_cached(
+                "UPDATE tokens SET state = 'in_doubt', owner = NULL,
+                     doubt = CASE WHEN doubt = 'undelivered' THEN doubt ELSE ?1 END
+                 WHERE id = ?2 AND state = 'presented' AND owner = ?3",
+            )?
+            .execute((doubt.column(), grip.id, grip.call.column()))?;
+        held(changed)
+    }
+
+    pub(super) fn set_aside(&mut self, grip: &Grip) -> Result<(), VaultError> {
+        self.refuse(grip, "presented")?;
+        self.sweep_abuse_tokens()
+    }
+
+    fn refuse(&self, grip: &Grip, from: &'static str) -> Result<(), VaultError> {
+        let changed = self
+            .conn
+            .prepare_cached(
+                "UPDATE tokens SET state = 'refused', owner = NULL, digest = NULL, presented_at = NULL, doubt = NULL,
+                     permanent = NULL, transient = NULL
+                 WHERE id = ?1 AND state = ?2 AND owner = ?3",
+            )?
+            .execute((grip.id, from, grip.call.column()))?;
+        held(changed)
+    }
+
+    pub(super) fn settle(&mut self, grip: &Grip) -> Result<(), VaultError> {
+        let changed = self
+            .conn
+            .prepare_cached("DELETE FROM tokens WHERE id = ?1 AND state = 'presented' AND owner = ?2")?
+            .execute((grip.id, grip.call.column()))?;
+        held(changed)?;
+        self.count_spent(grip.model.as_str(), 1)?;
+        self.sweep_abuse_tokens()
+    }
+
+    /// A token's holder is gone. If the row is no longer in that call's hands, there is nothing to do.
+    pub(super) fn carry_out(&mut self, farewell: &Farewell) -> Result<(), VaultError> {
+        let grip = &farewell.grip;
+        let done = match farewell.last_word {
+            LastWord::Release => self.release(grip),
+            LastWord::Doubt => self.doubt(grip, Doubt::Unknown),
+            LastWord::Withdraw => match self.return_unspent(grip) {
+                // Its `present` was rolled back.
+                Err(VaultError::LostRace) => self.release(grip),
+                other => other,
+            },
+        };
+        match done {
+            Err(VaultError::LostRace) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn shelve(&mut self, grip: &Grip, not_before: i64) {
+        self.draw.put(&grip.model, grip.id, Timestamp::from_unix(not_before));
+    }
+
+    fn open_token(
+        &self,
+        id: i64,
+        model: &ModelName,
+        sealed: &[u8],
+    ) -> Result<[Secret<Vec<u8>>; 2], VaultError> {
+        let place = Place { table: "tokens", row: &id.to_be_bytes(), subject: model.as_str() };
+        self.sealer.open(&place, sealed)
+    }
+
+    fn abuse_for(&self, rule: AbuseRule) -> Result<Option<(&HeldAbuse, &HeldAbuse)>, VaultError> {
+        match (rule, &self.permanent, &self.transient) {
+            (AbuseRule::Omitted, _, _) => Ok(None),
+            (AbuseRule::Required, Some(permanent), Some(transient)) => Ok(Some((permanent, transient))),
+            (AbuseRule::Required, _, _) => Err(VaultError::NoAbuseTokens),
+        }
+    }
+}
+
+fn held(changed: usize) -> Result<(), VaultError> {
+    if changed == 1 { Ok(()) } else { Err(VaultError::LostRace) }
+}
+
+fn history(maybe_spent: bool) -> History {
+    if maybe_spent { History::MaybeSpent } else { History::Fresh }
+}
+
+fn payment(
+    model: &ModelName,
+    [token, signature]: &[Secret<Vec<u8>>; 2],
+    abuse: Option<(&HeldAbuse, &HeldAbuse)>,
+) -> Payment {
+    let bytes = |secret: &Secret<Vec<u8>>| Base64Bytes(secret.expose().clone());
+    let (permanent, transient) = (abuse.map(|pair| pair.0), abuse.map(|pair| pair.1));
+    Payment(LlmMask {
+        token: bytes(token),
+        signed_token: bytes(signature),
+        model_name: model.clone(),
+        permanent_abuse_token: permanent.map(|held| bytes(&held.token)),
+        permanent_abuse_token_sig: permanent.map(|held| bytes(&held.signature)),
+        transient_abuse_token: transient.map(|held| bytes(&held.token)),
+        transient_abuse_token_sig: transient.map(|held| bytes(&held.signature)),
+    })
+}

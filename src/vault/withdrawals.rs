@@ -1,0 +1,228 @@
+//! The anonymous plane's capability: it draws a token for one call and says what became of it.
+//!
+//! [`Reserved`] and [`Presented`] are held by exactly one call and are consumed by the verb that ends
+//! them, so a token cannot be settled twice or presented after its release. If one is dropped without a word
+//! (a cancelled future, a verb that failed), it says farewell to the vault thread: a `Reserved` becomes
+//! Available, a `Presented` InDoubt. A `Presented` whose caller went away before getting it was sent
+//! nowhere, and becomes what it was before.
+
+use zeroize::Zeroize as _;
+
+use super::books::Books;
+use super::sealing::Digester;
+use super::thread::{Durability, Mailbox};
+use super::{AbuseRule, CallId, Doubt, History, RequestDigest, VaultError};
+use crate::wire::ModelName;
+use crate::wire::redemption::LlmMask;
+
+/// The anonymous plane's capability.
+#[derive(Clone)]
+pub struct Withdrawals {
+    mailbox: Mailbox,
+    digester: Digester,
+}
+
+/// Drawn for one call; nothing sent. Dropping it without a word releases it.
+pub struct Reserved {
+    guard: Guard,
+    rule: AbuseRule,
+}
+
+/// The first byte may leave. Holds the exact `llmmask`. Dropping it without a word leaves it in doubt.
+pub struct Presented {
+    guard: Guard,
+    payment: Payment,
+    history: History,
+    attempt: Attempt,
+}
+
+/// Whether an attempt with this token ended without an answer before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attempt {
+    First,
+    Resumed,
+}
+
+/// An `llmmask`, wiped on drop.
+pub(super) struct Payment(pub(super) LlmMask);
+
+impl Drop for Payment {
+    fn drop(&mut self) {
+        let mask = &mut self.0;
+        mask.token.0.zeroize();
+        mask.signed_token.0.zeroize();
+        for part in [
+            &mut mask.permanent_abuse_token,
+            &mut mask.permanent_abuse_token_sig,
+            &mut mask.transient_abuse_token,
+            &mut mask.transient_abuse_token_sig,
+        ]
+        .into_iter()
+        .flatten()
+        {
+            part.0.zeroize();
+        }
+    }
+}
+
+/// Which row is held, and for which call.
+#[derive(Clone)]
+pub(super) struct Grip {
+    pub(super) id: i64,
+    pub(super) model: ModelName,
+    pub(super) call: CallId,
+}
+
+/// What to do about a token whose holder is gone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum LastWord {
+    /// Reserved → Available.
+    Release,
+    /// Presented, but never handed over → what it was before.
+    Withdraw,
+    /// Presented → InDoubt.
+    Doubt,
+}
+
+/// A last word on its way to the vault thread.
+pub(super) struct Farewell {
+    pub(super) grip: Grip,
+    pub(super) last_word: LastWord,
+}
+
+/// Sends a farewell when dropped, unless the token has left the holder's hands.
+struct Guard {
+    mailbox: Mailbox,
+    grip: Grip,
+    last_word: Option<LastWord>,
+}
+
+impl Guard {
+    fn disarm(&mut self) {
+        self.last_word = None;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(last_word) = self.last_word {
+            self.mailbox.farewell(Farewell { grip: self.grip.clone(), last_word });
+        }
+    }
+}
+
+impl Presented {
+    /// What the redemption carries; the same bytes at every attempt, even if the abuse tokens were rotated since.
+    pub fn llmmask(&self) -> &LlmMask {
+        &self.payment.0
+    }
+
+    /// Whether the token may have been spent in an earlier life, so that `token expired` means: take another.
+    pub fn history(&self) -> History {
+        self.history
+    }
+
+    /// Whether an attempt with this token ended without an answer before. Then a "not spent" from the server
+    /// proves nothing about that attempt, and [`Withdrawals::return_unspent`] leaves the token in doubt.
+    pub fn resumed(&self) -> bool {
+        self.attempt == Attempt::Resumed
+    }
+}
+
+impl Withdrawals {
+    pub(super) fn new(mailbox: Mailbox, digester: Digester) -> Self {
+        Self { mailbox, digester }
+    }
+
+    /// HMAC-SHA256 under the vault's digest key over `model` and `messages`, each with its length in front.
+    /// `messages` must be the very bytes that are sent.
+    pub fn digest(&self, model: &ModelName, messages: &[u8]) -> RequestDigest {
+        self.digester.digest(model, messages)
+    }
+
+    /// Available → Reserved: draws one matured token of `model` uniformly at random. Not synced: a lost
+    /// Reserved is Available. [`VaultError::OutOfTokens`], [`VaultError::NoAbuseTokens`].
+    pub async fn reserve(
+        &self,
+        call: CallId,
+        model: &ModelName,
+        abuse: AbuseRule,
+    ) -> Result<Reserved, VaultError> {
+        let (mailbox, model) = (self.mailbox.clone(), model.clone());
+        let work = move |books: &mut Books| {
+            let id = books.reserve(call, &model, abuse)?;
+            let grip = Grip { id, model, call };
+            let guard = Guard { mailbox, grip, last_word: Some(LastWord::Release) };
+            Ok(Reserved { guard, rule: abuse })
+        };
+        self.mailbox.call(Durability::Relaxed, work).await
+    }
+
+    /// InDoubt with this digest → Presented under `call`, with the same bytes; durable on return. None if there
+    /// is none, or if each is in another call's hands. Of several, the one that was presented longest ago.
+    pub async fn resume(&self, call: CallId, digest: RequestDigest) -> Result<Option<Presented>, VaultError> {
+        let mailbox = self.mailbox.clone();
+        let work = move |books: &mut Books| {
+            Ok(books.resume(call, digest)?.map(|(grip, payment, history)| {
+                let guard = Guard { mailbox, grip, last_word: Some(LastWord::Withdraw) };
+                Presented { guard, payment, history, attempt: Attempt::Resumed }
+            }))
+        };
+        Ok(self.mailbox.call(Durability::Synced, work).await?.map(hand_over))
+    }
+
+    /// Reserved → Presented with the abuse tokens held now; durable on return. On an error the token is
+    /// released.
+    pub async fn present(&self, reserved: Reserved, digest: RequestDigest) -> Result<Presented, VaultError> {
+        let work = move |books: &mut Books| {
+            let Reserved { mut guard, rule } = reserved;
+            let (payment, history) = books.present(&guard.grip, rule, digest)?;
+            guard.last_word = Some(LastWord::Withdraw);
+            Ok(Presented { guard, payment, history, attempt: Attempt::First })
+        };
+        self.mailbox.call(Durability::Synced, work).await.map(hand_over)
+    }
+
+    /// Reserved → Available.
+    pub async fn release(&self, reserved: Reserved) -> Result<(), VaultError> {
+        let work = move |books: &mut Books| books.release(&reserved.guard.grip).map(|()| reserved);
+        self.mailbox.call(Durability::Relaxed, work).await.map(|mut done| done.guard.disarm())
+    }
+
+    /// Presented → Available: the server said that it is not spent, or no byte left. A resumed one goes
+    /// back to InDoubt instead: what was said of this attempt does not settle the one before.
+    pub async fn return_unspent(&self, presented: Presented) -> Result<(), VaultError> {
+        self.finish(presented, Books::return_unspent).await
+    }
+
+    /// Presented → Refused: not this server's signature. Kept aside, never drawn.
+    pub async fn set_aside(&self, presented: Presented) -> Result<(), VaultError> {
+        self.finish(presented, Books::set_aside).await
+    }
+
+    /// Presented → InDoubt. Once known to be spent (`Undelivered`), a token stays so.
+    pub async fn doubt(&self, presented: Presented, doubt: Doubt) -> Result<(), VaultError> {
+        self.finish(presented, move |books, grip| books.doubt(grip, doubt)).await
+    }
+
+    /// Presented → wiped; a counter goes up. Not synced: if a power cut brings the row back, it is in doubt.
+    pub async fn settle(&self, presented: Presented) -> Result<(), VaultError> {
+        self.finish(presented, Books::settle).await
+    }
+
+    async fn finish(
+        &self,
+        presented: Presented,
+        verb: impl FnOnce(&mut Books, &Grip) -> Result<(), VaultError> + Send + 'static,
+    ) -> Result<(), VaultError> {
+        // The guard travels along and is disarmed only after the commit.
+        let work = move |books: &mut Books| verb(books, &presented.guard.grip).map(|()| presented);
+        self.mailbox.call(Durability::Relaxed, work).await.map(|mut done| done.guard.disarm())
+    }
+}
+
+/// From here on the caller may send it.
+fn hand_over(mut presented: Presented) -> Presented {
+    presented.guard.last_word = Some(LastWord::Doubt);
+    presented
+}

@@ -1,0 +1,353 @@
+//! A token's way through its states, and an issuance's.
+
+use llmtor::vault::{AbuseHoldings, Doubt, History, Shortage, VaultErrorKind};
+use llmtor::wire::redemption::{Epoch, LlmMask};
+
+use super::*;
+
+const NONE: Stock = Stock {
+    available: 0,
+    maturing: 0,
+    reserved: 0,
+    presented: 0,
+    in_doubt: 0,
+    blinded: 0,
+    refused: 0,
+    spent: 0,
+};
+
+fn token_of(mask: &LlmMask) -> String {
+    String::from_utf8(mask.token.0.clone()).unwrap()
+}
+
+#[tokio::test]
+async fn a_token_goes_from_blinded_to_wiped_and_is_counted_at_each_step() {
+    let place = Place::new();
+    let vault = place.open();
+    let (deposits, withdrawals) = (vault.deposits(), vault.withdrawals());
+    deposits.begin(vec![issuance("id", "canary-token")]).await.unwrap();
+    assert_eq!(stock(&vault).await, Stock { blinded: 1, ..NONE });
+    deposits.finalize(&RequestId("id".into()), signature(), START).await.unwrap();
+    assert_eq!(stock(&vault).await, Stock { available: 1, ..NONE });
+    let reserved = reserve(&vault).await.unwrap();
+    assert_eq!(stock(&vault).await, Stock { reserved: 1, ..NONE });
+    let presented = withdrawals.present(reserved, withdrawals.digest(&model(), b"[]")).await.unwrap();
+    assert_eq!(stock(&vault).await, Stock { presented: 1, ..NONE });
+    let mask = presented.llmmask();
+    assert_eq!(token_of(mask), "canary-token");
+    assert_eq!(mask.signed_token.0, signature().expose());
+    assert_eq!(mask.model_name, model());
+    assert!(mask.permanent_abuse_token.is_none() && mask.transient_abuse_token_sig.is_none());
+    assert_eq!((presented.history(), presented.resumed()), (History::Fresh, false));
+    withdrawals.settle(presented).await.unwrap();
+    assert_eq!(stock(&vault).await, Stock { spent: 1, ..NONE });
+}
+
+#[tokio::test]
+async fn release_and_return_make_a_token_available_again_and_set_aside_does_not() {
+    let place = Place::new();
+    let vault = place.open();
+    let withdrawals = vault.withdrawals();
+    stock_up(&vault, 1).await;
+    let digest = withdrawals.digest(&model(), b"[]");
+    withdrawals.release(reserve(&vault).await.unwrap()).await.unwrap();
+    assert_eq!(stock(&vault).await, Stock { available: 1, ..NONE });
+    let presented = withdrawals.present(reserve(&vault).await.unwrap(), digest).await.unwrap();
+    withdrawals.return_unspent(presented).await.unwrap();
+    assert_eq!(stock(&vault).await, Stock { available: 1, ..NONE });
+    let presented = withdrawals.present(reserve(&vault).await.unwrap(), digest).await.unwrap();
+    withdrawals.set_aside(presented).await.unwrap();
+    assert_eq!(stock(&vault).await, Stock { refused: 1, ..NONE });
+    assert_eq!(reserve(&vault).await.err().unwrap().kind(), VaultErrorKind::Shortage);
+}
+
+#[tokio::test]
+async fn guards_dropped_without_a_word_strand_no_token() {
+    let place = Place::new();
+    let vault = place.open();
+    let withdrawals = vault.withdrawals();
+    stock_up(&vault, 1).await;
+    drop(reserve(&vault).await.unwrap());
+    assert_eq!(stock(&vault).await, Stock { available: 1, ..NONE });
+    let digest = withdrawals.digest(&model(), b"[]");
+    drop(withdrawals.present(reserve(&vault).await.unwrap(), digest).await.unwrap());
+    assert_eq!(stock(&vault).await, Stock { in_doubt: 1, ..NONE });
+}
+
+#[tokio::test]
+async fn a_token_in_doubt_is_resumed_by_the_same_request_alone_with_the_same_bytes() {
+    let place = Place::new();
+    let vault = place.open();
+    let withdrawals = vault.withdrawals();
+    let epoch = Epoch::at(START.unix());
+    hold_abuse(&vault, AbuseKind::Permanent, "canary-permanent").await;
+    hold_abuse(&vault, AbuseKind::Transient(epoch), "canary-transient").await;
+    stock_up(&vault, 2).await;
+    let digest = withdrawals.digest(&model(), b"[1]");
+    let reserved = withdrawals.reserve(call(), &model(), AbuseRule::Required).await.unwrap();
+    let presented = withdrawals.present(reserved, digest).await.unwrap();
+    let sent = serde_json::to_string(presented.llmmask()).unwrap();
+    assert!(sent.contains("TransientAbuseTokenSig"));
+    withdrawals.doubt(presented, Doubt::Unknown).await.unwrap();
+
+    // Rotation in between, then another request, then a restart.
+    let next = Epoch::from_number(epoch.number() + 1);
+    hold_abuse(&vault, AbuseKind::Transient(next), "canary-next-transient").await;
+    assert!(withdrawals.resume(call(), withdrawals.digest(&model(), b"[2]")).await.unwrap().is_none());
+    vault.close().await.unwrap();
+    let vault = place.open();
+    let withdrawals = vault.withdrawals();
+
+    let resumed = withdrawals.resume(call(), digest).await.unwrap().unwrap();
+    assert_eq!(serde_json::to_string(resumed.llmmask()).unwrap(), sent);
+    assert!(resumed.resumed());
+    // In one call's hands it is not there for a second.
+    assert!(withdrawals.resume(call(), digest).await.unwrap().is_none());
+    // What this attempt was told says nothing of the first.
+    withdrawals.return_unspent(resumed).await.unwrap();
+    assert_eq!(stock(&vault).await, Stock { in_doubt: 1, available: 1, ..NONE });
+    withdrawals.settle(withdrawals.resume(call(), digest).await.unwrap().unwrap()).await.unwrap();
+    assert_eq!(stock(&vault).await, Stock { spent: 1, available: 1, ..NONE });
+
+    // New redemptions carry the new one.
+    let reserved = withdrawals.reserve(call(), &model(), AbuseRule::Required).await.unwrap();
+    let presented = withdrawals.present(reserved, digest).await.unwrap();
+    let transient = presented.llmmask().transient_abuse_token.clone().unwrap();
+    assert_eq!(transient.0, b"canary-next-transient");
+}
+
+#[tokio::test]
+async fn of_several_in_doubt_the_one_presented_longest_ago_is_resumed() {
+    let place = Place::new();
+    let vault = place.open();
+    let withdrawals = vault.withdrawals();
+    stock_up(&vault, 5).await;
+    let digest = withdrawals.digest(&model(), b"[]");
+    let mut tokens = Vec::new();
+    for _ in 0..5 {
+        place.clock.advance(60);
+        let presented = withdrawals.present(reserve(&vault).await.unwrap(), digest).await.unwrap();
+        tokens.push((token_of(presented.llmmask()), presented));
+    }
+    // The order in which they came into doubt does not matter.
+    let order: Vec<String> = tokens.iter().map(|(name, _)| name.clone()).collect();
+    for (_, presented) in tokens.into_iter().rev() {
+        withdrawals.doubt(presented, Doubt::Unknown).await.unwrap();
+    }
+    let mut held = Vec::new();
+    for expected in order {
+        let resumed = withdrawals.resume(call(), digest).await.unwrap().unwrap();
+        assert_eq!(token_of(resumed.llmmask()), expected);
+        held.push(resumed);
+    }
+}
+
+#[tokio::test]
+async fn after_its_term_an_unknown_doubt_is_maybe_spent_and_an_undelivered_one_is_wiped() {
+    for reopen in [false, true] {
+        let place = Place::new();
+        let mut vault = place.open();
+        stock_up(&vault, 2).await;
+        let withdrawals = vault.withdrawals();
+        let digest = |text: &[u8]| withdrawals.digest(&model(), text);
+        for (text, doubt) in [(&b"[1]"[..], Doubt::Unknown), (b"[2]", Doubt::Undelivered)] {
+            let presented = withdrawals.present(reserve(&vault).await.unwrap(), digest(text)).await.unwrap();
+            withdrawals.doubt(presented, doubt).await.unwrap();
+        }
+        place.clock.advance(6 * DAY - 1);
+        assert_eq!(stock(&vault).await, Stock { in_doubt: 2, ..NONE });
+        place.clock.advance(3600);
+        if reopen {
+            vault.close().await.unwrap();
+            let (reopened, report) = place.open_with_report();
+            assert_eq!(report, RecoveryReport { lapsed: 1, wiped: 1, ..RecoveryReport::default() });
+            vault = reopened;
+        }
+        assert_eq!(stock(&vault).await, Stock { available: 1, spent: 1, ..NONE });
+        let withdrawals = vault.withdrawals();
+        assert!(withdrawals.resume(call(), withdrawals.digest(&model(), b"[1]")).await.unwrap().is_none());
+        let other = withdrawals.digest(&model(), b"[3]");
+        let presented = withdrawals.present(reserve(&vault).await.unwrap(), other).await.unwrap();
+        assert_eq!((presented.history(), presented.resumed()), (History::MaybeSpent, false));
+    }
+}
+
+#[tokio::test]
+async fn the_term_counts_from_the_last_attempt_not_the_first() {
+    let place = Place::new();
+    let vault = place.open();
+    let withdrawals = vault.withdrawals();
+    stock_up(&vault, 1).await;
+    let digest = withdrawals.digest(&model(), b"[]");
+    drop(withdrawals.present(reserve(&vault).await.unwrap(), digest).await.unwrap());
+    place.clock.advance(5 * DAY);
+    // If the first attempt never arrived, the server keeps this one's answer for five days from now.
+    drop(withdrawals.resume(call(), digest).await.unwrap().unwrap());
+    place.clock.advance(5 * DAY);
+    assert_eq!(stock(&vault).await, Stock { in_doubt: 1, ..NONE });
+    place.clock.advance(2 * DAY);
+    assert_eq!(stock(&vault).await, Stock { available: 1, ..NONE });
+}
+
+#[tokio::test]
+async fn what_is_known_to_be_spent_does_not_become_unknown_again() {
+    let place = Place::new();
+    let vault = place.open();
+    let withdrawals = vault.withdrawals();
+    stock_up(&vault, 1).await;
+    let digest = withdrawals.digest(&model(), b"[]");
+    let presented = withdrawals.present(reserve(&vault).await.unwrap(), digest).await.unwrap();
+    withdrawals.doubt(presented, Doubt::Undelivered).await.unwrap();
+    drop(withdrawals.resume(call(), digest).await.unwrap().unwrap());
+    assert_eq!(stock(&vault).await, Stock { in_doubt: 1, ..NONE });
+    place.clock.advance(7 * DAY);
+    assert_eq!(stock(&vault).await, Stock { spent: 1, ..NONE });
+}
+
+#[tokio::test]
+async fn a_maturing_token_is_counted_apart_and_drawn_only_from_its_time_on() {
+    let place = Place::new();
+    let vault = place.open();
+    stock_up_from(&vault, 1, START.plus_seconds(100)).await;
+    assert_eq!(stock(&vault).await, Stock { maturing: 1, ..NONE });
+    let error = reserve(&vault).await.err().unwrap();
+    let next = START.plus_seconds(100);
+    let expected = VaultError::OutOfTokens { model: model(), shortage: Shortage::Maturing { next } };
+    assert_eq!(error, expected);
+    place.clock.advance(100);
+    let reserved = reserve(&vault).await.unwrap();
+    assert_eq!(
+        reserve(&vault).await.err(),
+        Some(VaultError::OutOfTokens { model: model(), shortage: Shortage::Empty })
+    );
+    drop(reserved);
+}
+
+#[tokio::test]
+async fn a_token_of_another_model_is_not_drawn() {
+    let place = Place::new();
+    let vault = place.open();
+    stock_up(&vault, 1).await;
+    let other = ModelName::new("gpt-4.1-mini").unwrap();
+    let drawn = vault.withdrawals().reserve(call(), &other, AbuseRule::Omitted).await;
+    let expected = VaultError::OutOfTokens { model: other, shortage: Shortage::Empty };
+    assert_eq!(drawn.err(), Some(expected));
+}
+
+#[tokio::test]
+async fn without_both_abuse_tokens_a_call_that_needs_them_is_refused_before_a_token_is_drawn() {
+    let place = Place::new();
+    let vault = place.open();
+    stock_up(&vault, 1).await;
+    let withdrawals = vault.withdrawals();
+    let epoch = Epoch::at(START.unix());
+    for step in 0..3 {
+        match step {
+            1 => hold_abuse(&vault, AbuseKind::Transient(epoch), "canary-transient").await,
+            2 => hold_abuse(&vault, AbuseKind::Permanent, "canary-permanent").await,
+            _ => {}
+        }
+        let drawn = withdrawals.reserve(call(), &model(), AbuseRule::Required).await;
+        if step < 2 {
+            let error = drawn.err().unwrap();
+            assert_eq!(error, VaultError::NoAbuseTokens);
+            assert!(error.to_string().contains("llmtor abuse setup"));
+            assert_eq!(stock(&vault).await, Stock { available: 1, ..NONE });
+        } else {
+            assert!(drawn.is_ok());
+        }
+    }
+    let holdings = AbuseHoldings { permanent: true, transient: Some(epoch) };
+    assert_eq!(vault.census().abuse().await.unwrap(), holdings);
+    assert_eq!(vault.deposits().abuse().await.unwrap(), holdings);
+}
+
+#[tokio::test]
+async fn pending_issuances_come_back_whole_and_renew_changes_only_the_id() {
+    let place = Place::new();
+    let vault = place.open();
+    let deposits = vault.deposits();
+    deposits.begin(vec![issuance("old", "canary-token")]).await.unwrap();
+    vault.close().await.unwrap();
+    place.clock.advance(600);
+    let (vault, report) = place.open_with_report();
+    assert_eq!(report, RecoveryReport { blinded: 1, ..RecoveryReport::default() });
+    let deposits = vault.deposits();
+    let check = async |id: &str, sent: Timestamp| {
+        let pending = deposits.pending().await.unwrap();
+        assert_eq!(pending.len(), 1);
+        let (found, made) = (&pending[0].issuance, issuance(id, "canary-token"));
+        assert_eq!(pending[0].first_sent, Some(sent));
+        assert!(found.request_id == made.request_id && found.model == made.model && found.key == made.key);
+        assert!(found.message.expose() == made.message.expose());
+        assert!(found.blinded == made.blinded && found.secret.expose() == made.secret.expose());
+    };
+    check("old", START).await;
+    let (old, new) = (RequestId("old".into()), RequestId("new".into()));
+    deposits.renew(&old, new.clone()).await.unwrap();
+    check("new", place.clock.now()).await;
+    assert_eq!(deposits.renew(&old, new.clone()).await, Err(VaultError::UnknownIssuance));
+    assert_eq!(deposits.finalize(&old, signature(), START).await, Err(VaultError::UnknownIssuance));
+    deposits.finalize(&new, signature(), START).await.unwrap();
+    assert_eq!(deposits.finalize(&new, signature(), START).await, Err(VaultError::UnknownIssuance));
+    assert_eq!(stock(&vault).await, Stock { available: 1, ..NONE });
+}
+
+#[tokio::test]
+async fn a_request_id_is_pending_once_and_a_refused_batch_leaves_nothing_behind() {
+    let place = Place::new();
+    let vault = place.open();
+    let deposits = vault.deposits();
+    let twice = vec![issuance("a", "1"), issuance("b", "2"), issuance("a", "3")];
+    assert_eq!(deposits.begin(twice).await, Err(VaultError::DuplicateIssuance));
+    assert_eq!(stock(&vault).await, NONE);
+    deposits.begin(vec![issuance("a", "1")]).await.unwrap();
+    let again = vec![issuance("b", "2"), issuance("a", "3")];
+    assert_eq!(deposits.begin(again).await, Err(VaultError::DuplicateIssuance));
+    assert_eq!(stock(&vault).await, Stock { blinded: 1, ..NONE });
+    let id = RequestId("a".into());
+    deposits.abandon(&id).await.unwrap();
+    assert_eq!(deposits.abandon(&id).await, Err(VaultError::UnknownIssuance));
+    assert_eq!(stock(&vault).await, NONE);
+}
+
+#[tokio::test]
+async fn an_abuse_issuance_is_pending_once_and_a_late_one_does_not_replace_a_newer() {
+    let place = Place::new();
+    let vault = place.open();
+    let deposits = vault.deposits();
+    let kind = |number| AbuseKind::Transient(Epoch::from_number(number));
+    let new = |number| NewAbuseIssuance {
+        kind: kind(number),
+        key: Fingerprint::from_bytes([8; 32]),
+        message: TokenMessage::from_bytes(b"canary-transient".to_vec()),
+        blinded: BlindedMessage::from_bytes(vec![1]),
+        secret: BlindingSecret::from_bytes(vec![2]),
+    };
+    deposits.begin_abuse(new(5)).await.unwrap();
+    assert_eq!(deposits.begin_abuse(new(5)).await, Err(VaultError::DuplicateIssuance));
+    assert!(deposits.pending_abuse(kind(5)).await.unwrap().is_some());
+    assert!(deposits.pending_abuse(kind(6)).await.unwrap().is_none());
+    deposits.begin_abuse(new(6)).await.unwrap();
+    deposits.finalize_abuse(kind(6), signature()).await.unwrap();
+    deposits.finalize_abuse(kind(5), signature()).await.unwrap();
+    assert!(deposits.pending_abuse(kind(5)).await.unwrap().is_none());
+    assert_eq!(deposits.abuse().await.unwrap().transient, Some(Epoch::from_number(6)));
+    assert_eq!(deposits.finalize_abuse(kind(6), signature()).await, Err(VaultError::UnknownIssuance));
+    assert_eq!(deposits.abandon_abuse(kind(6)).await, Err(VaultError::UnknownIssuance));
+}
+
+#[tokio::test]
+async fn a_closed_vault_says_so() {
+    let place = Place::new();
+    let vault = place.open();
+    stock_up(&vault, 1).await;
+    let (census, withdrawals) = (vault.census(), vault.withdrawals());
+    let reserved = reserve(&vault).await.unwrap();
+    vault.close().await.unwrap();
+    assert_eq!(census.stock().await.err(), Some(VaultError::Closed));
+    assert_eq!(withdrawals.release(reserved).await, Err(VaultError::Closed));
+    let (vault, report) = place.open_with_report();
+    assert_eq!(report, RecoveryReport { released: 1, ..RecoveryReport::default() });
+    assert_eq!(stock(&vault).await, Stock { available: 1, ..NONE });
+}
