@@ -1,0 +1,232 @@
+//! Why a call has no answer, and what became of its token.
+//!
+//! Two facts, kept apart because neither follows from the other: the [kind](RedeemErrorKind) says what
+//! went wrong, the [fate](TokenFate) says whether an identical retry is free. A backend that answers
+//! "your abuse token is blacklisted" proves that nothing was spent, unless an earlier attempt with the
+//! same token ended without an answer; then the kind is the same and the fate is not.
+//!
+//! Everything here is plain data for the user's eyes: no prompt, no token, no answer except the
+//! provider's own error message, bounded in length.
+
+use std::time::Duration;
+
+use crate::anonymous::transport::NotReady;
+use crate::clock::Timestamp;
+use crate::wire::ModelName;
+
+/// What became of the token of a failed call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenFate {
+    /// None was drawn, or the one drawn is back in the stock. A retry costs what the first call would have.
+    Unspent,
+    /// Gone. A retry takes another token.
+    Spent,
+    /// The backend may hold an answer. The token is kept for this very request: an identical retry resumes
+    /// it, with the same bytes, and takes no other.
+    InDoubt,
+    /// Kept but not drawn again: the backend does not accept its signature.
+    SetAside,
+}
+
+/// A call that ended without an answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}")]
+pub struct RedeemError {
+    kind: RedeemErrorKind,
+    token: TokenFate,
+}
+
+impl RedeemError {
+    /// A failure of `kind` that left the token as `token` says.
+    pub fn new(kind: RedeemErrorKind, token: TokenFate) -> Self {
+        Self { kind, token }
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> &RedeemErrorKind {
+        &self.kind
+    }
+
+    /// What became of the token.
+    pub fn token(&self) -> TokenFate {
+        self.token
+    }
+
+    /// Whether repeating the very same request spends nothing that the first one did not already cost.
+    pub fn identical_retry_is_free(&self) -> bool {
+        matches!(self.token, TokenFate::Unspent | TokenFate::InDoubt)
+    }
+}
+
+/// Which deadline passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The request was sent and not one byte of the answer came.
+    FirstByte,
+    /// The answer began and did not end, or the attempts together took too long.
+    Whole,
+}
+
+/// What kind of failure the upstream provider reported inside the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamReason {
+    /// The provider limits the operator: try later.
+    RateLimited,
+    /// The conversation is too long for the model.
+    ContextLength,
+    /// The provider did not understand the messages.
+    InvalidRequest,
+    /// The provider's own policy refused.
+    ContentPolicy,
+    /// The operator's account, key or quota at the provider, or the provider itself is down.
+    Unavailable,
+    /// Something else.
+    Other,
+}
+
+/// Why a call has no answer. Beside each: what usually became of the token ([`RedeemError::token`] is
+/// what it really is), in the order in which a call can meet them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RedeemErrorKind {
+    /// The daemon is stopping and takes no new calls. Unspent.
+    #[error("llmtor is shutting down; send the request again when it is back")]
+    ShuttingDown,
+    /// The request, with its payment, is longer than the backend accepts. `limit` in bytes where it is
+    /// known here (then no token was drawn); `None` when the backend said so. Unspent.
+    #[error("the conversation is too long for one request; shorten it")]
+    TooLarge {
+        /// Bytes of the whole body.
+        limit: Option<usize>,
+    },
+    /// No token of this model can be drawn now. Unspent.
+    #[error("no usable token for {model}; run `llmtor tokens mint --model {model} --count 10`")]
+    OutOfTokens {
+        /// The model that was asked for.
+        model: ModelName,
+        /// When the next of those already issued may be drawn; `None` if there are none at all.
+        maturing: Option<Timestamp>,
+    },
+    /// The backend wants abuse tokens and the vault lacks one (or this month's). Unspent.
+    #[error("an abuse token is missing; run `llmtor abuse setup`")]
+    AbuseTokensMissing,
+    /// The vault failed. The text is the vault's own and names no secret. Unspent before the token was
+    /// presented, InDoubt after.
+    #[error("the vault failed: {message}")]
+    Vault {
+        /// For the user; says what to do.
+        message: String,
+    },
+    /// The way out is not open yet. Unspent.
+    #[error("the anonymous transport is not ready: {reason}")]
+    TransportNotReady {
+        /// What it is waiting for.
+        reason: NotReady,
+        /// When it is worth asking again.
+        retry_after: Option<Duration>,
+    },
+    /// No stream to the backend could be opened, so nothing left this machine. Unspent.
+    #[error("the backend cannot be reached; check `anonymous_url` and the network, then try again")]
+    Unreachable,
+    /// The backend wants a field of the payment that this installation does not send: the abuse keys are
+    /// not imported. Unspent.
+    #[error(
+        "the backend wants abuse tokens; import its abuse keys with `llmtor keys import`, then run `llmtor abuse setup`"
+    )]
+    AbuseTokensWanted,
+    /// The signature of an abuse token is not the backend's. Unspent.
+    #[error("the backend does not accept the abuse token; run `llmtor abuse setup`")]
+    AbuseTokenInvalid,
+    /// The transient abuse token is not of this month. Unspent.
+    #[error("the abuse token has expired; run `llmtor abuse setup`")]
+    AbuseTokenExpired,
+    /// The operator has banned an abuse token. Unspent.
+    #[error("the operator has blacklisted the abuse token of this installation")]
+    AbuseTokenBlacklisted,
+    /// The backend has no such model, though a key for it is pinned here. Unspent.
+    #[error("the backend does not offer {model}")]
+    UnknownModel {
+        /// The model that was asked for.
+        model: ModelName,
+    },
+    /// The backend refused the request itself with this status. Unspent.
+    #[error("the backend refused the request (status {status})")]
+    RequestRefused {
+        /// HTTP status.
+        status: u16,
+    },
+    /// The backend does not accept the signatures of the tokens drawn: its key is not the pinned one.
+    /// SetAside.
+    #[error(
+        "the backend does not accept tokens for {model}: its key is not the pinned one; compare `llmtor keys list` with the published keys"
+    )]
+    TokenRefused {
+        /// The model that was asked for.
+        model: ModelName,
+    },
+    /// Moderation failed, or cannot read a part of the messages. Unspent.
+    #[error("the backend's moderation could not read the messages")]
+    AnalysisFailed,
+    /// Moderation refused the messages. Spent.
+    #[error("the backend's moderation refused the messages")]
+    Blocked {
+        /// Category names as the backend gives them; bounded in number and length.
+        categories: Vec<String>,
+    },
+    /// The upstream provider answered with an error. Spent.
+    #[error("the model's provider answered with an error: {message}")]
+    Upstream {
+        /// What kind.
+        reason: UpstreamReason,
+        /// The provider's own words; bounded in length.
+        message: String,
+    },
+    /// The backend delivered something that is no provider's answer. Spent.
+    #[error("the backend delivered an answer that cannot be read")]
+    AnswerUnreadable,
+    /// The backend says that the token was used long ago and its answer is gone. Spent.
+    #[error(
+        "the backend says that the token was used before and its answer is gone; the next request takes another"
+    )]
+    AnswerLost,
+    /// The backend says that the token was used with other payment fields. Spent.
+    #[error("the backend says that the token was used for another request; the next request takes another")]
+    TokenReused,
+    /// No answer within the deadline. InDoubt.
+    #[error(
+        "the backend did not answer in time; the same request resumes where this one stopped, for the same token"
+    )]
+    TimedOut {
+        /// Which deadline.
+        phase: Phase,
+    },
+    /// The connection ended before the answer did. InDoubt.
+    #[error("the connection to the backend broke; the same request resumes it, for the same token")]
+    ConnectionLost,
+    /// What came is not the protocol: not HTTP, not JSON, compressed, too long, or redirected. InDoubt.
+    #[error("the backend's answer cannot be read; the same request asks again, for the same token")]
+    BackendGarbled,
+    /// An error status that says nothing of the token: the backend's own 500 with an unknown text, or a
+    /// page of something in between. InDoubt.
+    #[error("the backend failed (status {status}); the same request asks again, for the same token")]
+    BackendFailing {
+        /// HTTP status.
+        status: u16,
+        /// `Retry-After`, bounded.
+        retry_after: Option<Duration>,
+    },
+    /// The task that carried the call died; a defect. InDoubt.
+    #[error("the call was interrupted; send the request again")]
+    Interrupted,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_unspent_or_a_resumable_token_makes_a_retry_free() {
+        let free = |token| RedeemError::new(RedeemErrorKind::Unreachable, token).identical_retry_is_free();
+        assert!(free(TokenFate::Unspent) && free(TokenFate::InDoubt));
+        assert!(!free(TokenFate::Spent) && !free(TokenFate::SetAside));
+    }
+}
