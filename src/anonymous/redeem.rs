@@ -1,48 +1,199 @@
 //! One call, one token: reserve → present → settle.
+//!
+//! The path of a call: its wire body is measured ([`request`](self)), a result that an earlier identical call
+//! left behind is adopted, else a token in doubt about this very request is resumed, else one is
+//! drawn. A stream is opened, the token is durably marked as presented, and only then does the first byte
+//! leave. What comes back is judged in one place ([`outcome`](self)), which decides what becomes of the
+//! token and whether to go on.
+//!
+//! Invariants:
+//! - A token that may be known to the backend is presented again only with the same messages and the same
+//!   `llmmask`, byte for byte (protocol.md §5).
+//! - Nothing leaves before the vault has the token down as presented, on disk.
+//! - A call runs in a task of its own: a caller that goes away stops nothing, and loses nothing.
+//! - What leaves is built from model and messages alone, and is the same whoever asked.
+//!
+//! Deliberately absent: any knowledge of the local client, of accounts, and of how a stream reaches the
+//! backend.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-
-use serde_json::value::RawValue;
-
-use crate::wire::ModelName;
-
+mod call;
 mod delivery;
 mod error;
+mod exchange;
+mod outcome;
+mod parking;
+mod request;
+mod shared;
+mod upstream;
 
-pub use delivery::{Answer, Delivery, Ending};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+
+pub use delivery::{Answer, Delivery};
 pub use error::{Phase, RedeemError, RedeemErrorKind, TokenFate, UpstreamReason};
+pub use parking::ParkingRules;
+
+use crate::anonymous::transport::Transport;
+use crate::vault::{AbuseRule, CallId, Withdrawals};
+use crate::wire::ModelName;
+use parking::{Found, Landing};
+use shared::Shared;
 
 /// What the backend keeps of a call: model and messages, as the bytes that are digested and sent.
 pub struct Prompt {
-    /// The model that is asked, and paid.
+    /// The model that is asked, and whose token pays.
     pub model: ModelName,
     /// A JSON array of protocol.md §4 messages.
     pub messages: Box<RawValue>,
 }
 
-/// What [`Redeem::redeem`] returns.
-pub type Redemption<'a> = Pin<Box<dyn Future<Output = Result<Delivery, RedeemError>> + Send + 'a>>;
-
-/// The seam between the local endpoint and redemption: a prompt in, an answer or a reason out.
-pub trait Redeem: Send + Sync + 'static {
-    /// Spends at most one token on `prompt`. Dropping the future does not stop the call: it is parked, and
-    /// the next identical prompt adopts it.
-    fn redeem(&self, prompt: Prompt) -> Redemption<'_>;
+/// How long a call may wait for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// For one stream to open.
+    pub connect: Duration,
+    /// From the first byte sent to the head of the answer.
+    pub first_byte: Duration,
+    /// For the whole call, its repeats included.
+    pub call: Duration,
+    /// Before the second attempt, about; doubles with each.
+    pub pause: Duration,
 }
 
-/// Redeems tokens at the backend. Cheap to clone.
-#[derive(Clone)]
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(30),
+            first_byte: Duration::from_secs(300),
+            call: Duration::from_secs(590),
+            pause: Duration::from_millis(200),
+        }
+    }
+}
+
+/// What a call may cost before it is cut.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest body that the backend accepts, bytes (protocol.md §4).
+    pub request: usize,
+    /// Largest answer that is read, bytes of the HTTP body.
+    pub answer: usize,
+    /// How often one token is presented in one call; at least once.
+    pub attempts: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { request: 250_000, answer: 64 << 20, attempts: 4 }
+    }
+}
+
+/// How a [`Redeemer`] works.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Whether the backend wants abuse tokens.
+    pub abuse: AbuseRule,
+    /// Time.
+    pub deadlines: Deadlines,
+    /// Size and number.
+    pub limits: Limits,
+    /// What is kept for callers that went away.
+    pub parking: ParkingRules,
+}
+
+impl Settings {
+    /// The defaults, for a backend that wants abuse tokens or does not.
+    pub fn new(abuse: AbuseRule) -> Self {
+        Self {
+            abuse,
+            deadlines: Deadlines::default(),
+            limits: Limits::default(),
+            parking: ParkingRules::default(),
+        }
+    }
+}
+
+/// Redeems tokens at the backend.
 pub struct Redeemer {
     shared: Arc<Shared>,
 }
 
-struct Shared {}
+impl Redeemer {
+    /// Must be called inside a Tokio runtime, on which the calls will run.
+    pub fn new(withdrawals: Withdrawals, transport: Arc<dyn Transport>, settings: Settings) -> Arc<Self> {
+        Arc::new(Self { shared: Shared::new(withdrawals, transport, settings) })
+    }
 
-impl Redeem for Redeemer {
-    fn redeem(&self, _prompt: Prompt) -> Redemption<'_> {
-        let _ = &self.shared;
-        todo!()
+    /// Spends at most one token on `prompt`, or finishes what an identical prompt began. Dropping the future does
+    /// not stop the call: it goes on, and the next identical prompt adopts it.
+    pub async fn redeem(self: &Arc<Self>, prompt: Prompt) -> Result<Delivery, RedeemError> {
+        let shared = &self.shared;
+        if shared.tasks.is_closed() {
+            return Err(RedeemError::new(RedeemErrorKind::ShuttingDown, TokenFate::Unspent));
+        }
+        request::check_size(&prompt, shared.settings.abuse, shared.settings.limits.request)?;
+        let digest = shared.withdrawals.digest(&prompt.model, prompt.messages.get().as_bytes());
+        let (call, result) = match shared.parking.adopt(digest) {
+            Some(Found::Landed(landing)) => return self.hand_over(landing),
+            Some(Found::Running(call, result)) => (call, result),
+            None => {
+                let call = CallId(rand::random());
+                let result = shared.parking.begin(call, digest);
+                drop(shared.spawn(call::run(Arc::clone(shared), call, digest, prompt)));
+                (call, result)
+            }
+        };
+        let mut waiting = Waiting { shared: Arc::clone(shared), call, result };
+        match (&mut waiting.result).await {
+            Ok(landing) => self.hand_over(landing),
+            Err(_) => Err(RedeemError::new(RedeemErrorKind::Interrupted, TokenFate::InDoubt)),
+        }
+    }
+
+    fn hand_over(&self, landing: Landing) -> Result<Delivery, RedeemError> {
+        let Landing { claim, result } = landing;
+        match result {
+            Ok(answer) => Ok(Delivery::new(answer, claim, Arc::clone(&self.shared))),
+            Err(error) => {
+                // The caller has it: an error is small, and not worth a second token.
+                if claim.spent.is_some() {
+                    drop(self.shared.spawn(claim.settle(Arc::clone(&self.shared))));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes no new calls, waits for those under way up to `grace`, then leaves the rest in doubt.
+    pub async fn drain(&self, grace: Duration) {
+        let shared = &self.shared;
+        shared.tasks.close();
+        shared.parking.close();
+        if tokio::time::timeout(grace, shared.tasks.wait()).await.is_err() {
+            shared.stop.cancel();
+            shared.tasks.wait().await;
+        }
+    }
+}
+
+/// A caller waiting for its call; dropped early, it gives its seat up.
+struct Waiting {
+    shared: Arc<Shared>,
+    call: CallId,
+    result: oneshot::Receiver<Landing>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // First the seat, then the channel: who adopts the seat in between gets a channel of its own.
+        self.shared.parking.leave(self.call);
+        self.result.close();
+        // The call may have landed between the last poll and now.
+        if let Ok(landing) = self.result.try_recv() {
+            self.shared.park(landing);
+        }
     }
 }

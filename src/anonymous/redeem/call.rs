@@ -1,0 +1,330 @@
+//! The course of one call, from no token to what became of it.
+//!
+//! | step | the token is | if the process dies here |
+//! | --- | --- | --- |
+//! | resume | presented again, same bytes | in doubt, as before |
+//! | reserve | reserved | back in the stock |
+//! | open a stream | reserved | back in the stock: no byte has left |
+//! | present | presented, on disk | in doubt |
+//! | exchange, judge | presented | in doubt |
+//! | repeat after silence | presented | in doubt |
+//! | land | spent and claimed, or already returned, wiped, set aside, in doubt | in doubt; the backend replays |
+//!
+//! The stream is opened before the token is presented, so that a way out that is down costs nothing.
+//! A dropped call (the grace period is over) leaves the token to the vault's guards: a reserved one is released,
+//! a presented one is in doubt.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt as _;
+use tokio::time::{Instant, timeout};
+
+use super::Prompt;
+use super::delivery::Answer;
+use super::error::{RedeemError, RedeemErrorKind, TokenFate};
+use super::exchange::{self, Bounds};
+use super::outcome::{self, Trail, Verdict};
+use super::parking::{Claim, Landing};
+use super::request;
+use super::shared::Shared;
+use crate::anonymous::transport::{Stream, TransportError, TransportErrorKind};
+use crate::vault::{CallId, Doubt, Presented, RequestDigest, Reserved, Shortage, VaultError};
+
+/// How many tokens one call tries when the backend does not accept their signatures.
+const MOST_REFUSED: u32 = 2;
+/// How many long-spent tokens one call wipes before it gives up.
+const MOST_LAPSED: u32 = 8;
+/// The longest pause between two attempts that a `Retry-After` can ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Runs a call to its end and lands it.
+pub(super) async fn run(shared: Arc<Shared>, call: CallId, digest: RequestDigest, prompt: Prompt) {
+    let seat = Seat { shared: &shared, call };
+    let deadline = Instant::now() + shared.settings.deadlines.call;
+    let course = Course { shared: &shared, call, digest, prompt: &prompt, deadline };
+    let (result, spent) = tokio::select! {
+        biased;
+        end = course.run() => end,
+        () = shared.stop.cancelled() => {
+            (Err(RedeemError::new(RedeemErrorKind::ShuttingDown, TokenFate::InDoubt)), None)
+        }
+    };
+    let landing = Landing { claim: Claim { call, digest, spent }, result };
+    if let Some(unwanted) = shared.parking.land(landing) {
+        shared.park(unwanted);
+    }
+    drop(seat);
+}
+
+/// Frees the call's seat even if its task dies.
+struct Seat<'a> {
+    shared: &'a Shared,
+    call: CallId,
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.shared.parking.forget(self.call);
+    }
+}
+
+/// A result, and the token that is spent for it and not yet settled.
+type End = (Result<Answer, RedeemError>, Option<Box<Presented>>);
+
+/// A token in this call's hands.
+enum Held {
+    Reserved(Reserved),
+    Presented(Presented),
+}
+
+/// What became of one token.
+enum Step {
+    End(End),
+    /// It set itself aside or was long spent; the kind is for when no other is tried.
+    TakeAnother(Exhausted, RedeemError),
+}
+
+enum Exhausted {
+    Refused,
+    Lapsed,
+}
+
+struct Course<'a> {
+    shared: &'a Shared,
+    call: CallId,
+    digest: RequestDigest,
+    prompt: &'a Prompt,
+    deadline: Instant,
+}
+
+impl Course<'_> {
+    async fn run(&self) -> End {
+        let (mut refused, mut lapsed) = (0, 0);
+        let mut resumed = match self.shared.withdrawals.resume(self.call, self.digest).await {
+            Ok(resumed) => resumed,
+            Err(error) => return failed(vault_error(error, TokenFate::Unspent)),
+        };
+        loop {
+            let held = match resumed.take() {
+                Some(presented) => Held::Presented(presented),
+                None => match self.reserve().await {
+                    Ok(reserved) => Held::Reserved(reserved),
+                    Err(error) => return failed(error),
+                },
+            };
+            match self.spend(held).await {
+                Step::End(end) => return end,
+                Step::TakeAnother(why, error) => {
+                    let (count, most) = match why {
+                        Exhausted::Refused => (&mut refused, MOST_REFUSED),
+                        Exhausted::Lapsed => (&mut lapsed, MOST_LAPSED),
+                    };
+                    *count += 1;
+                    if *count >= most || Instant::now() >= self.deadline {
+                        return failed(error);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn reserve(&self) -> Result<Reserved, RedeemError> {
+        let (model, abuse) = (&self.prompt.model, self.shared.settings.abuse);
+        let drawn = self.shared.withdrawals.reserve(self.call, model, abuse).await;
+        drawn.map_err(|error| vault_error(error, TokenFate::Unspent))
+    }
+
+    /// Presents one token until something is known of it.
+    async fn spend(&self, mut held: Held) -> Step {
+        let resumed = matches!(held, Held::Presented(_));
+        let mut trail = if resumed { Trail::Silent } else { Trail::Clean };
+        let mut last = RedeemErrorKind::Unreachable;
+        let mut pause = None;
+        for attempt in 0..self.shared.settings.limits.attempts.max(1) {
+            if attempt > 0 && !self.wait(attempt, pause.take()).await {
+                break;
+            }
+            let stream = match self.open().await {
+                Ok(stream) => stream,
+                Err(error) => match error.kind() {
+                    // Waiting is the client's business: it may be minutes.
+                    TransportErrorKind::NotReady(reason) => {
+                        let retry_after = error.retry_hint();
+                        return self
+                            .give_up(held, RedeemErrorKind::TransportNotReady { reason, retry_after })
+                            .await;
+                    }
+                    TransportErrorKind::NotLoopback => {
+                        return self.give_up(held, RedeemErrorKind::Unreachable).await;
+                    }
+                    TransportErrorKind::Refused
+                    | TransportErrorKind::Timeout
+                    | TransportErrorKind::Connect => {
+                        pause = error.retry_hint();
+                        continue;
+                    }
+                },
+            };
+            let presented = match self.present(held).await {
+                Ok(presented) => presented,
+                Err(error) => return Step::End(failed(error)),
+            };
+            let limit = self.shared.settings.limits.request;
+            let body = match request::body(self.prompt, presented.llmmask(), limit) {
+                Ok(body) => body,
+                Err(error) => return self.put_back(presented, trail, error.kind().clone()).await,
+            };
+            let authority = self.shared.transport.authority();
+            let reply = exchange::exchange(stream, authority, body, self.bounds()).await;
+            let outcome = outcome::read(reply, &self.prompt.model);
+            match outcome.judge(trail, presented.history(), resumed, &self.prompt.model) {
+                Verdict::Repeat(kind, hint) => {
+                    tracing::debug!(attempt, "no usable answer; the token's state is unknown");
+                    trail = Trail::Silent;
+                    last = kind;
+                    pause = hint;
+                    held = Held::Presented(presented);
+                }
+                verdict => return self.carry_out(verdict, presented, trail).await,
+            }
+        }
+        self.give_up(held, last).await
+    }
+
+    /// Does to the token what the verdict says.
+    async fn carry_out(&self, verdict: Verdict, presented: Presented, trail: Trail) -> Step {
+        let vault = &self.shared.withdrawals;
+        match verdict {
+            Verdict::Deliver(answer) => Step::End((Ok(answer), Some(Box::new(presented)))),
+            Verdict::Fail(kind) => {
+                Step::End((Err(RedeemError::new(kind, TokenFate::Spent)), Some(Box::new(presented))))
+            }
+            Verdict::Wipe(kind) => {
+                note(vault.settle(presented).await);
+                Step::End(failed(RedeemError::new(kind, TokenFate::Spent)))
+            }
+            Verdict::WipeAndTakeAnother(kind) => {
+                note(vault.settle(presented).await);
+                Step::TakeAnother(Exhausted::Lapsed, RedeemError::new(kind, TokenFate::Spent))
+            }
+            Verdict::SetAsideAndTakeAnother(kind) => {
+                tracing::error!(
+                    model = %self.prompt.model,
+                    "the backend does not accept a token's signature: its key is not the pinned one; the token is set aside"
+                );
+                note(vault.set_aside(presented).await);
+                Step::TakeAnother(Exhausted::Refused, RedeemError::new(kind, TokenFate::SetAside))
+            }
+            Verdict::Return(kind) => self.put_back(presented, trail, kind).await,
+            // A `Repeat` that comes here has no attempt left.
+            Verdict::Doubt(kind) | Verdict::Repeat(kind, _) => {
+                self.give_up(Held::Presented(presented), kind).await
+            }
+        }
+    }
+
+    /// Not spent by this attempt.
+    async fn put_back(&self, presented: Presented, trail: Trail, kind: RedeemErrorKind) -> Step {
+        if trail == Trail::Silent {
+            return self.give_up(Held::Presented(presented), kind).await;
+        }
+        let fate = match self.shared.withdrawals.return_unspent(presented).await {
+            Ok(()) => TokenFate::Unspent,
+            // Its guard leaves it in doubt.
+            Err(error) => {
+                note(Err(error));
+                TokenFate::InDoubt
+            }
+        };
+        Step::End(failed(RedeemError::new(kind, fate)))
+    }
+
+    /// Ends the call with what is known of the token.
+    async fn give_up(&self, held: Held, kind: RedeemErrorKind) -> Step {
+        let vault = &self.shared.withdrawals;
+        let fate = match held {
+            Held::Reserved(reserved) => {
+                note(vault.release(reserved).await);
+                TokenFate::Unspent
+            }
+            Held::Presented(presented) => {
+                note(vault.doubt(presented, Doubt::Unknown).await);
+                TokenFate::InDoubt
+            }
+        };
+        Step::End(failed(RedeemError::new(kind, fate)))
+    }
+
+    /// Durable before the first byte.
+    async fn present(&self, held: Held) -> Result<Presented, RedeemError> {
+        match held {
+            Held::Presented(presented) => Ok(presented),
+            Held::Reserved(reserved) => {
+                let presented = self.shared.withdrawals.present(reserved, self.digest).await;
+                presented.map_err(|error| vault_error(error, TokenFate::Unspent))
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<Box<dyn Stream>, TransportError> {
+        let patience = self.shared.settings.deadlines.connect.min(self.remaining());
+        match timeout(patience, self.shared.transport.open()).await {
+            Ok(opened) => opened,
+            Err(_) => Err(TransportError::new(TransportErrorKind::Timeout)),
+        }
+    }
+
+    fn bounds(&self) -> Bounds {
+        let head_by = Instant::now() + self.shared.settings.deadlines.first_byte;
+        Bounds {
+            head_by: head_by.min(self.deadline),
+            whole_by: self.deadline,
+            answer: self.shared.settings.limits.answer,
+        }
+    }
+
+    /// Waits before the next attempt; false if there is no time left for one.
+    async fn wait(&self, attempt: u32, hint: Option<Duration>) -> bool {
+        let doubled = self.shared.settings.deadlines.pause.saturating_mul(1 << (attempt - 1).min(6));
+        // Jitter, so that calls that failed together do not come back together.
+        let jittered = doubled.mul_f64(rand::rng().random_range(0.5..1.5));
+        let pause = hint.map_or(jittered, |hint| hint.max(jittered)).min(LONGEST_PAUSE);
+        if pause >= self.remaining() {
+            return false;
+        }
+        tokio::time::sleep(pause).await;
+        true
+    }
+
+    fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+fn failed(error: RedeemError) -> End {
+    (Err(error), None)
+}
+
+/// The token's guard does what is safe; this only says so.
+fn note(result: Result<(), VaultError>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "the vault could not take a token back; it is kept in doubt");
+    }
+}
+
+fn vault_error(error: VaultError, fate: TokenFate) -> RedeemError {
+    let kind = match error {
+        VaultError::OutOfTokens { model, shortage } => RedeemErrorKind::OutOfTokens {
+            model,
+            maturing: match shortage {
+                Shortage::Empty => None,
+                Shortage::Maturing { next } => Some(next),
+            },
+        },
+        VaultError::NoAbuseTokens => RedeemErrorKind::AbuseTokensMissing,
+        VaultError::Closed => RedeemErrorKind::ShuttingDown,
+        other => RedeemErrorKind::Vault { message: other.to_string() },
+    };
+    RedeemError::new(kind, fate)
+}
