@@ -54,7 +54,10 @@ impl World {
             output.stdout
         };
 
-        run(&["backend", "init", "--home", &backend_home, "--log", level], "");
+        let settings = room.path().join("backend.toml");
+        std::fs::write(&settings, format!("[models.\"{MODEL}\"]\nprovider = \"embedded\"\n")).unwrap();
+        let settings = settings.to_str().unwrap();
+        run(&["backend", "init", "--home", &backend_home, "--config", settings, "--log", level], "");
         let printed =
             run(&["backend", "account", "add", "alice", "--credits", &credits, "--home", &backend_home], "");
         let session = find_uuid(&String::from_utf8(printed).unwrap());
