@@ -1,7 +1,7 @@
 //! The reference backend, over real sockets.
 
 mod durability;
-mod house;
+pub(crate) mod house;
 mod issuing;
 mod quiet;
 mod redeeming;

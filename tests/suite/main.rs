@@ -17,6 +17,7 @@ mod identity;
 mod layering;
 mod leaks;
 mod redemption;
+mod refusals;
 mod sameness;
 mod support;
 mod vault;
