@@ -67,8 +67,8 @@ async fn what_is_queued_during_a_commit_shares_the_next_one() {
     drop(go);
     busy.await.unwrap();
     // Held until the end: dropping them makes commits of its own.
-    let drawn = join_all(draws).await;
-    assert!(drawn.iter().all(Result::is_ok));
+    let held = join_all(draws).await;
+    assert!(held.iter().all(Result::is_ok));
     // One for `before` itself, one for `busy`, one for all 64.
     assert_eq!(commits(&scene).await - before, 3);
 }
