@@ -1,4 +1,16 @@
-//! The anonymous plane: prompting. `http → openai → emulate → redeem → transport`, downwards only.
+//! The anonymous plane: prompting. It knows models, messages and tokens, and nobody's name.
+//!
+//! The path of a call, and the only direction in which modules here may import one another:
+//! `http → openai → emulate → redeem → transport`.
+//!
+//! - [`http`]: the endpoint on loopback; who may call it, and what each failure looks like from outside.
+//! - [`openai`]: OpenAI's contract; request bytes to a domain request, an answer back to response bytes.
+//! - [`emulate`]: what the backend cannot do, done here by pure functions.
+//! - [`redeem`]: one call, one token.
+//! - [`transport`]: ways out of the machine.
+//!
+//! Deliberately absent: anything that could name an account, and any import from the identity plane (a
+//! build with only this plane's feature proves it).
 
 pub mod emulate;
 pub mod http;

@@ -1,1 +1,33 @@
-//! (to come)
+//! The composition root: the only place that names both planes.
+//!
+//! | file | what it puts together |
+//! | --- | --- |
+//! | `operations` | what can be done with a home, once, for the command line and for the daemon |
+//! | `access` | who does it: whoever holds the home's lock |
+//! | `daemon` | vault, both planes, local endpoint and control socket in one process |
+//! | `demo` | a reference backend and a daemon in one process |
+//!
+//! Invariants: the identity plane is handed `Deposits` and the anonymous plane `Withdrawals`, and neither
+//! sees the other's; keys under which things are sealed are derived from the home's master key by label,
+//! one label a purpose; nothing here reads a token.
+
+mod access;
+mod api_key;
+pub mod daemon;
+pub mod demo;
+mod error;
+mod listen;
+pub mod logging;
+mod operations;
+mod redemption;
+
+pub use access::{base_url, perform, read_api_key};
+pub use error::AppError;
+pub use operations::Operations;
+
+/// Derives the key that seals vault records.
+const VAULT_SEALING: &str = "vault sealing";
+/// Derives the key of the request digests.
+const VAULT_DIGEST: &str = "vault digest";
+/// Derives the key that seals the session.
+const SESSION: &str = "session";

@@ -1,1 +1,142 @@
-//! (to come)
+//! The identity plane: paying. Everything here is done in the account's name.
+//!
+//! It signs in with a session, reads the account, and turns credits into blind-signed tokens that it puts
+//! into the vault. It is handed [`Deposits`] only: it can put tokens in and never read one back, so it cannot
+//! learn which token a prompt will carry.
+//!
+//! Invariants: one saga at a time ([`Identity`] holds a turn); nothing is sent before what is needed to
+//! finish it is durable; nothing is stored that does not verify under the pinned key; no message, log or
+//! error carries the session, a token or a signature.
+//!
+//! Deliberately absent: knowledge of the anonymous plane, of when a token is drawn, and any retry at the HTTP
+//! level that the sagas do not know of.
+
+pub mod abuse;
+pub mod account;
+mod api;
+pub mod dial;
+pub mod error;
+pub mod issuance;
+mod recovery;
+pub mod session;
+pub mod url;
+
+use tokio::sync::Mutex;
+
+use crate::clock::SharedClock;
+use crate::keys::Keyring;
+use crate::vault::Deposits;
+use crate::wire::identity::Me;
+
+pub use abuse::{AbuseSetup, AbuseStatus, Obtained};
+pub use account::Account;
+pub use dial::{Deadlines, Route};
+pub use error::{ErrorKind, IdentityError};
+pub use issuance::{MintOrder, MintProgress, Minted, Pace, Readiness};
+pub use recovery::Recovered;
+pub use session::{Session, SessionFile};
+pub use url::IdentityUrl;
+
+/// What the identity plane is made of.
+pub struct Parts {
+    /// Where the backend's identity plane is.
+    pub url: IdentityUrl,
+    /// How it is reached.
+    pub route: Route,
+    /// How long to wait, and for how much.
+    pub deadlines: Deadlines,
+    /// How many at once, and how patiently.
+    pub pace: Pace,
+    /// Whose account it is.
+    pub session: Session,
+    /// Where that session and the ledger marks are kept.
+    pub file: SessionFile,
+    /// The pinned keys.
+    pub keyring: Keyring,
+    /// The vault's intake.
+    pub deposits: Deposits,
+    /// Decides on the five minutes of a RequestID, on `not_before` and on the abuse tokens' month.
+    pub clock: SharedClock,
+}
+
+/// The identity plane of one account.
+pub struct Identity {
+    api: api::Api,
+    pace: Pace,
+    session: Session,
+    file: SessionFile,
+    keyring: Keyring,
+    deposits: Deposits,
+    clock: SharedClock,
+    /// Two sagas at once would resume each other's requests.
+    turn: Mutex<()>,
+}
+
+impl Identity {
+    /// Puts the plane together. Nothing is sent yet.
+    pub fn new(parts: Parts) -> Result<Self, IdentityError> {
+        let api = api::Api::new(parts.url, parts.route, &parts.deadlines, &parts.session)?;
+        Ok(Self {
+            api,
+            pace: parts.pace,
+            session: parts.session,
+            file: parts.file,
+            keyring: parts.keyring,
+            deposits: parts.deposits,
+            clock: parts.clock,
+            turn: Mutex::new(()),
+        })
+    }
+
+    /// Asks the backend whose session it is and what credits are left. A 401 is
+    /// [`IdentityError::SessionExpired`].
+    pub async fn account(&self) -> Result<Account, IdentityError> {
+        Ok(self.api.get::<Me>(&["me"]).await?.into())
+    }
+
+    /// Signs out at the backend (the session ends there) and wipes the session file, the latter in any case.
+    pub async fn sign_out(&self) -> Result<(), IdentityError> {
+        let told =
+            self.api.post::<serde::de::IgnoredAny>(&["users", "signout"], &serde_json::json!({})).await;
+        self.file.wipe()?;
+        match told {
+            // An answer without data, or a session that was over already, is a sign-out too.
+            Ok(_)
+            | Err(api::Rejected::Unauthorized | api::Rejected::Foreign(error::Foreign::Incomplete, _)) => {
+                Ok(())
+            }
+            Err(rejected) => Err(rejected.into()),
+        }
+    }
+
+    /// Finishes what an earlier run left unfinished; see [`recovery`] for the rules. Call it at start-up;
+    /// [`Identity::mint`] does it by itself.
+    pub async fn recover(&self, readiness: Readiness) -> Result<Recovered, IdentityError> {
+        let _turn = self.turn.lock().await;
+        self.recover_in_turn(readiness).await
+    }
+
+    /// Turns `order.count` credits into tokens. `progress` is called from this task after each token.
+    ///
+    /// An error means that the order was not begun. Once it is begun, what ended it early is in
+    /// [`Minted::stopped`], beside what was made until then.
+    pub async fn mint(
+        &self,
+        order: MintOrder,
+        progress: &(dyn Fn(MintProgress) + Send + Sync),
+    ) -> Result<Minted, IdentityError> {
+        let _turn = self.turn.lock().await;
+        self.mint_in_turn(order, progress).await
+    }
+
+    /// Obtains the abuse tokens that are missing: the permanent one, and the one of the current month.
+    pub async fn abuse_setup(&self) -> Result<AbuseSetup, IdentityError> {
+        let _turn = self.turn.lock().await;
+        self.abuse_in_turn().await
+    }
+
+    /// Which abuse tokens the vault holds, and for how long. Sends nothing.
+    pub async fn abuse_status(&self) -> Result<AbuseStatus, IdentityError> {
+        self.abuse_holdings().await
+    }
+}

@@ -12,6 +12,8 @@ pub mod blind;
 pub mod cli;
 pub mod clock;
 pub mod config;
+#[cfg(all(feature = "identity", feature = "anonymous", feature = "backend"))]
+pub mod control;
 pub mod datadir;
 #[cfg(feature = "identity")]
 pub mod identity;

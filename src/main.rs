@@ -1,3 +1,7 @@
 //! Parse, dispatch; nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    llmtor::cli::run(std::env::args_os())
+}

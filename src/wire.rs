@@ -15,6 +15,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The path of the anonymous plane's only endpoint (protocol.md §4).
@@ -116,12 +117,25 @@ impl Serialize for Base64Bytes {
 
 impl<'de> Deserialize<'de> for Base64Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Option::<std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        STANDARD
-            .decode(text.as_deref().unwrap_or_default())
-            .map(Self)
-            // The text may be a token or an answer: the error must not quote it.
-            .map_err(|_| serde::de::Error::custom("not standard base64"))
+        /// Decodes where the text stands: it may be an answer of many megabytes.
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Base64Bytes;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("standard base64")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Base64Bytes, E> {
+                // The text may be a token or an answer: the error must not quote it.
+                STANDARD.decode(text).map(Base64Bytes).map_err(|_| E::custom("not standard base64"))
+            }
+            fn visit_none<E: serde::de::Error>(self) -> Result<Base64Bytes, E> {
+                Ok(Base64Bytes::default())
+            }
+            fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Base64Bytes, D::Error> {
+                deserializer.deserialize_str(self)
+            }
+        }
+        deserializer.deserialize_option(Text)
     }
 }
 

@@ -1,1 +1,64 @@
-//! The loopback endpoint.
+//! The endpoint on loopback: OpenAI's API over HTTP/1.1, for programs of this machine and nobody else.
+//!
+//! The way of a request: `server` accepts it, `guard` decides whether the caller may speak at all, `route`
+//! finds what is meant, `openai` reads the body, `redeem` spends the token, `reply` hands the answer over.
+//!
+//! Invariants:
+//! - Checks run in this order, and nothing is read of the body before the last: Host, Origin, key, route and
+//!   method, content type, body.
+//! - An answer counts as delivered, and its token as spent, only when the operating system has taken the
+//!   last byte of it (`handover`). A client that hangs up before finds the answer again by asking again.
+//! - Failures get their status in `error` and nowhere else. No message repeats what the client sent.
+//! - Nothing of a request but its route is logged.
+//!
+//! Deliberately absent: CORS (a web page has no business here, so every `Origin` is refused), HTTP/2, TLS.
+
+mod error;
+mod guard;
+mod handover;
+mod reply;
+mod route;
+mod server;
+mod service;
+
+use std::time::Duration;
+
+pub use server::serve;
+
+use crate::anonymous::openai::models::Catalog;
+use crate::anonymous::redeem::Redeem;
+use crate::clock::SharedClock;
+use crate::secret::Secret;
+
+/// What [`serve`] answers with.
+pub struct Endpoint {
+    /// Where answers come from.
+    pub redeemer: Box<dyn Redeem>,
+    /// What can be asked for. Keep a clone to replace its content.
+    pub catalog: Catalog,
+    /// What `Authorization: Bearer` must say.
+    pub api_key: Secret<String>,
+    /// What a request may cost before it is refused.
+    pub limits: Limits,
+    /// A stream whose answer takes longer than this is begun, and kept alive with a comment line each time.
+    pub heartbeat: Duration,
+    /// For `created`, where the provider gives none.
+    pub clock: SharedClock,
+}
+
+/// What a request may cost before it is refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest body, bytes.
+    pub body_bytes: usize,
+    /// Longest time from the headers to the end of the body.
+    pub body_time: Duration,
+    /// Longest time for the headers; also how long an idle connection is kept.
+    pub head_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { body_bytes: 8_388_608, body_time: Duration::from_secs(60), head_time: Duration::from_secs(60) }
+    }
+}

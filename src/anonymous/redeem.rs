@@ -26,13 +26,15 @@ mod request;
 mod shared;
 mod upstream;
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-pub use delivery::{Answer, Delivery};
+pub use delivery::{Answer, Delivery, Ending};
 pub use error::{Phase, RedeemError, RedeemErrorKind, TokenFate, UpstreamReason};
 pub use parking::ParkingRules;
 
@@ -116,6 +118,16 @@ impl Settings {
     }
 }
 
+/// What [`Redeem::redeem`] returns.
+pub type Redemption<'a> = Pin<Box<dyn Future<Output = Result<Delivery, RedeemError>> + Send + 'a>>;
+
+/// The seam between the local endpoint and redemption: a prompt in, an answer or a reason out.
+pub trait Redeem: Send + Sync + 'static {
+    /// Spends at most one token on `prompt`. Dropping the future does not stop the call: it is parked, and
+    /// the next identical prompt adopts it.
+    fn redeem(&self, prompt: Prompt) -> Redemption<'_>;
+}
+
 /// Redeems tokens at the backend.
 pub struct Redeemer {
     shared: Arc<Shared>,
@@ -156,7 +168,14 @@ impl Redeemer {
     fn hand_over(&self, landing: Landing) -> Result<Delivery, RedeemError> {
         let Landing { claim, result } = landing;
         match result {
-            Ok(answer) => Ok(Delivery::new(answer, claim, Arc::clone(&self.shared))),
+            Ok(answer) => {
+                let shared = Arc::clone(&self.shared);
+                Ok(Delivery::new(answer, move |answer, ending| match ending {
+                    // In a task of its own: the delivery may end inside a body's poll.
+                    Ending::Delivered => drop(shared.spawn(claim.settle(Arc::clone(&shared)))),
+                    Ending::Abandoned => shared.park(Landing { claim, result: Ok(answer) }),
+                }))
+            }
             Err(error) => {
                 // The caller has it: an error is small, and not worth a second token.
                 if claim.spent.is_some() {

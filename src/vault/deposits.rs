@@ -17,6 +17,7 @@ use super::{
 use crate::blind::{BlindedMessage, BlindingSecret, Fingerprint, Signature, TokenMessage};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
+use crate::wire::ModelName;
 
 /// The identity plane's capability: it can put tokens in, and never read one back.
 #[derive(Clone)]
@@ -60,6 +61,12 @@ impl Deposits {
         self.mailbox.call(Durability::Synced, work).await
     }
 
+    /// Tokens of `model` finalized since the vault was made, spent or not: what the account's ledger is compared with.
+    pub async fn finalized(&self, model: &ModelName) -> Result<u64, VaultError> {
+        let model = model.clone();
+        self.mailbox.call(Durability::Relaxed, move |books| books.finalized(&model)).await
+    }
+
     /// The server refused before debiting: the row is wiped. Not synced: if a power cut brings the row back,
     /// it is merely pending again.
     pub async fn abandon(&self, id: &RequestId) -> Result<(), VaultError> {
@@ -101,6 +108,15 @@ impl Deposits {
 type Blinded = [Secret<Vec<u8>>; 3];
 
 impl Books {
+    fn finalized(&mut self, model: &ModelName) -> Result<u64, VaultError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT (SELECT count(*) FROM tokens WHERE model = ?1)
+                 + coalesce((SELECT spent FROM counters WHERE model = ?1), 0)",
+        )?;
+        let count: i64 = statement.query_row([model.as_str()], |row| row.get(0))?;
+        Ok(count.unsigned_abs())
+    }
+
     fn begin(&mut self, batch: &[NewIssuance]) -> Result<(), VaultError> {
         // All checks before the first write: a refusal must leave nothing behind.
         let mut seen = HashSet::new();

@@ -1,1 +1,8 @@
-//! (to come)
+//! The reference backend, over real sockets.
+
+mod durability;
+mod house;
+mod issuing;
+mod quiet;
+mod redeeming;
+mod refusals;

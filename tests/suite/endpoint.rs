@@ -1,1 +1,9 @@
-//! (to come)
+//! The local endpoint over real sockets, with a scripted redemption behind it. Needs nothing but loopback.
+
+mod bad_input;
+mod delivery;
+mod failures;
+mod harness;
+mod privacy;
+mod serving;
+mod streaming;

@@ -1,1 +1,266 @@
-//! (to come)
+//! Canaries: what a caller says, is answered, or is known by must not be found where it has no business.
+//!
+//! Two real processes log everything they and their libraries can say (trace). Planted are a prompt, its
+//! answer (the embedded model echoes), headers and identifying fields; searched are the logs, every file under
+//! both homes and the temporary directory, and the bytes that the backend received.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::support::world::{MODEL, World};
+
+/// Something that must not be found: what it is, and its bytes.
+struct Canary {
+    what: &'static str,
+    bytes: Vec<u8>,
+}
+
+/// A place that was searched.
+struct Place {
+    name: String,
+    content: Vec<u8>,
+}
+
+impl Canary {
+    fn new(what: &'static str, bytes: impl Into<Vec<u8>>) -> Self {
+        Self { what, bytes: bytes.into() }
+    }
+
+    /// As it is, as hex in either case, and as base64 at each of the three alignments.
+    fn disguises(&self) -> Vec<Vec<u8>> {
+        let hex = hex(&self.bytes);
+        let mut all = vec![self.bytes.clone(), hex.to_uppercase().into_bytes(), hex.into_bytes()];
+        for skipped in 0..3 {
+            // Only whole groups, so that neighbours do not change the text.
+            let whole = self.bytes.get(skipped..).unwrap_or_default();
+            let whole = &whole[..whole.len() / 3 * 3];
+            if whole.len() >= 9 {
+                all.push(STANDARD.encode(whole).into_bytes());
+            }
+        }
+        all
+    }
+
+    fn is_in(&self, content: &[u8]) -> bool {
+        self.disguises().iter().any(|needle| contains(content, needle))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+}
+
+fn contains(content: &[u8], needle: &[u8]) -> bool {
+    assert!(needle.len() >= 8, "too short a canary proves nothing");
+    let first = needle[0];
+    let mut rest = content;
+    while let Some(at) = rest.iter().position(|byte| *byte == first) {
+        rest = &rest[at..];
+        if rest.starts_with(needle) {
+            return true;
+        }
+        rest = &rest[1..];
+    }
+    false
+}
+
+fn files_under(root: &Path) -> Vec<Place> {
+    let mut found = Vec::new();
+    let mut directories = vec![root.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let kind = std::fs::symlink_metadata(&path).unwrap().file_type();
+            if kind.is_dir() {
+                directories.push(path);
+            } else if kind.is_file() {
+                // A file may be gone by now (SQLite's side files); then it holds nothing.
+                let content = std::fs::read(&path).unwrap_or_default();
+                found.push(Place { name: path.display().to_string(), content });
+            }
+        }
+    }
+    found
+}
+
+/// `canary in place`, for each pair found.
+fn search(canaries: &[Canary], places: &[Place]) -> Vec<String> {
+    let mut found = Vec::new();
+    for place in places {
+        for canary in canaries.iter().filter(|canary| canary.is_in(&place.content)) {
+            found.push(format!("{} in {}", canary.what, place.name));
+        }
+    }
+    found
+}
+
+fn assert_clean(when: &str, canaries: &[Canary], places: &[Place]) {
+    let found = search(canaries, places);
+    assert!(found.is_empty(), "{when}: {found:#?}");
+}
+
+/// Decoded values of these `llmmask` fields in a recorded request.
+fn payment(request: &[u8]) -> Vec<Vec<u8>> {
+    let text = String::from_utf8_lossy(request);
+    let body = text.split_once("\r\n\r\n").map(|(_, body)| body.trim().to_owned()).unwrap_or_default();
+    let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let fields = [
+        "Token",
+        "SignedToken",
+        "PermanentAbuseToken",
+        "PermanentAbuseTokenSig",
+        "TransientAbuseToken",
+        "TransientAbuseTokenSig",
+    ];
+    fields
+        .iter()
+        .map(|field| {
+            let value = json["extra_body"]["llmmask"][field].as_str();
+            STANDARD.decode(value.unwrap_or_else(|| panic!("no {field} in the request"))).unwrap()
+        })
+        .collect()
+}
+
+fn logs(world: &World) -> Vec<Place> {
+    // The ready line carries the key on purpose: it is for the program that started the daemon.
+    let stdout = world.daemon.stdout();
+    let behind_ready = stdout.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    vec![
+        Place { name: "the daemon's log".into(), content: world.daemon.stderr() },
+        Place { name: "the daemon's output".into(), content: stdout[behind_ready..].to_vec() },
+        Place { name: "the backend's log".into(), content: world.backend.stderr() },
+        Place { name: "the backend's output".into(), content: world.backend.stdout() },
+        Place { name: "the commands' output".into(), content: world.said_by_commands.clone() },
+    ]
+}
+
+#[test]
+fn a_canary_is_found_nowhere_but_in_the_prompt() {
+    let prompt = "canaryPrompt7f3aQxW";
+    let identifying = [
+        ("User-Agent", "canaryUserAgent81"),
+        ("OpenAI-Organization", "canaryOrganization82"),
+        ("OpenAI-Project", "canaryProject83"),
+        ("X-Stainless-Lang", "canaryStainlessLang84"),
+        ("X-Stainless-Runtime-Version", "canaryStainlessVersion85"),
+        ("Cookie", "sessionID=canaryCookie86"),
+        ("X-Forwarded-For", "canaryForwarded87"),
+        ("Idempotency-Key", "canaryIdempotency88"),
+    ];
+    let fields = r#""user":"canaryUserField91","metadata":{"k":"canaryMetadata92"},
+        "safety_identifier":"canarySafety93","prompt_cache_key":"canaryCacheKey94","store":false"#;
+    let body = |stream: bool, text: &str| {
+        format!(
+            r#"{{"model":"{MODEL}","messages":[{{"role":"user","content":"{text}","name":"canaryName95x"}}],
+            "stream":{stream},{fields}}}"#
+        )
+    };
+
+    let mut world = World::start(6, "trace");
+    let plain = world.post_chat(&identifying, &body(false, prompt));
+    assert_eq!(plain.status, 200, "{}", plain.body);
+    assert!(plain.body.contains(prompt), "the answer does not echo, so no canary was planted in it");
+    let streamed = world.post_chat(&identifying, &body(true, prompt));
+    assert_eq!(streamed.status, 200, "{}", streamed.body);
+    assert!(streamed.body.contains("[DONE]"));
+
+    // Bad input and a wrong key.
+    let refused = world.post_chat(&[("Authorization", "Bearer sk-canaryWrongKey96")], &body(false, prompt));
+    assert_eq!(refused.status, 401, "{}", refused.body);
+    let broken = world.post_chat(&identifying, &format!(r#"{{"model":"{MODEL}","messages":"{prompt}","#));
+    assert_eq!(broken.status, 400, "{}", broken.body);
+    let unknown = world.post_chat(
+        &[],
+        &format!(r#"{{"model":"no-such","messages":[{{"role":"user","content":"{prompt}"}}]}}"#),
+    );
+    assert_eq!(unknown.status, 404, "{}", unknown.body);
+
+    // A call whose answer never comes leaves a token in doubt on disk.
+    world.relay.swallow_answers(true);
+    let lost = world.post_chat(&identifying, &body(false, "canaryLostPrompt97"));
+    assert!(lost.status >= 500, "{} {}", lost.status, lost.body);
+
+    let received = world.relay.recorded();
+    assert!(received.len() >= 3, "the relay saw {} connections", received.len());
+    assert!(contains(&received[0], prompt.as_bytes()), "the relay did not record the prompt");
+
+    let mut spoken =
+        vec![Canary::new("the prompt", prompt), Canary::new("the lost prompt", "canaryLostPrompt97")];
+    for (name, value) in identifying {
+        spoken.push(Canary::new(name, value));
+    }
+    for word in [
+        "canaryUserField91",
+        "canaryMetadata92",
+        "canarySafety93",
+        "canaryCacheKey94",
+        "canaryName95x",
+        "canaryWrongKey96",
+    ] {
+        spoken.push(Canary::new(word, word));
+    }
+    let mut paid = Vec::new();
+    for request in &received {
+        for bytes in payment(request) {
+            paid.push(Canary::new("a token or signature", bytes));
+        }
+    }
+    let secrets = vec![
+        Canary::new("the session", world.session.clone()),
+        Canary::new("the API key", world.api_key.clone()),
+    ];
+
+    // While everything runs, write-ahead logs included; then after an orderly end.
+    for when in ["running", "stopped"] {
+        if when == "stopped" {
+            assert!(world.daemon.stop().success());
+            assert!(world.backend.stop().success());
+        }
+        let logs = logs(&world);
+        assert!(logs[0].content.len() > 1_000, "the daemon logged next to nothing at trace level");
+        let disk = files_under(world.room());
+        assert!(disk.iter().any(|place| place.name.contains("vault")), "no vault file was searched");
+
+        assert_clean(when, &spoken, &logs);
+        assert_clean(when, &spoken, &disk);
+        assert_clean(when, &paid, &logs);
+        assert_clean(when, &paid, &disk);
+        assert_clean(when, &secrets, &logs);
+        let client_disk: Vec<Place> = files_under(&world.client_home())
+            .into_iter()
+            .filter(|place| !place.name.ends_with("api-key"))
+            .collect();
+        assert_clean(when, &secrets, &client_disk);
+    }
+
+    // What the backend received: the prompt and the payment, and nothing else of ours.
+    let wire: Vec<Place> =
+        received.into_iter().map(|content| Place { name: "a request".into(), content }).collect();
+    assert_clean("on the wire", &spoken[2..], &wire);
+    assert_clean("on the wire", &secrets, &wire);
+}
+
+#[test]
+fn the_search_finds_a_planted_canary_in_every_disguise() {
+    let room = tempfile::tempdir().unwrap();
+    let canary = || Canary::new("canary", "canary-planted-here");
+    let hex = hex(&canary().bytes);
+    let disguises = [
+        "canary-planted-here".to_owned(),
+        hex.clone(),
+        hex.to_uppercase(),
+        STANDARD.encode("canary-planted-here"),
+        STANDARD.encode("x canary-planted-here, and more"),
+        STANDARD.encode("xy canary-planted-here"),
+        STANDARD.encode("xyz canary-planted-here {}"),
+    ];
+    std::fs::create_dir(room.path().join("deep")).unwrap();
+    for disguise in disguises {
+        std::fs::write(room.path().join("deep/file"), format!("before {disguise} after")).unwrap();
+        assert_eq!(search(&[canary()], &files_under(room.path())).len(), 1, "{disguise}");
+    }
+    std::fs::write(room.path().join("deep/file"), "canary-planted-her").unwrap();
+    assert!(search(&[canary()], &files_under(room.path())).is_empty());
+}

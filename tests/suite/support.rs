@@ -1,3 +1,6 @@
 //! What several modules share.
 
+pub mod program;
+pub mod relay;
 pub mod scripted;
+pub mod world;

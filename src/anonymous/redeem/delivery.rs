@@ -1,29 +1,35 @@
 //! An answer on its way to the client, and the moment at which its token is settled.
 
-use std::sync::Arc;
-
-use super::parking::{Claim, Landing};
-use super::shared::Shared;
-
-/// The provider's answer, whole: `proxy_response` as it came (protocol.md §4).
+/// The provider's answer, whole: `proxy_response` as it came (protocol.md §4). JSON, and not an error body.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// JSON, normally a chat completion; not an error body.
+    /// UTF-8 JSON, normally a chat completion.
     pub body: Vec<u8>,
 }
 
+/// How a delivery ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The client has the whole answer.
+    Delivered,
+    /// The client went away first.
+    Abandoned,
+}
+
+type OnEnd = Box<dyn FnOnce(Answer, Ending) + Send>;
+
 /// An answer not yet handed over. The token is settled when the client has it ([`Delivery::delivered`]),
-/// and kept for the same request when this is dropped first: parked here for a while, in doubt after.
+/// and kept for the same request when this is dropped first. Neither blocks nor awaits, so both may happen
+/// inside a body's poll.
 pub struct Delivery {
     answer: Answer,
-    /// Taken when the delivery ends.
-    claim: Option<Claim>,
-    shared: Arc<Shared>,
+    on_end: Option<OnEnd>,
 }
 
 impl Delivery {
-    pub(super) fn new(answer: Answer, claim: Claim, shared: Arc<Shared>) -> Self {
-        Self { answer, claim: Some(claim), shared }
+    /// `on_end` runs once, when the delivery ends, and is given the answer back. It must not block.
+    pub fn new(answer: Answer, on_end: impl FnOnce(Answer, Ending) + Send + 'static) -> Self {
+        Self { answer, on_end: Some(Box::new(on_end)) }
     }
 
     /// What to hand over.
@@ -31,23 +37,45 @@ impl Delivery {
         &self.answer
     }
 
-    /// The client has all of it. Settles the token; the settling is not undone if this future is dropped.
-    pub async fn delivered(mut self) {
-        if let Some(claim) = self.claim.take() {
-            // In a task of its own: whoever drops this future cannot un-deliver the answer.
-            let settling = self.shared.spawn(claim.settle(Arc::clone(&self.shared)));
-            if settling.await.is_err() {
-                tracing::error!("settling a token was interrupted; it is kept in doubt");
-            }
+    /// The client has all of it: the token is settled, in the background.
+    pub fn delivered(mut self) {
+        self.end(Ending::Delivered);
+    }
+
+    fn end(&mut self, ending: Ending) {
+        if let Some(on_end) = self.on_end.take() {
+            let answer = Answer { body: std::mem::take(&mut self.answer.body) };
+            on_end(answer, ending);
         }
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        if let Some(claim) = self.claim.take() {
-            let answer = Answer { body: std::mem::take(&mut self.answer.body) };
-            self.shared.park(Landing { claim, result: Ok(answer) });
+        self.end(Ending::Abandoned);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[test]
+    fn a_delivery_ends_once_and_gives_the_answer_back() {
+        for (deliver, expected) in [(true, Ending::Delivered), (false, Ending::Abandoned)] {
+            let seen = Arc::new(Mutex::new(Vec::new()));
+            let log = Arc::clone(&seen);
+            let delivery = Delivery::new(Answer { body: b"{}".to_vec() }, move |answer, ending| {
+                log.lock().unwrap().push((answer.body, ending));
+            });
+            if deliver {
+                delivery.delivered();
+            } else {
+                drop(delivery);
+            }
+            assert_eq!(*seen.lock().unwrap(), vec![(b"{}".to_vec(), expected)]);
         }
     }
 }

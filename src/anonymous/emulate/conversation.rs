@@ -1,0 +1,74 @@
+//! What was said, by whom: the domain form of a request's `messages`, independent of any API's spelling.
+//!
+//! Deliberately absent: `Debug`, because every value here is a prompt.
+
+/// One message of the client's conversation.
+pub enum Turn {
+    /// Instructions: OpenAI's `system` and `developer`.
+    System(Said),
+    /// The person, or the program acting for one.
+    User(Said),
+    /// The model's earlier answer, and the tool calls it made.
+    Assistant {
+        /// What it said beside the calls; may be empty.
+        said: Said,
+        /// In the order in which they were made.
+        calls: Vec<ToolCall>,
+    },
+    /// What a tool answered: OpenAI's `tool` and `function`.
+    ToolResult(ToolResult),
+}
+
+/// The content of a turn. `parts` is empty when nothing was said.
+#[derive(Default)]
+pub struct Said {
+    /// The participant's name, if the client gave one.
+    pub name: Option<String>,
+    /// In order.
+    pub parts: Vec<Part>,
+}
+
+/// A piece of content.
+pub enum Part {
+    /// Plain text.
+    Text(String),
+    /// A picture.
+    Image(Image),
+}
+
+/// A picture inside the message; the backend's moderation reads no other form (protocol.md §4).
+pub struct Image {
+    /// `data:image/<type>;base64,…`, checked by the reader.
+    pub url: String,
+    /// How closely to look, if the client said so.
+    pub detail: Option<Detail>,
+}
+
+/// OpenAI's `detail` of an image, without its default.
+#[derive(Clone, Copy)]
+pub enum Detail {
+    /// Few tokens.
+    Low,
+    /// Many tokens.
+    High,
+}
+
+/// A call the model made earlier.
+pub struct ToolCall {
+    /// By which its result refers to it.
+    pub id: Option<String>,
+    /// Of the tool.
+    pub name: String,
+    /// As the model wrote them: usually a JSON object, but nobody promises that.
+    pub arguments: String,
+}
+
+/// A tool's answer.
+pub struct ToolResult {
+    /// Of the call.
+    pub id: Option<String>,
+    /// Of the tool.
+    pub name: Option<String>,
+    /// Usually one text; tools that look at the screen add pictures.
+    pub parts: Vec<Part>,
+}

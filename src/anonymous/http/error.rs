@@ -1,0 +1,364 @@
+//! What each failure looks like from outside: the only place that knows statuses.
+//!
+//! Official SDKs repeat a call by themselves on 408, 409, 429 and 5xx, unless `x-should-retry` says otherwise;
+//! so every failure says it. `true` means that the identical request is free to repeat: no token was
+//! spent, or the repeat goes on with the same one.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+use super::reply::Reply;
+use crate::anonymous::openai::{BadParameter, RequestError};
+use crate::anonymous::redeem::{RedeemError, RedeemErrorKind, UpstreamReason};
+
+const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// Everything that can go wrong with a request.
+#[derive(Debug)]
+pub(super) enum Failure {
+    ForeignHost,
+    ForeignOrigin,
+    MissingKey,
+    WrongKey,
+    UnknownPath,
+    WrongMethod { route: &'static str, allow: &'static str },
+    NotJson,
+    BodyTooLarge { limit: usize },
+    BodyTooSlow,
+    BodyBroken,
+    Request(RequestError),
+    Redeem(RedeemError),
+    NotACompletion,
+    Panicked,
+}
+
+/// OpenAI's error object, and the HTTP around it.
+pub(super) struct ApiError {
+    status: StatusCode,
+    object: ErrorObject,
+    retry: Retry,
+    allow: Option<&'static str>,
+    connection: Afterwards,
+}
+
+/// `{"message","type","param","code"}`, all four always there.
+#[derive(Serialize)]
+struct ErrorObject {
+    message: Cow<'static, str>,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    param: Option<Cow<'static, str>>,
+    code: Option<&'static str>,
+}
+
+/// Whether the identical request is worth repeating.
+#[derive(Clone, Copy)]
+enum Retry {
+    /// It would fail again, or cost a token.
+    Never,
+    /// It is free.
+    After(Duration),
+}
+
+/// What becomes of the connection.
+#[derive(Clone, Copy)]
+enum Afterwards {
+    Kept,
+    /// The rest of the body is not worth reading.
+    Closed,
+}
+
+/// What a kind of failed redemption looks like.
+struct Look {
+    status: StatusCode,
+    kind: &'static str,
+    code: &'static str,
+    /// After how long a repeat has a chance, where it has one.
+    again: Option<Duration>,
+}
+
+const INVALID_REQUEST: &str = "invalid_request_error";
+const PERMISSION: &str = "permission_error";
+const CONTENT_POLICY: &str = "content_policy_violation";
+
+impl From<Failure> for ApiError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::ForeignHost => Self::new(
+                StatusCode::FORBIDDEN,
+                INVALID_REQUEST,
+                Some("host_not_allowed"),
+                "The Host header does not name this machine. Use http://127.0.0.1 or http://localhost.",
+            ),
+            Failure::ForeignOrigin => Self::new(
+                StatusCode::FORBIDDEN,
+                INVALID_REQUEST,
+                Some("origin_not_allowed"),
+                "Requests from web pages are refused.",
+            ),
+            Failure::MissingKey => Self::new(
+                StatusCode::UNAUTHORIZED,
+                INVALID_REQUEST,
+                Some("invalid_api_key"),
+                "You didn't provide an API key. You need to provide your API key in an Authorization header using \
+                 Bearer auth (i.e. Authorization: Bearer YOUR_KEY). `llmtor env` prints it.",
+            ),
+            Failure::WrongKey => Self::new(
+                StatusCode::UNAUTHORIZED,
+                INVALID_REQUEST,
+                Some("invalid_api_key"),
+                "Incorrect API key provided. `llmtor env` prints the right one.",
+            ),
+            Failure::UnknownPath => Self::new(
+                StatusCode::NOT_FOUND,
+                INVALID_REQUEST,
+                Some("unknown_url"),
+                "Unknown request URL. Served are POST /v1/chat/completions, GET /v1/models and GET \
+                 /v1/models/{id}; a client's base URL ends in /v1.",
+            ),
+            Failure::WrongMethod { route, allow } => Self {
+                allow: Some(allow),
+                ..Self::new(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    INVALID_REQUEST,
+                    Some("method_not_supported"),
+                    format!("{route} does not answer this method. Use {allow}."),
+                )
+            },
+            Failure::NotJson => Self::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                INVALID_REQUEST,
+                Some("unsupported_content_type"),
+                "Unsupported content type. This API method only accepts 'application/json' requests.",
+            ),
+            Failure::BodyTooLarge { limit } => Self {
+                connection: Afterwards::Closed,
+                ..Self::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    INVALID_REQUEST,
+                    Some("request_too_large"),
+                    format!("The request body is larger than {limit} bytes (server.body_limit)."),
+                )
+            },
+            Failure::BodyTooSlow => Self {
+                connection: Afterwards::Closed,
+                ..Self::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    INVALID_REQUEST,
+                    Some("request_timeout"),
+                    "The request body did not arrive in time.",
+                )
+            },
+            Failure::BodyBroken => Self {
+                connection: Afterwards::Closed,
+                ..Self::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, None, "The request body ended early.")
+            },
+            Failure::Request(error) => Self::from_request(error),
+            Failure::Redeem(error) => Self::from_redeem(&error),
+            Failure::NotACompletion => Self::new(
+                StatusCode::BAD_GATEWAY,
+                "api_error",
+                Some("invalid_upstream_answer"),
+                "The provider answered something that is not a chat completion. The token is spent.",
+            ),
+            Failure::Panicked => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "server_error",
+                Some("internal_error"),
+                "llmtor failed on this request.",
+            ),
+        }
+    }
+}
+
+impl ApiError {
+    fn new(
+        status: StatusCode,
+        kind: &'static str,
+        code: Option<&'static str>,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            status,
+            object: ErrorObject { message: message.into(), kind, param: None, code },
+            retry: Retry::Never,
+            allow: None,
+            connection: Afterwards::Kept,
+        }
+    }
+
+    fn from_request(error: RequestError) -> Self {
+        match error {
+            RequestError::Malformed => Self::new(
+                StatusCode::BAD_REQUEST,
+                INVALID_REQUEST,
+                None,
+                "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your \
+                 HTTP library correctly. The API expects a JSON payload, but what was sent was not valid JSON.)",
+            ),
+            RequestError::Parameter(BadParameter { message, param, code }) => {
+                let mut error = Self::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, code, message);
+                error.object.param = param;
+                error
+            }
+            RequestError::UnknownModel(name) => {
+                let message = match name {
+                    Some(name) => {
+                        format!("The model `{name}` does not exist or you do not have access to it.").into()
+                    }
+                    None => Cow::Borrowed("The model does not exist or you do not have access to it."),
+                };
+                Self::new(StatusCode::NOT_FOUND, INVALID_REQUEST, Some("model_not_found"), message)
+            }
+        }
+    }
+
+    fn from_redeem(error: &RedeemError) -> Self {
+        let Look { status, kind, code, again } = Look::of(error.kind());
+        let mut look = Self::new(status, kind, Some(code), error.to_string());
+        // Two conditions: waiting helps against failures of this kind, and this failure's token allows it.
+        if let Some(pause) = again.filter(|_| error.identical_retry_is_free()) {
+            look.retry = Retry::After(pause);
+        }
+        match error.kind() {
+            RedeemErrorKind::OutOfTokens { maturing: Some(at), .. } => {
+                if let Ok(at) = time::OffsetDateTime::from_unix_timestamp(at.unix())
+                    && let Ok(at) = at.format(&time::format_description::well_known::Rfc3339)
+                {
+                    look.append(&format!("; the next of those already issued may be used from {at}"));
+                }
+            }
+            RedeemErrorKind::Blocked { categories } if !categories.is_empty() => {
+                look.append(&format!(" ({})", categories.join(", ")));
+            }
+            _ => {}
+        }
+        look
+    }
+
+    fn append(&mut self, text: &str) {
+        self.object.message.to_mut().push_str(text);
+    }
+
+    /// As a response.
+    pub(super) fn into_response(self) -> Response<Reply> {
+        let mut response = Response::new(Reply::plain(self.to_json()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(
+            X_SHOULD_RETRY,
+            HeaderValue::from_static(match self.retry {
+                Retry::Never => "false",
+                Retry::After(_) => "true",
+            }),
+        );
+        if let Retry::After(pause) = self.retry {
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(pause)));
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"llmtor\""));
+        }
+        if let Afterwards::Closed = self.connection {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// As an event of a stream that has begun.
+    pub(super) fn to_event(&self) -> Vec<u8> {
+        let mut event = b"data: ".to_vec();
+        event.extend(self.to_json());
+        event.extend_from_slice(b"\n\n");
+        event
+    }
+
+    fn to_json(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            error: &'a ErrorObject,
+        }
+        #[expect(clippy::expect_used, reason = "a struct of strings always has a JSON form")]
+        serde_json::to_vec(&Body { error: &self.object }).expect("an error has a JSON form")
+    }
+}
+
+impl Look {
+    /// The one table from kinds of failure to statuses. A repeat helps against what passes by itself:
+    /// networks, restarts, a provider of moderation that is down.
+    fn of(kind: &RedeemErrorKind) -> Self {
+        use RedeemErrorKind as Kind;
+        const SOON: Duration = Duration::from_secs(1);
+        const LATER: Duration = Duration::from_secs(5);
+        let never = |status, kind, code| Self { status, kind, code, again: None };
+        let again = |status, code, pause| Self { status, kind: "server_error", code, again: Some(pause) };
+        match kind {
+            Kind::ShuttingDown => again(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", LATER),
+            Kind::TooLarge { .. } => {
+                never(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, "context_length_exceeded")
+            }
+            Kind::OutOfTokens { .. } => {
+                never(StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", "insufficient_quota")
+            }
+            Kind::AbuseTokensMissing | Kind::AbuseTokensWanted => {
+                never(StatusCode::FORBIDDEN, PERMISSION, "abuse_token_missing")
+            }
+            Kind::AbuseTokenInvalid => never(StatusCode::FORBIDDEN, PERMISSION, "abuse_token_invalid"),
+            Kind::AbuseTokenExpired => never(StatusCode::FORBIDDEN, PERMISSION, "abuse_token_expired"),
+            Kind::AbuseTokenBlacklisted => {
+                never(StatusCode::FORBIDDEN, PERMISSION, "abuse_token_blacklisted")
+            }
+            Kind::Vault { .. } => never(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "vault_error"),
+            Kind::TransportNotReady { retry_after, .. } => {
+                again(StatusCode::SERVICE_UNAVAILABLE, "tor_not_ready", retry_after.unwrap_or(LATER))
+            }
+            Kind::Unreachable => again(StatusCode::SERVICE_UNAVAILABLE, "backend_unreachable", SOON),
+            Kind::UnknownModel { .. } => never(StatusCode::NOT_FOUND, INVALID_REQUEST, "model_not_found"),
+            Kind::RequestRefused { .. } => never(StatusCode::BAD_GATEWAY, "api_error", "backend_refused"),
+            Kind::TokenRefused { .. } => never(StatusCode::BAD_GATEWAY, "api_error", "token_refused"),
+            Kind::AnalysisFailed => again(StatusCode::SERVICE_UNAVAILABLE, "moderation_failed", LATER),
+            Kind::Blocked { .. } => never(StatusCode::BAD_REQUEST, INVALID_REQUEST, CONTENT_POLICY),
+            Kind::Upstream { reason, .. } => match reason {
+                UpstreamReason::RateLimited => {
+                    never(StatusCode::TOO_MANY_REQUESTS, "requests", "rate_limit_exceeded")
+                }
+                UpstreamReason::ContextLength => {
+                    never(StatusCode::BAD_REQUEST, INVALID_REQUEST, "context_length_exceeded")
+                }
+                UpstreamReason::InvalidRequest => {
+                    never(StatusCode::BAD_REQUEST, INVALID_REQUEST, "upstream_invalid_request")
+                }
+                UpstreamReason::ContentPolicy => {
+                    never(StatusCode::BAD_REQUEST, INVALID_REQUEST, CONTENT_POLICY)
+                }
+                UpstreamReason::Unavailable | UpstreamReason::Other => {
+                    never(StatusCode::BAD_GATEWAY, "api_error", "upstream_error")
+                }
+            },
+            Kind::AnswerUnreadable => never(StatusCode::BAD_GATEWAY, "api_error", "invalid_upstream_answer"),
+            Kind::AnswerLost => never(StatusCode::BAD_GATEWAY, "api_error", "answer_lost"),
+            Kind::TokenReused => never(StatusCode::BAD_GATEWAY, "api_error", "token_reused"),
+            Kind::TimedOut { .. } => again(StatusCode::GATEWAY_TIMEOUT, "backend_timeout", SOON),
+            Kind::ConnectionLost => again(StatusCode::BAD_GATEWAY, "connection_lost", SOON),
+            Kind::BackendGarbled => again(StatusCode::BAD_GATEWAY, "backend_garbled", SOON),
+            Kind::BackendFailing { retry_after, .. } => {
+                again(StatusCode::BAD_GATEWAY, "backend_failing", retry_after.unwrap_or(SOON))
+            }
+            Kind::Interrupted => again(StatusCode::INTERNAL_SERVER_ERROR, "interrupted", SOON),
+        }
+    }
+}
+
+/// Whole seconds, rounded up: a pause of zero would be no pause.
+fn whole_seconds(pause: Duration) -> u64 {
+    (pause.as_secs() + u64::from(pause.subsec_nanos() > 0)).max(1)
+}

@@ -1,0 +1,166 @@
+//! Who may speak to the endpoint.
+//!
+//! It listens on loopback, but so can be reached by every web page in the user's browser. Against those:
+//! `Host` must name loopback (a rebound DNS name does not), a request that says it comes from a page
+//! (`Origin`, `Sec-Fetch-Site`) is refused, and a POST must be JSON, which no HTML form can send. Against
+//! other users of the machine: the key.
+//!
+//! Deliberately absent: an allow-list of origins. Without CORS answers it would help no page.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use hyper::{Request, Uri};
+
+use super::error::Failure;
+use super::route::Access;
+use crate::secret::Secret;
+
+/// Checks what can be checked before it is known what is asked for: Host, Origin, key, in this order.
+pub(super) fn admit<B>(request: &Request<B>, access: Access, key: &Secret<String>) -> Result<(), Failure> {
+    let headers = request.headers();
+    if !is_for_loopback(request.uri(), headers) {
+        return Err(Failure::ForeignHost);
+    }
+    if is_from_a_page(headers) {
+        return Err(Failure::ForeignOrigin);
+    }
+    match access {
+        Access::Anyone => Ok(()),
+        Access::Key => check_key(headers, key),
+    }
+}
+
+/// `application/json`, with or without parameters.
+pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
+    let essence = only(headers, &CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map(|value| value.split_once(';').map_or(value, |(essence, _)| essence).trim());
+    match essence {
+        Some(essence) if essence.eq_ignore_ascii_case("application/json") => Ok(()),
+        _ => Err(Failure::NotJson),
+    }
+}
+
+/// Exactly one `Host`, naming loopback; a target in absolute form must do so too.
+fn is_for_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
+    let host = only(headers, &HOST).and_then(|value| value.to_str().ok());
+    host.is_some_and(names_loopback) && uri.authority().is_none_or(|target| names_loopback(target.as_str()))
+}
+
+/// `localhost`, `127.0.0.0/8` or `[::1]`, with or without a port.
+fn names_loopback(authority: &str) -> bool {
+    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((v6, "")) => (Host::V6(v6), None),
+        Some((v6, rest)) => match rest.strip_prefix(':') {
+            Some(port) => (Host::V6(v6), Some(port)),
+            None => return false,
+        },
+        None => match authority.split_once(':') {
+            Some((name, port)) => (Host::Name(name), Some(port)),
+            None => (Host::Name(authority), None),
+        },
+    };
+    let port_is_plain =
+        port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    port_is_plain
+        && match host {
+            Host::V6(text) => text.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback()),
+            Host::Name(text) => {
+                text.eq_ignore_ascii_case("localhost")
+                    || text.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+            }
+        }
+}
+
+enum Host<'a> {
+    V6(&'a str),
+    Name(&'a str),
+}
+
+/// Whether a browser says that a page is behind this request. `none` is the user's own navigation.
+fn is_from_a_page(headers: &HeaderMap) -> bool {
+    const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+    headers.contains_key(ORIGIN)
+        || headers
+            .get_all(SEC_FETCH_SITE)
+            .iter()
+            .any(|site| !matches!(site.as_bytes(), b"none" | b"same-origin"))
+}
+
+/// `Authorization: Bearer <key>`, compared in constant time.
+fn check_key(headers: &HeaderMap, key: &Secret<String>) -> Result<(), Failure> {
+    if !headers.contains_key(AUTHORIZATION) {
+        return Err(Failure::MissingKey);
+    }
+    let offered = only(headers, &AUTHORIZATION).map(HeaderValue::as_bytes).and_then(|value| {
+        let (scheme, rest) = value.split_at_checked(7)?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then(|| rest.trim_ascii())
+    });
+    match offered {
+        Some(offered) if key.matches(offered) => Ok(()),
+        _ => Err(Failure::WrongKey),
+    }
+}
+
+/// The value of a header that stands there once.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_names_are_loopback() {
+        for host in
+            ["localhost", "LocalHost:1", "127.0.0.1:8787", "127.9.9.9", "[::1]", "[::1]:65535", "localhost:"]
+        {
+            assert_eq!(names_loopback(host), host != "localhost:", "{host}");
+        }
+        for host in [
+            "",
+            ":80",
+            "evil.example",
+            "localhost.evil.example",
+            "evil.localhost",
+            "127.0.0.1.evil.example",
+            "128.0.0.1",
+            "127.1",
+            "0.0.0.0",
+            "[::]",
+            "::1",
+            "[::1",
+            "[::1]x",
+            "[127.0.0.1]",
+            "localhost:x",
+            "localhost:+1",
+            "localhost:65536",
+            "localhost:1:2",
+            "user@localhost",
+            "[::ffff:127.0.0.1]",
+        ] {
+            assert!(!names_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn the_scheme_of_the_key_is_bearer_in_any_case() {
+        let key = Secret::new(String::from("k-1"));
+        let check = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+            }
+            check_key(&headers, &key).is_ok()
+        };
+        assert!(check(&["Bearer k-1"]) && check(&["bearer  k-1 "]));
+        for values in
+            [&["Basic k-1"][..], &["k-1"], &["Bearer"], &["Bearer k-2"], &["Bearer k-1", "Bearer k-1"], &[]]
+        {
+            assert!(!check(values), "{values:?}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Who works on a home: whoever holds its lock. A command takes the lock when it is free; while a daemon
+//! has it, the daemon is asked.
+
+use std::time::{Duration, Instant};
+
+use crate::config::Config;
+use crate::control::message::StatusReport;
+use crate::control::{self, ControlError, Operation, Perform as _, ProgressSender, Refusal, Report};
+use crate::datadir::{Home, HomeError, HomeLock};
+use crate::secret::Secret;
+
+use super::{AppError, Operations, api_key, listen};
+
+/// How long to wait for a daemon that is just starting or stopping, or for another command to end.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(40);
+
+/// Does `operation` with the home.
+pub async fn perform(
+    home: &Home,
+    config: &Config,
+    operation: Operation,
+    progress: ProgressSender,
+) -> Result<Report, AppError> {
+    match reach(home, &operation, &progress).await? {
+        Reached::Answered(answer) => Ok((*answer)?),
+        Reached::Locked(lock) => {
+            let operations = Operations::open(home, &lock, config).await?;
+            let result = operations.perform(operation, progress).await;
+            operations.close().await?;
+            Ok(result?)
+        }
+    }
+}
+
+enum Reached {
+    Locked(HomeLock),
+    Answered(Box<Result<Report, Refusal>>),
+}
+
+/// Takes the lock, or has the daemon that holds it carry out `operation`.
+async fn reach(home: &Home, operation: &Operation, progress: &ProgressSender) -> Result<Reached, AppError> {
+    let begun = Instant::now();
+    loop {
+        let in_use = match home.lock() {
+            Ok(lock) => return Ok(Reached::Locked(lock)),
+            Err(error @ HomeError::InUse { .. }) => error,
+            Err(error) => return Err(error.into()),
+        };
+        match control::ask(&home.control_path(), operation, progress).await {
+            Ok(answer) => return Ok(Reached::Answered(Box::new(answer))),
+            Err(ControlError::NoDaemon(_)) if begun.elapsed() < PATIENCE => {}
+            // Whoever holds the home is no daemon: say who it is.
+            Err(ControlError::NoDaemon(_)) => return Err(in_use.into()),
+            Err(error) => return Err(error.into()),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Where clients find the endpoint: the running daemon's address, else the configured one.
+pub async fn base_url(home: &Home, config: &Config) -> Result<String, AppError> {
+    let (progress, _) = tokio::sync::watch::channel(None);
+    if let Reached::Answered(answer) = reach(home, &Operation::Status, &progress).await?
+        && let Report::Status(StatusReport { daemon: Some(daemon), .. }) = (*answer)?
+    {
+        return Ok(daemon.base_url);
+    }
+    let (address, _) = config.server.listen.addresses();
+    if address.port() == 0 {
+        Err(AppError::UnknownPort)
+    } else {
+        Ok(listen::base_url(config.server.listen, address))
+    }
+}
+
+/// The local endpoint's key, made now if there is none and nobody else is at work here.
+pub fn read_api_key(home: &Home) -> Result<Secret<String>, AppError> {
+    match api_key::read(home)? {
+        Some(key) => Ok(key),
+        None => api_key::read_or_make(home, &home.lock()?, &mut rand::rng()),
+    }
+}

@@ -1,0 +1,152 @@
+//! The daemon: an open home, the local endpoint on top of it, and the control socket beside it.
+//!
+//! It listens before it opens anything slow, so that clients started together with it wait instead of failing.
+//! At the end the endpoint goes first (calls under way get the grace period), then redemption, then the vault.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::anonymous::http::{self, Endpoint};
+use crate::anonymous::openai::models::Catalog;
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::control::Server;
+use crate::control::message::DaemonReport;
+use crate::datadir::{Home, HomeLock};
+use crate::secret::Secret;
+use crate::supervisor::{Ended, Signals, Supervisor};
+
+use super::redemption::{self, Current, Switch};
+use super::{AppError, Operations, api_key, listen};
+
+/// A running daemon. Dropping it without [`Daemon::run`] ends it at once.
+pub struct Daemon {
+    supervisor: Supervisor,
+    operations: Arc<Operations>,
+    base_url: String,
+    api_key: Secret<String>,
+    /// The last to go.
+    _lock: HomeLock,
+}
+
+impl Daemon {
+    /// Starts everything; on return the endpoint answers.
+    pub async fn start(home: &Home, lock: HomeLock, config: &Config) -> Result<Self, AppError> {
+        let (transport, transport_state) = redemption::transport(config)?;
+        let (listeners, base_url) = listen::bind(config.server.listen)?;
+        let api_key = api_key::read_or_make(home, &lock, &mut rand::rng())?;
+        let operations = Arc::new(Operations::open(home, &lock, config).await?);
+        let control = Server::bind(&home.control_path())?;
+
+        let keyring = operations.keyring();
+        if keyring.is_empty() {
+            tracing::warn!("no keys are pinned: no model can be asked for (llmtor keys import FILE)");
+        }
+        let switch = Switch::new(operations.withdrawals(), transport, config, &keyring);
+        let now = operations.clock().now();
+        let catalog = Catalog::new(Catalog::listings(&keyring, now));
+        operations.announce(DaemonReport {
+            pid: std::process::id(),
+            base_url: base_url.clone(),
+            transport: transport_state.to_owned(),
+        });
+        operations.watch_keys(watcher(&switch, &catalog, now));
+
+        let endpoint = Endpoint {
+            redeemer: Box::new(Current(switch.clone())),
+            catalog,
+            api_key: api_key.clone(),
+            limits: http::Limits { body_bytes: config.server.body_limit, ..http::Limits::default() },
+            heartbeat: config.anonymous.heartbeat(),
+            clock: operations.clock(),
+        };
+        let grace = config.server.grace();
+        let mut supervisor = Supervisor::new(grace);
+        let stop = supervisor.stop();
+        supervisor.part("the local endpoint", async move {
+            let serving = http::serve(listeners, endpoint, stop.clone(), grace);
+            let ((), told) = tokio::join!(serving, told(&stop));
+            switch.drain(grace.saturating_sub(told.elapsed())).await;
+            Ok::<_, AppError>(())
+        });
+        supervisor.part("the control socket", control.serve(operations.clone(), supervisor.stop()));
+        supervisor.helper(recover(operations.clone()));
+        Ok(Self { supervisor, operations, base_url, api_key, _lock: lock })
+    }
+
+    /// What clients are pointed at: `http://127.0.0.1:PORT/v1`.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    /// What clients authenticate with.
+    pub fn api_key(&self) -> &Secret<String> {
+        &self.api_key
+    }
+
+    /// What can be done with the home while this runs.
+    pub fn operations(&self) -> &Arc<Operations> {
+        &self.operations
+    }
+
+    /// Cancelled when the daemon is stopping.
+    pub fn stopping(&self) -> CancellationToken {
+        self.supervisor.stop()
+    }
+
+    /// Another part, whose end is the daemon's.
+    pub fn part<E: std::fmt::Display>(
+        &mut self,
+        name: &'static str,
+        future: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        self.supervisor.part(name, future);
+    }
+
+    /// Runs until a signal comes or a part ends, then stops all and closes the vault.
+    pub async fn run(self, signals: &mut impl Signals) -> Result<Ended, AppError> {
+        let ended = self.supervisor.run(signals).await;
+        if let Some(operations) = Arc::into_inner(self.operations) {
+            operations.close().await?;
+        } else {
+            // Cannot be while every part has ended; the vault recovers from a missing close anyway.
+            tracing::warn!("the vault was left open");
+        }
+        Ok(ended)
+    }
+}
+
+async fn told(stop: &CancellationToken) -> Instant {
+    stop.cancelled().await;
+    Instant::now()
+}
+
+fn watcher(
+    switch: &Arc<Switch>,
+    catalog: &Catalog,
+    started: Timestamp,
+) -> Box<dyn Fn(&crate::keys::Keyring) + Send + Sync> {
+    // Weak: the switch belongs to the endpoint, and the operations outlive it.
+    let (switch, catalog) = (Arc::downgrade(switch), catalog.clone());
+    Box::new(move |keyring| {
+        catalog.replace(Catalog::listings(keyring, started));
+        if let Some(switch) = switch.upgrade() {
+            switch.keys_changed(keyring);
+        }
+    })
+}
+
+/// In the background: the backend may be slow or away, and nobody waits for this.
+async fn recover(operations: Arc<Operations>) {
+    match operations.recover().await {
+        Ok(Some(recovered)) => {
+            for note in super::operations::notes(&recovered) {
+                tracing::warn!("{note}");
+            }
+        }
+        Ok(None) => {}
+        Err(error) => tracing::info!(%error, "issuances begun earlier wait for the next mint"),
+    }
+}

@@ -1,0 +1,165 @@
+//! Everything that can stand in the way, and what sort of thing it is for the one who asked.
+
+use std::net::SocketAddr;
+
+use crate::anonymous::transport::loopback::LoopbackUrlError;
+use crate::backend::BackendError;
+use crate::control::{ControlError, Refusal, RefusalKind};
+use crate::datadir::HomeError;
+use crate::identity::{ErrorKind, IdentityError};
+use crate::keys::ChangedKeys;
+use crate::keys::import::ImportError;
+use crate::keys::store::StoreError;
+use crate::vault::VaultError;
+
+/// Why the program, or one of its operations, cannot do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The home.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The vault.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The identity plane.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The pinned keys.
+    #[error(transparent)]
+    Keys(#[from] StoreError),
+    /// A keys file.
+    #[error("{file}: {error}")]
+    Import {
+        /// As named by the user.
+        file: String,
+        /// What is wrong with it.
+        error: ImportError,
+    },
+    /// Two keys files say different things.
+    #[error("the files disagree on the key of `{0}`; nothing was imported")]
+    FilesDisagree(String),
+    /// A pinned key would change.
+    #[error(transparent)]
+    ChangedKeys(#[from] ChangedKeys),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The daemon refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The way out.
+    #[error("the anonymous plane's backend cannot be used: {0}")]
+    Transport(#[from] LoopbackUrlError),
+    /// The anonymous plane would have to leave the machine.
+    #[error("the anonymous plane's backend is not on this machine, and Tor is not built in yet")]
+    NoTor,
+    /// No backend is configured.
+    #[error("no backend is configured in this home")]
+    NoBackend,
+    /// No pinned keys.
+    #[error("no keys of the backend are pinned in this home")]
+    NoKeys,
+    /// The address is taken.
+    #[error("{address} is in use{}", holder.as_ref().map(|holder| format!(" by {holder}")).unwrap_or_default())]
+    AddressInUse {
+        /// Which.
+        address: SocketAddr,
+        /// `name (pid N)`, if the system tells.
+        holder: Option<String>,
+    },
+    /// The address cannot be listened on.
+    #[error("{address} cannot be listened on: {error}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// The system's reason.
+        error: std::io::Error,
+    },
+    /// The local endpoint's key cannot be used.
+    #[error("the file api-key in the home is damaged")]
+    ApiKeyDamaged,
+    /// It is not known where the endpoint will be.
+    #[error("no daemon runs, and its port is left to the system (server.listen has port 0)")]
+    UnknownPort,
+    /// A demo in a home that is used in earnest.
+    #[error("{0} is a home with a backend of its own; a demo there would mix its tokens with play money")]
+    NotADemoHome(std::path::PathBuf),
+    /// The demo's backend.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// A blocking task was lost.
+    #[error("an internal task stopped; start llmtor again")]
+    Internal,
+}
+
+impl AppError {
+    /// For the one who asked.
+    pub fn refusal(self) -> Refusal {
+        let kind = self.kind();
+        let advice = self.advice();
+        match self {
+            Self::Refused(refusal) => refusal,
+            error => Refusal { kind, message: error.to_string(), advice: advice.map(str::to_owned) },
+        }
+    }
+
+    fn kind(&self) -> RefusalKind {
+        match self {
+            Self::Home(HomeError::InUse { .. }) => RefusalKind::Busy,
+            Self::Identity(error) => identity_kind(error),
+            Self::ChangedKeys(_) => RefusalKind::KeyChanged,
+            Self::Refused(refusal) => refusal.kind,
+            Self::Transport(_)
+            | Self::NoTor
+            | Self::NoBackend
+            | Self::NoKeys
+            | Self::UnknownPort
+            | Self::NotADemoHome(_)
+            | Self::Import { .. }
+            | Self::FilesDisagree(_) => RefusalKind::Usage,
+            Self::Home(_)
+            | Self::Vault(_)
+            | Self::Keys(_)
+            | Self::Control(_)
+            | Self::AddressInUse { .. }
+            | Self::Listen { .. }
+            | Self::ApiKeyDamaged
+            | Self::Backend(_)
+            | Self::Internal => RefusalKind::Failed,
+        }
+    }
+
+    /// What to do, where the message itself does not say.
+    fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::NoTor => Some("until it is, use a backend on this machine (http://127.0.0.1:PORT)"),
+            Self::NoBackend => Some("run `llmtor init --backend URL --keys FILE`, or try `llmtor demo`"),
+            Self::NoKeys => Some("run `llmtor keys import FILE` with the operator's published keys"),
+            Self::AddressInUse { .. } => {
+                Some("stop that program, or choose another port with --listen 127.0.0.1:PORT")
+            }
+            Self::Listen { .. } => Some("choose another address with --listen 127.0.0.1:PORT"),
+            Self::ApiKeyDamaged => Some("remove it; a new key is made at the next start"),
+            Self::UnknownPort => Some("start `llmtor serve` first, or set a port in server.listen"),
+            Self::NotADemoHome(_) => Some("leave --home out for a temporary one, or name an empty directory"),
+            Self::FilesDisagree(_) => Some("import the files one by one and compare the fingerprints shown"),
+            _ => None,
+        }
+    }
+}
+
+fn identity_kind(error: &IdentityError) -> RefusalKind {
+    match error {
+        IdentityError::InvalidSession => return RefusalKind::Usage,
+        IdentityError::Internal => return RefusalKind::Failed,
+        _ => {}
+    }
+    match error.kind() {
+        ErrorKind::Configuration => RefusalKind::Usage,
+        ErrorKind::SignIn => RefusalKind::NotLoggedIn,
+        ErrorKind::Transient => RefusalKind::Unreachable,
+        ErrorKind::NoQuota => RefusalKind::NoCredit,
+        ErrorKind::Alarm => RefusalKind::Forged,
+        ErrorKind::Refused | ErrorKind::Storage => RefusalKind::Failed,
+    }
+}

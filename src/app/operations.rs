@@ -1,0 +1,379 @@
+//! What can be done with a home. One implementation, run by a command that holds the home's lock or by the
+//! daemon that does.
+//!
+//! Invariants: one operation of the identity plane at a time; a session is kept only after the backend has
+//! recognised it; keys are pinned all or none. Dropping an operation's future leaves nothing half done that the next one
+//! does not finish.
+
+use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock};
+
+use tokio::sync::Mutex;
+
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::Config;
+use crate::control::message::{
+    AbuseReport, AccountReport, ChangedKey, DaemonReport, ImportReport, KeyFile, KeyReport, KeysReport,
+    LoginReport, LogoutReport, MintReport, Readiness, StatusReport, TokensReport,
+};
+use crate::control::{Operation, Perform, Progress, ProgressSender, Refusal, Report};
+use crate::datadir::{Home, HomeLock};
+use crate::identity::{
+    AbuseSetup, Deadlines, Identity, IdentityError, IdentityUrl, MintOrder, Minted, Obtained, Pace, Parts,
+    Recovered, Route, Session, SessionFile,
+};
+use crate::keys::{self, Keyring, Replacement};
+use crate::secret::Secret;
+use crate::vault::{Census, Deposits, Stock, Vault, VaultKeys, Withdrawals};
+use crate::wire::ModelName;
+use crate::wire::redemption::Epoch;
+
+use super::{AppError, SESSION, VAULT_DIGEST, VAULT_SEALING};
+
+/// Told whenever other keys are pinned.
+type KeysWatcher = Box<dyn Fn(&Keyring) + Send + Sync>;
+
+/// An open home and what can be done with it.
+pub struct Operations {
+    home: Home,
+    config: Config,
+    vault: Vault,
+    deposits: Deposits,
+    census: Census,
+    session_file: SessionFile,
+    keyring: RwLock<Keyring>,
+    clock: SharedClock,
+    /// Two sagas at once would resume each other's requests.
+    turn: Mutex<()>,
+    /// Set once, by the daemon.
+    daemon: RwLock<Option<DaemonReport>>,
+    watcher: RwLock<Option<KeysWatcher>>,
+}
+
+impl Operations {
+    /// Opens vault, session and keys of a home whose lock is held.
+    pub async fn open(home: &Home, _lock: &HomeLock, config: &Config) -> Result<Self, AppError> {
+        let clock = SystemClock::shared();
+        let opening = (home.clone(), config.vault.key_store, clock.clone());
+        // The keyring may ask somebody, and the disk may be slow.
+        let (vault, session_key, keyring) = tokio::task::spawn_blocking(move || {
+            let (home, store, clock) = opening;
+            let master = home.master_key(store)?;
+            let keys =
+                VaultKeys { sealing: master.derive(VAULT_SEALING), digest: master.derive(VAULT_DIGEST) };
+            let (vault, found) = Vault::open(&home.vault_path(), keys, clock)?;
+            tracing::info!(?found, "vault opened");
+            Ok::<_, AppError>((vault, master.derive(SESSION), keys::store::load(&home)?))
+        })
+        .await
+        .map_err(|_| AppError::Internal)??;
+        Ok(Self {
+            home: home.clone(),
+            config: config.clone(),
+            deposits: vault.deposits(),
+            census: vault.census(),
+            vault,
+            session_file: SessionFile::new(home.clone(), session_key),
+            keyring: RwLock::new(keyring),
+            clock,
+            turn: Mutex::new(()),
+            daemon: RwLock::new(None),
+            watcher: RwLock::new(None),
+        })
+    }
+
+    /// Closes the vault.
+    pub async fn close(self) -> Result<(), AppError> {
+        Ok(self.vault.close().await?)
+    }
+
+    /// The anonymous plane's capability.
+    pub(super) fn withdrawals(&self) -> Withdrawals {
+        self.vault.withdrawals()
+    }
+
+    /// The pinned keys now.
+    pub(super) fn keyring(&self) -> Keyring {
+        self.keyring.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn clock(&self) -> SharedClock {
+        self.clock.clone()
+    }
+
+    /// What `status` says of the daemon that this is part of.
+    pub(super) fn announce(&self, daemon: DaemonReport) {
+        *self.daemon.write().unwrap_or_else(PoisonError::into_inner) = Some(daemon);
+    }
+
+    /// Has `watcher` told of every change of the pinned keys.
+    pub(super) fn watch_keys(&self, watcher: KeysWatcher) {
+        *self.watcher.write().unwrap_or_else(PoisonError::into_inner) = Some(watcher);
+    }
+
+    /// Finishes issuances that an earlier run left behind. Without a session or a backend there is nothing to do it with.
+    pub(super) async fn recover(&self) -> Result<Option<Recovered>, AppError> {
+        let _turn = self.turn.lock().await;
+        match self.identity() {
+            Ok(identity) => Ok(Some(identity.recover(self.readiness(Readiness::Delayed)).await?)),
+            Err(AppError::NoBackend | AppError::Identity(IdentityError::NotSignedIn)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Counts by model; models with a pinned key are always there.
+    pub(super) async fn stock(&self) -> Result<BTreeMap<ModelName, Stock>, AppError> {
+        let mut stock = self.census.stock().await?;
+        for model in self.keyring().models() {
+            stock.entry(model.clone()).or_default();
+        }
+        Ok(stock)
+    }
+
+    /// Credits left by model, as the backend counts them.
+    pub(super) async fn credits(&self) -> Result<BTreeMap<String, i64>, AppError> {
+        let _turn = self.turn.lock().await;
+        Ok(self.identity()?.account().await?.active)
+    }
+
+    async fn dispatch(&self, operation: Operation, progress: ProgressSender) -> Result<Report, AppError> {
+        match operation {
+            Operation::Tokens => {
+                Ok(Report::Tokens(TokensReport { models: self.stock().await?, abuse: self.abuse().await? }))
+            }
+            Operation::Status => self.status().await.map(Report::Status),
+            Operation::Mint { model, count, readiness } => {
+                self.mint(model, count, readiness, &progress).await.map(Report::Mint)
+            }
+            Operation::Account => self.account().await.map(Report::Account),
+            Operation::AbuseSetup => self.abuse_setup().await.map(Report::AbuseSetup),
+            Operation::Login { session } => self.login(&session.0).await.map(Report::Login),
+            Operation::Logout => self.logout().await.map(Report::Logout),
+            Operation::KeysImport { files, changed } => self.import(&files, changed).map(Report::KeysImport),
+            Operation::KeysList => {
+                let keys =
+                    self.keyring().iter().map(|(name, key)| report(&name, key.fingerprint())).collect();
+                Ok(Report::KeysList(KeysReport { keys }))
+            }
+        }
+    }
+
+    async fn status(&self) -> Result<StatusReport, AppError> {
+        let url = |url: Option<&url::Url>| url.map(ToString::to_string);
+        let daemon = self.daemon.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(StatusReport {
+            daemon,
+            home: self.home.root().to_owned(),
+            identity_url: url(self.config.backend.identity_url()),
+            anonymous_url: url(self.config.backend.anonymous_url()),
+            logged_in: self.home.session_path().exists(),
+            models: self.stock().await?,
+            abuse: self.abuse().await?,
+        })
+    }
+
+    async fn mint(
+        &self,
+        model: ModelName,
+        count: u32,
+        readiness: Readiness,
+        progress: &ProgressSender,
+    ) -> Result<MintReport, AppError> {
+        let _turn = self.turn.lock().await;
+        let identity = self.identity()?;
+        let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let order =
+            MintOrder { model: model.clone(), count: count as usize, readiness: self.readiness(readiness) };
+        let tell = |latest: crate::identity::MintProgress| {
+            progress.send_replace(Some(Progress { done: narrow(latest.done), total: narrow(latest.total) }));
+        };
+        let Minted { made, pending, recovered, stopped } = identity.mint(order, &tell).await?;
+        if let Some(error) = stopped {
+            let mut refusal = AppError::from(error).refusal();
+            refusal.message = format!("minted {made} of {count}, then: {}", refusal.message);
+            if pending > 0 && refusal.advice.is_none() {
+                refusal.advice = Some(format!("{pending} begun are kept and finished by the next mint"));
+            }
+            return Err(refusal.into());
+        }
+        let stock = self.stock().await?.remove(&model).unwrap_or_default();
+        Ok(MintReport {
+            model,
+            minted: narrow(made),
+            resumed: narrow(recovered.made),
+            available: stock.available,
+            maturing: stock.maturing,
+            notes: notes(&recovered),
+        })
+    }
+
+    async fn account(&self) -> Result<AccountReport, AppError> {
+        let _turn = self.turn.lock().await;
+        let account = self.identity()?.account().await?;
+        Ok(AccountReport {
+            name: account.name,
+            email: account.email,
+            credits: account.active,
+            used: account.used,
+        })
+    }
+
+    async fn abuse_setup(&self) -> Result<AbuseReport, AppError> {
+        let _turn = self.turn.lock().await;
+        let AbuseSetup { permanent, transient, epoch: _ } = self.identity()?.abuse_setup().await?;
+        let mut report = self.abuse().await?;
+        report.obtained = [("permanent", permanent), ("transient", transient)]
+            .into_iter()
+            .filter(|(_, obtained)| *obtained != Obtained::Held)
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        Ok(report)
+    }
+
+    async fn abuse(&self) -> Result<AbuseReport, AppError> {
+        let held = self.census.abuse().await?;
+        let keyring = self.keyring();
+        Ok(AbuseReport {
+            required: keyring.abuse_permanent().is_some() && keyring.abuse_transient().is_some(),
+            permanent: held.permanent,
+            transient: held.transient.map(month),
+            obtained: Vec::new(),
+        })
+    }
+
+    async fn login(&self, text: &Secret<String>) -> Result<LoginReport, AppError> {
+        let _turn = self.turn.lock().await;
+        let session = Session::parse(text.expose())?;
+        // A session that the backend does not know would only fail later, and hide the one that works.
+        let account = self.identity_of(session.clone())?.account().await?;
+        self.session_file.store(&session, &mut rand::rng())?;
+        Ok(LoginReport { name: account.name, email: account.email })
+    }
+
+    async fn logout(&self) -> Result<LogoutReport, AppError> {
+        let _turn = self.turn.lock().await;
+        let at_backend = match self.identity()?.sign_out().await {
+            Ok(()) => true,
+            // Gone from here all the same.
+            Err(_) if !self.home.session_path().exists() => false,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(LogoutReport { at_backend })
+    }
+
+    fn import(&self, files: &[KeyFile], on_change: ChangedKey) -> Result<ImportReport, AppError> {
+        let mut incoming = Keyring::default();
+        let mut notes = Vec::new();
+        for file in files {
+            let read = keys::import::parse(&file.text)
+                .map_err(|error| AppError::Import { file: file.name.clone(), error })?;
+            notes.extend(
+                read.unused.into_iter().map(|name| format!("{}: {name} belongs to no name", file.name)),
+            );
+            let (merged, _) = incoming.merge(&read.keys, Replacement::Refused).map_err(|changed| {
+                AppError::FilesDisagree(changed.0.first().map(|key| key.name.to_string()).unwrap_or_default())
+            })?;
+            incoming = merged;
+        }
+        for (_, names) in incoming.shared() {
+            let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+            notes.push(format!("one key under several names: {}", names.join(", ")));
+        }
+        let replacement = match on_change {
+            ChangedKey::Refuse => Replacement::Refused,
+            ChangedKey::Replace => Replacement::Allowed,
+        };
+        let mut keyring = self.keyring.write().unwrap_or_else(PoisonError::into_inner);
+        let (merged, changes) = keyring.merge(&incoming, replacement)?;
+        keys::store::save(&self.home, &merged)?;
+        *keyring = merged;
+        if let Some(watcher) = self.watcher.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            watcher(&keyring);
+        }
+        let reports = |keys: &[(keys::KeyName, crate::blind::Fingerprint)]| {
+            keys.iter().map(|(name, fingerprint)| report(name, *fingerprint)).collect()
+        };
+        Ok(ImportReport {
+            added: reports(&changes.added),
+            unchanged: reports(&changes.unchanged),
+            replaced: changes.changed.iter().map(|key| report(&key.name, key.new)).collect(),
+            notes,
+        })
+    }
+
+    /// The identity plane in the kept session.
+    fn identity(&self) -> Result<Identity, AppError> {
+        // Before the session: a home without a backend has neither.
+        self.identity_url()?;
+        self.identity_of(self.session_file.load()?.ok_or(IdentityError::NotSignedIn)?)
+    }
+
+    fn identity_of(&self, session: Session) -> Result<Identity, AppError> {
+        Ok(Identity::new(Parts {
+            url: self.identity_url()?,
+            route: Route::Direct,
+            deadlines: Deadlines::default(),
+            pace: Pace { concurrency: self.config.identity.concurrency, ..Pace::default() },
+            session,
+            file: self.session_file.clone(),
+            keyring: self.keyring(),
+            deposits: self.deposits.clone(),
+            clock: self.clock.clone(),
+        })?)
+    }
+
+    fn identity_url(&self) -> Result<IdentityUrl, AppError> {
+        let url = self.config.backend.identity_url().ok_or(AppError::NoBackend)?;
+        Ok(IdentityUrl::parse(url.as_str())?)
+    }
+
+    fn readiness(&self, readiness: Readiness) -> crate::identity::Readiness {
+        match readiness {
+            Readiness::Now => crate::identity::Readiness::Now,
+            Readiness::Delayed => crate::identity::Readiness::Delayed { mean: self.config.identity.delay() },
+        }
+    }
+}
+
+impl Perform for Operations {
+    async fn perform(&self, operation: Operation, progress: ProgressSender) -> Result<Report, Refusal> {
+        self.dispatch(operation, progress).await.map_err(AppError::refusal)
+    }
+}
+
+fn report(name: &keys::KeyName, fingerprint: crate::blind::Fingerprint) -> KeyReport {
+    KeyReport { name: name.to_string(), fingerprint: fingerprint.to_string() }
+}
+
+/// `YYYY-MM`. An epoch is year × 12 + month (1 to 12), so December belongs to the quotient before.
+fn month(epoch: Epoch) -> String {
+    let months = epoch.number().saturating_sub(1);
+    format!("{:04}-{:02}", months / 12, months % 12 + 1)
+}
+
+/// What the user should know of issuances that were found unfinished.
+pub(super) fn notes(recovered: &Recovered) -> Vec<String> {
+    let Recovered { made: _, pending, refused, lost, unclear, stranded, stopped: _ } = recovered;
+    let told = [
+        (*pending, "begun earlier are still waiting for their signature; the next mint asks again"),
+        (*refused, "begun earlier were refused; no credit was taken"),
+        (
+            *lost,
+            "begun earlier are lost: their credit was taken, but the backend no longer repeats the signature",
+        ),
+        (*unclear, "begun earlier were given up: whether their credit was taken cannot be told"),
+        (*stranded, "begun earlier wait for a key that is no longer pinned; import it again to finish them"),
+    ];
+    told.into_iter().filter(|(count, _)| *count > 0).map(|(count, text)| format!("{count} {text}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_is_shown_as_its_month() {
+        assert_eq!(month(Epoch::at(1_764_547_200)), "2025-12");
+        assert_eq!(month(Epoch::at(1_767_225_600)), "2026-01");
+    }
+}

@@ -1,0 +1,139 @@
+//! The HTTP face: envelopes, statuses, body limits, rate limits, connections.
+//!
+//! Work that must not be cut off half-way (a debit, a redemption) runs in a task of its own: a client that
+//! hangs up then finds the stored answer when it asks again. A panic in it answers 500 JSON.
+//!
+//! Nothing of a request is logged: no path, no header, no body, no address.
+
+mod anonymous;
+mod identity;
+mod serve;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use http_body_util::BodyExt as _;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+pub(super) use serve::serve;
+
+use super::Shared;
+use super::ledger::SessionHash;
+use super::limits::Pace;
+use super::settings::Planes;
+use crate::wire::{Envelope, Failure, SESSION_COOKIE};
+
+/// How much of a body over its limit is read and thrown away, so that the client gets to read the answer.
+const DRAINED: usize = 16 << 20;
+
+/// Where a connection comes from.
+#[derive(Clone, Copy)]
+struct Peer(SocketAddr);
+
+/// Why there is no body.
+enum Unread {
+    TooLarge,
+    Broken,
+}
+
+/// The endpoints of `planes`.
+pub(super) fn router(shared: &Arc<Shared>, planes: Planes) -> Router {
+    let mut router = Router::new();
+    if planes != Planes::Anonymous {
+        router = router.merge(identity::routes(shared.settings.generation));
+    }
+    if planes != Planes::Identity {
+        router = router.merge(anonymous::routes());
+    }
+    router
+        .fallback(async || not_found())
+        .method_not_allowed_fallback(async || not_found())
+        .layer(from_fn_with_state(Arc::clone(shared), limit_addresses))
+        .with_state(Arc::clone(shared))
+}
+
+async fn limit_addresses(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().copied();
+    match peer.map(|Peer(peer)| shared.limits.count_address(peer.ip().to_canonical())) {
+        Some(Pace::TooFast) => too_fast(),
+        _ => next.run(request).await,
+    }
+}
+
+/// `200 {"status":"Ok.","data":…}`.
+fn ok(data: impl Serialize) -> Response {
+    json(StatusCode::OK, &Envelope::ok(data))
+}
+
+fn invalid(error: &str) -> Response {
+    fail(StatusCode::BAD_REQUEST, "Invalid request.", error)
+}
+
+fn unauthorized() -> Response {
+    fail(StatusCode::UNAUTHORIZED, "Unauthorized", "no valid session")
+}
+
+fn internal(error: &str) -> Response {
+    fail(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error.", error)
+}
+
+fn not_found() -> Response {
+    json(StatusCode::NOT_FOUND, &Failure { status: "Resource not found.".into(), error: None })
+}
+
+/// Plain text, as the deployed server's rate limiter (protocol.md §2).
+fn too_fast() -> Response {
+    (StatusCode::TOO_MANY_REQUESTS, "Too many requests. Try again in a second.").into_response()
+}
+
+fn fail(code: StatusCode, status: &str, error: &str) -> Response {
+    json(code, &Failure { status: status.into(), error: Some(error.into()) })
+}
+
+fn json(code: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(body) => (code, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Runs `work` to its end even if the client hangs up; a panic in it becomes a 500.
+async fn to_the_end(shared: &Shared, work: impl Future<Output = Response> + Send + 'static) -> Response {
+    shared.tasks.spawn(work).await.unwrap_or_else(|_| internal("the server failed"))
+}
+
+/// The whole body, if it has at most `limit` bytes.
+async fn read(mut body: Body, limit: usize) -> Result<Vec<u8>, Unread> {
+    let mut content = Vec::new();
+    let mut seen = 0usize;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
+        seen = seen.saturating_add(data.len());
+        if seen <= limit {
+            content.extend_from_slice(&data);
+        } else if seen > limit.saturating_add(DRAINED) {
+            break;
+        }
+    }
+    if seen > limit { Err(Unread::TooLarge) } else { Ok(content) }
+}
+
+/// SHA-256 of the cookie's session id.
+fn session(headers: &HeaderMap) -> Option<SessionHash> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let (_, id) = pairs.find(|(name, _)| *name == SESSION_COOKIE)?;
+    Some(session_hash(id))
+}
+
+/// How a session id is kept.
+pub(super) fn session_hash(id: &str) -> SessionHash {
+    Sha256::digest(id).into()
+}

@@ -1,0 +1,321 @@
+//! What can be typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use url::Url;
+
+use crate::wire::ModelName;
+
+use super::exit::EXIT_CODES;
+
+const EXAMPLES: &str = "\
+Examples:
+  Everything on this machine, nothing kept:
+    llmtor demo
+  With a backend:
+    llmtor init --backend https://backend.example --keys keys.json
+    llmtor login --session-stdin < session.txt
+    llmtor abuse setup
+    llmtor tokens mint --model gpt-4.1 --count 50
+    llmtor serve
+  Point a client at it:
+    eval \"$(llmtor env)\"";
+
+fn after_help() -> String {
+    format!("{EXAMPLES}\n\n{EXIT_CODES}")
+}
+
+/// An OpenAI-compatible endpoint on localhost that pays with blind-signed tokens
+///
+/// Point any OpenAI client at the base URL that `llmtor serve` prints. Every call spends one token. The backend
+/// that signed it saw it only blinded, so it cannot tell whose it was.
+#[derive(Parser)]
+#[command(name = "llmtor", version, arg_required_else_help = true, max_term_width = 110)]
+#[command(after_long_help = after_help())]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) globals: Globals,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Options of every command, before or after its name.
+#[derive(Args)]
+#[command(next_help_heading = "Global options")]
+pub(super) struct Globals {
+    /// Where everything is kept [env: LLMTOR_HOME]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) home: Option<PathBuf>,
+    /// Overrides a setting of config.toml; may be repeated
+    ///
+    /// VALUE is a TOML value; a bare word is a string. An unknown key is an error that names the nearest known one.
+    #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
+    _set: Vec<String>,
+    /// Results, events and errors as JSON, one object a line on standard output
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Log level on standard error: off, error, warn, info, debug or trace
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(super) log: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Everything on this machine: a backend, an account, tokens and the endpoint
+    Demo(DemoOptions),
+    /// Runs the local endpoint
+    Serve(ServeOptions),
+    /// Writes the configuration for a backend and pins its keys
+    Init(InitOptions),
+    /// The pinned keys of the backend
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Keeps a session of the backend, sealed
+    ///
+    /// The session is the value of the cookie `sessionID` (or `sessionID=…`), read from standard input so that it
+    /// never stands in the process list or the shell's history.
+    Login(LoginOptions),
+    /// Ends the session, at the backend and here
+    Logout,
+    /// Shows the account: credits left and used
+    Account,
+    /// The abuse tokens
+    #[command(subcommand)]
+    Abuse(AbuseCommand),
+    /// Shows the tokens in stock, per model and state
+    #[command(args_conflicts_with_subcommands = true)]
+    Tokens(TokensOptions),
+    /// Shows whether a daemon runs, and what is in stock
+    Status,
+    /// Prints the environment variables that point a client at the endpoint
+    ///
+    /// For sh: eval "$(llmtor env)"
+    Env(EnvOptions),
+    /// The reference backend
+    ///
+    /// For these commands --home is the backend's own home; its default is `backend` in the platform's place.
+    #[command(subcommand)]
+    Backend(BackendCommand),
+    /// Prints a completion script for a shell
+    Completions(CompletionsOptions),
+    /// Prints the manual page, or writes one page a command
+    Man(ManOptions),
+}
+
+/// `demo`
+#[derive(Args)]
+pub(super) struct DemoOptions {
+    /// Where the endpoint listens; a loopback address
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787")]
+    pub(super) listen: String,
+    /// An OpenAI-compatible base URL that answers in place of the embedded model
+    #[arg(long, value_name = "URL")]
+    pub(super) upstream: Option<Url>,
+    /// The model asked for there; the same name when absent
+    #[arg(long, value_name = "M", requires = "upstream")]
+    pub(super) upstream_model: Option<String>,
+    /// The environment variable that holds the key for it
+    #[arg(long, value_name = "VAR", requires = "upstream")]
+    pub(super) upstream_key_env: Option<String>,
+    /// Tokens per model
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub(super) credits: u32,
+}
+
+/// `serve`
+#[derive(Args)]
+pub(super) struct ServeOptions {
+    /// Where it listens; a loopback address, port 0 lets the system choose [setting: server.listen]
+    #[arg(long, value_name = "ADDR")]
+    pub(super) listen: Option<String>,
+    /// The way out: auto or loopback [setting: anonymous.transport]
+    #[arg(long, value_name = "WAY")]
+    pub(super) transport: Option<String>,
+}
+
+/// `init`
+#[derive(Args)]
+pub(super) struct InitOptions {
+    /// Base URL of the identity plane: https://, or http:// to this machine
+    #[arg(long, value_name = "URL")]
+    pub(super) backend: String,
+    /// Base URL of the anonymous plane [default: the same]
+    #[arg(long, value_name = "URL")]
+    pub(super) anonymous_url: Option<String>,
+    /// The backend's public keys: JSON, PEM bundle or TypeScript source
+    #[arg(long, value_name = "FILE")]
+    pub(super) keys: PathBuf,
+    /// Replaces the backend of an existing configuration, and keys that differ
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// `keys …`
+#[derive(Subcommand)]
+pub(super) enum KeysCommand {
+    /// Pins the keys of one or more files, all or none
+    ///
+    /// FILE is a JSON object {"name": "PEM"}, a PEM bundle with `# name` lines, or TypeScript source with PEM
+    /// constants and a name map. Names are model ids, `abuse-permanent` and `abuse-transient`.
+    Import {
+        /// The files; `-` is standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Accepts keys that differ from the pinned ones
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Lists the pinned keys and their fingerprints
+    List,
+}
+
+/// `login`
+#[derive(Args)]
+pub(super) struct LoginOptions {
+    /// Reads the session from standard input
+    #[arg(long, required = true)]
+    session_stdin: bool,
+}
+
+/// `abuse …`
+#[derive(Subcommand)]
+pub(super) enum AbuseCommand {
+    /// Gets the abuse tokens that are missing
+    Setup,
+}
+
+/// `tokens …`
+#[derive(Args)]
+pub(super) struct TokensOptions {
+    #[command(subcommand)]
+    pub(super) command: Option<TokensCommand>,
+}
+
+/// What can be done with tokens.
+#[derive(Subcommand)]
+pub(super) enum TokensCommand {
+    /// Turns credits into tokens
+    ///
+    /// A fresh token may be used after a random delay, so that issuing and spending cannot be matched by their
+    /// times; --now does without the delay.
+    Mint {
+        /// For which model
+        #[arg(long, value_name = "M")]
+        model: ModelName,
+        /// How many
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        count: u32,
+        /// Usable at once
+        #[arg(long)]
+        now: bool,
+    },
+}
+
+/// `env`
+#[derive(Args)]
+pub(super) struct EnvOptions {
+    /// In whose syntax
+    #[arg(long, value_enum, default_value_t = EnvShell::Sh)]
+    pub(super) shell: EnvShell,
+}
+
+/// A syntax for setting environment variables.
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum EnvShell {
+    /// POSIX shells, bash, zsh
+    Sh,
+    /// fish
+    Fish,
+    /// PowerShell
+    Powershell,
+}
+
+/// `backend …`
+#[derive(Subcommand)]
+pub(super) enum BackendCommand {
+    /// Runs the backend; makes a fresh home by itself
+    Serve {
+        /// Where it listens
+        #[arg(long, value_name = "ADDR")]
+        listen: SocketAddr,
+        /// Its settings [default: backend.toml in its home]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Makes the home: settings, key pairs, store
+    Init {
+        /// The settings to begin with [default: the built-in ones]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// The accounts; also while the backend runs
+    #[command(subcommand)]
+    Account(BackendAccountCommand),
+    /// Its public keys
+    #[command(subcommand)]
+    Keys(BackendKeysCommand),
+}
+
+/// `backend account …`
+#[derive(Subcommand)]
+pub(super) enum BackendAccountCommand {
+    /// Adds an account and prints its session, once
+    Add {
+        /// What to call it
+        name: String,
+        /// Credits to begin with; may be repeated
+        #[arg(long, value_name = "MODEL=N", value_parser = credits)]
+        credits: Vec<(ModelName, i64)>,
+    },
+}
+
+/// `backend keys …`
+#[derive(Subcommand)]
+pub(super) enum BackendKeysCommand {
+    /// Prints them as JSON, for `llmtor keys import`
+    Export,
+}
+
+/// `completions`
+#[derive(Args)]
+pub(super) struct CompletionsOptions {
+    /// For which shell
+    #[arg(value_enum)]
+    pub(super) shell: clap_complete::Shell,
+}
+
+/// `man`
+#[derive(Args)]
+pub(super) struct ManOptions {
+    /// Writes llmtor.1, llmtor-tokens.1, … into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
+}
+
+fn credits(text: &str) -> Result<(ModelName, i64), String> {
+    let (model, count) = text.rsplit_once('=').ok_or("expected MODEL=N, such as gpt-4.1=100")?;
+    let count = count.parse().ok().filter(|count| *count >= 0).ok_or("N is a whole number, 0 or more")?;
+    Ok((model.parse().map_err(|error: crate::wire::InvalidModelName| error.to_string())?, count))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn credits_are_model_and_number() {
+        assert_eq!(credits("gpt-4.1=100"), Ok((ModelName::new("gpt-4.1").unwrap(), 100)));
+        for wrong in ["gpt-4.1", "gpt-4.1=", "gpt-4.1=-1", "=5", "gpt 4=5"] {
+            assert!(credits(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! `llmtor init`
+
+use serde::Serialize;
+
+use crate::config::Layers;
+use crate::control::message::{ChangedKey, ImportReport};
+use crate::control::{Operation, Report};
+use crate::datadir::{Home, HomeError};
+
+use super::Context;
+use super::arguments::InitOptions;
+use super::exit::{Exit, Failure};
+use super::keys;
+use super::operate::{mismatch, operate_in};
+
+#[derive(Serialize)]
+struct Done<'a> {
+    home: String,
+    identity_url: &'a str,
+    anonymous_url: &'a str,
+    #[serde(flatten)]
+    keys: ImportReport,
+}
+
+pub(super) async fn run(options: &InitOptions, context: &Context) -> Result<Exit, Failure> {
+    let identity_url = options.backend.as_str();
+    let anonymous_url = options.anonymous_url.as_deref().unwrap_or(identity_url);
+    // Everything that can be wrong with the arguments is found before anything is written.
+    let mut check = Layers::defaults();
+    check.flag("--backend", "backend.identity_url", identity_url)?;
+    check.flag(
+        if options.anonymous_url.is_some() { "--anonymous-url" } else { "--backend" },
+        "backend.anonymous_url",
+        anonymous_url,
+    )?;
+    check.finish()?;
+    let files = keys::read(std::slice::from_ref(&options.keys))?;
+    for file in &files {
+        crate::keys::import::parse(&file.text)
+            .map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", file.name)))?;
+    }
+    let home = Home::open(&context.home_path()?)?;
+    if let Some(text) = configuration(&home, identity_url, anonymous_url, options.force)? {
+        write(&home, &text)?;
+    }
+
+    let config = context.config(Some(&home), &[])?;
+    let changed = if options.force { ChangedKey::Replace } else { ChangedKey::Refuse };
+    let operation = Operation::KeysImport { files, changed };
+    let Report::KeysImport(report) = operate_in(context.output, &home, &config, operation).await? else {
+        return Err(mismatch());
+    };
+    let done = Done { home: home.root().display().to_string(), identity_url, anonymous_url, keys: report };
+    context.output.result(&done, || {
+        format!(
+            "configured {} for {identity_url}\n{}next: llmtor login --session-stdin",
+            home.config_path().display(),
+            keys::imported(&done.keys)
+        )
+    });
+    Ok(Exit::Done)
+}
+
+/// The file's new text; `None` when it says the same already. A file that says something else is left alone without
+/// `--force`.
+fn configuration(
+    home: &Home,
+    identity_url: &str,
+    anonymous_url: &str,
+    force: bool,
+) -> Result<Option<String>, Failure> {
+    let path = home.config_path();
+    let mut root = match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => toml::Table::new(),
+        Err(error) => return Err(HomeError::Unreadable { path, kind: error.kind() }.into()),
+        Ok(text) => {
+            let mut layers = Layers::defaults();
+            layers.file(&path, &text)?;
+            // Readable, as the layers have just seen.
+            text.parse().unwrap_or_default()
+        }
+    };
+    let backend = root.entry("backend").or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    let mut changed = false;
+    if let toml::Value::Table(backend) = backend {
+        for (key, url) in [("identity_url", identity_url), ("anonymous_url", anonymous_url)] {
+            let before = backend.insert(key.into(), toml::Value::String(url.into()));
+            let before = before.as_ref().and_then(toml::Value::as_str);
+            if before.is_some_and(|before| before != url) && !force {
+                let before = before.unwrap_or_default();
+                let message = format!("{} names another backend: {key} = \"{before}\"", path.display());
+                return Err(Failure::new(Exit::Usage, message)
+                    .advise("use --force to replace it, or another home (--home DIR)"));
+            }
+            changed |= before != Some(url);
+        }
+    }
+    if !changed {
+        return Ok(None);
+    }
+    let text = toml::to_string(&root).map_err(|error| {
+        Failure::new(Exit::Failed, format!("the configuration cannot be written: {error}"))
+    })?;
+    Ok(Some(format!("# Every key and its default: config/llmtor.example.toml\n\n{text}")))
+}
+
+fn write(home: &Home, text: &str) -> Result<(), Failure> {
+    Ok(home.write_private(&home.config_path(), text.as_bytes())?)
+}

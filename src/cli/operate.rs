@@ -1,0 +1,64 @@
+//! Running an operation: with the home's lock when it is free, else by asking the daemon that holds it.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::app;
+use crate::config::Config;
+use crate::control::{Operation, Progress, Report};
+use crate::datadir::Home;
+use crate::supervisor::{ProcessSignals, Signals as _};
+
+use super::exit::{Exit, Failure};
+use super::{Context, output::Output};
+
+/// Opens the home and runs `operation`.
+pub(super) async fn operate(context: &Context, operation: Operation) -> Result<Report, Failure> {
+    let (home, config) = context.open(&[])?;
+    operate_in(context.output, &home, &config, operation).await
+}
+
+/// Runs `operation` in an open home. Ctrl-C cancels it; what it had begun is taken up by the next one.
+pub(super) async fn operate_in(
+    output: Output,
+    home: &Home,
+    config: &Config,
+    operation: Operation,
+) -> Result<Report, Failure> {
+    let mut signals = ProcessSignals::install()
+        .map_err(|error| Failure::new(Exit::Failed, format!("signals cannot be caught: {error}")))?;
+    let (progress, watched) = watch::channel(None);
+    let bar = tokio::spawn(show(output, watched));
+    let work = app::perform(home, config, operation, progress);
+    let result = tokio::select! {
+        result = work => result,
+        signal = signals.next() => {
+            bar.abort();
+            return Err(Failure::new(signal.into(), "stopped before the end")
+                .advise("nothing is lost: what was begun is finished by the next command of this kind"));
+        }
+    };
+    // The sender is gone by now, so this ends.
+    let _ = bar.await;
+    result.map_err(Failure::from)
+}
+
+pub(super) async fn show(output: Output, mut watched: watch::Receiver<Option<Progress>>) {
+    let bar = output.bar();
+    bar.set_message("minting");
+    bar.enable_steady_tick(Duration::from_millis(200));
+    while watched.changed().await.is_ok() {
+        if let Some(progress) = *watched.borrow_and_update() {
+            bar.set_length(progress.total.into());
+            bar.set_position(progress.done.into());
+        }
+    }
+    bar.finish_and_clear();
+}
+
+/// The daemon and this program disagree on what an operation reports.
+pub(super) fn mismatch() -> Failure {
+    Failure::new(Exit::Failed, "the daemon answered something else than was asked")
+        .advise("it may be another version of llmtor: stop it and start it again")
+}

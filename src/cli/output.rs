@@ -1,0 +1,91 @@
+//! Printing.
+#![expect(clippy::print_stderr, reason = "this is the place that prints")]
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::json;
+
+use super::exit::Failure;
+
+/// Who reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    /// Somebody at a terminal or with a pager.
+    Person,
+    /// A program: one JSON object a line.
+    Program,
+}
+
+/// Where results go.
+#[derive(Clone, Copy)]
+pub(super) struct Output(Reader);
+
+impl Output {
+    pub(super) fn new(json: bool) -> Self {
+        Self(if json { Reader::Program } else { Reader::Person })
+    }
+
+    pub(super) fn is_json(self) -> bool {
+        self.0 == Reader::Program
+    }
+
+    /// The result of a command: `value` for a program, `text` for a person.
+    pub(super) fn result<T: Serialize>(self, value: &T, text: impl FnOnce() -> String) {
+        match self.0 {
+            Reader::Program => line(&serde_json::to_string(value).unwrap_or_default()),
+            Reader::Person => line(text().trim_end_matches('\n')),
+        }
+    }
+
+    /// Something said on the way, to a person only, and not into a pipe.
+    pub(super) fn remark(self, text: &str) {
+        if self.0 == Reader::Person {
+            // Standard error may be closed; then nobody listens.
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+
+    /// The end of a command that failed.
+    pub(super) fn failure(self, failure: &Failure) -> ExitCode {
+        match self.0 {
+            Reader::Program => line(
+                &json!({
+                    "event": "error",
+                    "kind": failure.kind,
+                    "message": failure.message,
+                    "advice": failure.advice,
+                })
+                .to_string(),
+            ),
+            Reader::Person => {
+                eprintln!("llmtor: {}", failure.message);
+                if let Some(advice) = &failure.advice {
+                    eprintln!("        {advice}");
+                }
+            }
+        }
+        failure.exit.into()
+    }
+
+    /// A bar on a terminal; nothing otherwise.
+    pub(super) fn bar(self) -> ProgressBar {
+        if self.is_json() || !std::io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::new(0);
+        if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:40}] {pos}/{len} {elapsed}") {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar
+    }
+}
+
+/// Prints one line and flushes it. A reader that has gone away is no failure of the command.
+fn line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}");
+    let _ = out.flush();
+}

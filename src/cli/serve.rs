@@ -1,0 +1,51 @@
+//! `llmtor serve`
+
+use serde::Serialize;
+
+use crate::app::daemon::Daemon;
+use crate::supervisor::{Ended, ProcessSignals};
+
+use super::Context;
+use super::arguments::ServeOptions;
+use super::exit::{Exit, Failure};
+
+/// The first line of standard output with `--json`.
+#[derive(Serialize)]
+struct Ready<'a> {
+    event: &'static str,
+    base_url: &'a str,
+    api_key: &'a str,
+}
+
+pub(super) async fn run(options: &ServeOptions, context: &Context) -> Result<Exit, Failure> {
+    let listen = options.listen.as_deref().map(|value| ("--listen", "server.listen", value));
+    let transport = options.transport.as_deref().map(|value| ("--transport", "anonymous.transport", value));
+    let flags: Vec<_> = listen.into_iter().chain(transport).collect();
+    let mut signals = signals()?;
+    let (home, config) = context.open(&flags)?;
+    let lock = home.lock()?;
+    let daemon = Daemon::start(&home, lock, &config).await?;
+    let ready = Ready { event: "ready", base_url: daemon.base_url(), api_key: daemon.api_key().expose() };
+    context.output.result(&ready, || {
+        format!("ready at {}\nOPENAI_API_KEY={}\nCtrl-C stops it", ready.base_url, ready.api_key)
+    });
+    ended(daemon.run(&mut signals).await?)
+}
+
+pub(super) fn signals() -> Result<ProcessSignals, Failure> {
+    ProcessSignals::install()
+        .map_err(|error| Failure::new(Exit::Failed, format!("signals cannot be caught: {error}")))
+}
+
+/// A server that was asked to stop and did has done its work.
+pub(super) fn ended(ended: Ended) -> Result<Exit, Failure> {
+    match ended {
+        Ended::Stopped(_) => Ok(Exit::Done),
+        Ended::Forced(signal) => Ok(signal.into()),
+        Ended::Part { name, error } => {
+            let reason = error.unwrap_or_else(|| "nobody asked it to".into());
+            Err(Failure::new(Exit::Failed, format!("{name} ended: {reason}"))
+                .advise("start it again; --log info tells more"))
+        }
+    }
+}

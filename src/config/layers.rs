@@ -1,0 +1,240 @@
+//! Laying the four places over one another.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+
+use serde::Deserialize as _;
+
+use super::table::{self, KEYS, Key};
+use super::{Config, ConfigError, Origin};
+
+/// What begins the name of an environment variable that sets a key.
+const PREFIX: &str = "LLMTOR_";
+/// What stands between section and key in such a name. Variables without it (`LLMTOR_HOME`) are not settings.
+const SEPARATOR: &str = "__";
+
+/// Values collected so far; add the places in the order of their precedence, lowest first.
+pub struct Layers {
+    values: BTreeMap<&'static str, toml::Value>,
+}
+
+impl Layers {
+    /// The defaults.
+    pub fn defaults() -> Self {
+        let values = KEYS.iter().filter_map(|key| Some((key.path, key.default.value()?))).collect();
+        Self { values }
+    }
+
+    /// Adds the text of a `config.toml`.
+    pub fn file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
+        let origin = Origin::File(path.to_owned());
+        let root: toml::Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
+            origin: origin.clone(),
+            message: error.to_string().trim_end().to_owned(),
+        })?;
+        for (section, content) in root {
+            let toml::Value::Table(keys) = content else {
+                return Err(unknown(section, origin));
+            };
+            if !KEYS.iter().any(|key| key.path.split('.').next() == Some(&section)) {
+                let first = keys.keys().next().map(|name| format!("{section}.{name}"));
+                return Err(unknown(first.unwrap_or(section), origin));
+            }
+            for (name, value) in keys {
+                self.put(&format!("{section}.{name}"), value, origin.clone())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the settings among environment variables.
+    pub fn environment(
+        &mut self,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<(), ConfigError> {
+        for (name, value) in variables {
+            let Some(name) = name.to_str() else { continue };
+            let Some((section, key)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once(SEPARATOR))
+            else {
+                continue;
+            };
+            let origin = Origin::Environment(name.to_owned());
+            let Some(value) = value.to_str() else {
+                return Err(ConfigError::Syntax { origin, message: "its value is not UTF-8".into() });
+            };
+            let path = format!("{}.{}", section.to_ascii_lowercase(), key.to_ascii_lowercase());
+            let value = parse_value(value, &origin)?;
+            self.put(&path, value, origin)?;
+        }
+        Ok(())
+    }
+
+    /// Adds one `section.key=value`.
+    pub fn set(&mut self, assignment: &str) -> Result<(), ConfigError> {
+        let Some((path, value)) = assignment.split_once('=') else {
+            let message = format!("`{assignment}` is not section.key=value");
+            return Err(ConfigError::Syntax { origin: Origin::Set, message });
+        };
+        let value = parse_value(value.trim(), &Origin::Set)?;
+        self.put(path.trim(), value, Origin::Set)
+    }
+
+    /// Adds what a flag of its own says for the key at `path`.
+    pub fn flag(&mut self, flag: &'static str, path: &'static str, value: &str) -> Result<(), ConfigError> {
+        self.put(path, toml::Value::String(value.to_owned()), Origin::Flag(flag))
+    }
+
+    /// The configuration that results.
+    pub fn finish(self) -> Result<Config, ConfigError> {
+        let mut root = toml::Table::new();
+        for (path, value) in self.values {
+            let (section, name) = path.split_once('.').unwrap_or(("", path));
+            let section = root.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            if let toml::Value::Table(section) = section {
+                section.insert(name.to_owned(), value);
+            }
+        }
+        // Each value was checked against the table; this is the table disagreeing with the sections, if ever.
+        Config::deserialize(root)
+            .map_err(|error| ConfigError::Syntax { origin: Origin::Default, message: error.to_string() })
+    }
+
+    fn put(&mut self, path: &str, value: toml::Value, origin: Origin) -> Result<(), ConfigError> {
+        let Some(Key { path, kind, .. }) = table::find(path) else {
+            return Err(unknown(path.to_owned(), origin));
+        };
+        if !kind.accepts(&value) {
+            let (found, expected) = (describe(&value), kind.expected());
+            return Err(ConfigError::Value { key: path, origin, found, expected });
+        }
+        self.values.insert(path, value);
+        Ok(())
+    }
+}
+
+fn unknown(key: String, origin: Origin) -> ConfigError {
+    let nearest = table::nearest(&key);
+    ConfigError::Unknown { key, origin, nearest }
+}
+
+/// A TOML value; a bare word is a string.
+fn parse_value(text: &str, origin: &Origin) -> Result<toml::Value, ConfigError> {
+    let parsed = format!("value = {text}").parse::<toml::Table>().ok();
+    let single = parsed.filter(|table| table.len() == 1).and_then(|mut table| table.remove("value"));
+    match single {
+        Some(value) => Ok(value),
+        // What begins like TOML was meant as TOML.
+        None if text.starts_with(['"', '\'', '[', '{']) => Err(ConfigError::Syntax {
+            origin: origin.clone(),
+            message: format!("`{text}` begins like a TOML value but is not one"),
+        }),
+        None => Ok(toml::Value::String(text.to_owned())),
+    }
+}
+
+fn describe(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => format!("\"{text}\""),
+        toml::Value::Table(_) => "a table".into(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn load(file: &str, env: &[(&str, &str)], sets: &[&str]) -> Result<Config, ConfigError> {
+        let mut layers = Layers::defaults();
+        layers.file(Path::new("config.toml"), file)?;
+        layers.environment(env.iter().map(|(name, value)| (name.into(), value.into())))?;
+        sets.iter().try_for_each(|set| layers.set(set))?;
+        layers.finish()
+    }
+
+    #[test]
+    fn a_later_place_wins_over_an_earlier_one() {
+        let file = "[server]\nlisten = \"127.0.0.1:1\"\n";
+        let env = [("LLMTOR_SERVER__LISTEN", "127.0.0.1:2")];
+        let listen = |config: Config| config.server.listen.to_string();
+        assert_eq!(load("", &[], &[]).map(listen), Ok("127.0.0.1:8787".into()));
+        assert_eq!(load(file, &[], &[]).map(listen), Ok("127.0.0.1:1".into()));
+        assert_eq!(load(file, &env, &[]).map(listen), Ok("127.0.0.1:2".into()));
+        assert_eq!(load(file, &env, &["server.listen=127.0.0.1:3"]).map(listen), Ok("127.0.0.1:3".into()));
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_wherever_it_stands() {
+        let errors = [
+            load("[server]\nlisten_on = \"x\"\n", &[], &[]),
+            load("", &[("LLMTOR_SERVER__LISTN", "x")], &[]),
+            load("", &[], &["server.lsten=x"]),
+            load("[sever]\nlisten = \"x\"\n", &[], &[]),
+            load("listen = \"x\"\n", &[], &[]),
+        ];
+        for error in errors {
+            let message = error.err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(message.contains("did you mean `server.listen`?"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_names_key_place_and_what_is_expected() {
+        let message = |result: Result<Config, ConfigError>| result.err().map(|error| error.to_string());
+        assert_eq!(
+            message(load("[server]\ngrace_seconds = \"ten\"\n", &[], &[])).as_deref(),
+            Some("`server.grace_seconds` in config.toml is \"ten\"; expected a whole number from 0 to 3600")
+        );
+        assert_eq!(
+            message(load("", &[("LLMTOR_LOG__LEVEL", "5")], &[])).as_deref(),
+            Some(
+                "`log.level` in the environment variable LLMTOR_LOG__LEVEL is 5; expected one of off, error, \
+                 warn, info, debug, trace"
+            )
+        );
+        assert!(
+            message(load("", &[], &["server.listen=0.0.0.0:1"]))
+                .is_some_and(|text| text.contains("--set") && text.contains("loopback"))
+        );
+        assert!(
+            message(load("", &[], &["log.level=\"warn"]))
+                .is_some_and(|text| text.contains("begins like a TOML"))
+        );
+        assert!(
+            message(load("", &[], &["log.level"])).is_some_and(|text| text.contains("section.key=value"))
+        );
+    }
+
+    #[test]
+    fn the_example_file_says_the_defaults() {
+        let shown = load(&table::example(), &[], &[]).map(|config| format!("{config:?}"));
+        assert_eq!(shown, load("", &[], &[]).map(|config| format!("{config:?}")));
+    }
+
+    #[test]
+    fn the_anonymous_url_is_the_identity_url_unless_said_otherwise() {
+        let url = "http://127.0.0.1:1";
+        let one = load("", &[], &[&format!("backend.identity_url={url}")]).ok();
+        assert_eq!(
+            one.and_then(|c| c.backend.anonymous_url().map(ToString::to_string)),
+            Some(format!("{url}/"))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_the_reader(file in ".{0,200}", set in ".{0,80}", value in ".{0,80}") {
+            let _ = load(&file, &[("LLMTOR_LOG__LEVEL", &value)], &[&set]);
+        }
+
+        #[test]
+        fn a_bare_word_is_a_string(word in "[a-z][a-z0-9:/.-]{0,20}") {
+            prop_assume!(!["true", "false", "inf", "nan"].contains(&word.as_str()));
+            let value = parse_value(&word, &Origin::Set).ok();
+            prop_assert_eq!(value, Some(toml::Value::String(word)));
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The table of keys: path, kind, default and meaning of everything that can be configured.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+use super::Listen;
+
+/// One setting.
+pub struct Key {
+    /// `section.key`.
+    pub path: &'static str,
+    /// What its value may be.
+    pub kind: Kind,
+    /// Its value when nobody says anything.
+    pub default: Preset,
+    /// What it means, in one or two sentences.
+    pub doc: &'static str,
+}
+
+/// What a value may be.
+pub enum Kind {
+    /// A [`Listen`].
+    Listen,
+    /// Where the identity plane may go: HTTPS, or HTTP to this machine.
+    IdentityUrl,
+    /// Where the anonymous plane may go.
+    AnonymousUrl,
+    /// A whole number within bounds, both included.
+    Integer(i64, i64),
+    /// One of a few words.
+    Choice(&'static [&'static str]),
+}
+
+/// A default.
+pub enum Preset {
+    /// A text.
+    Text(&'static str),
+    /// A number.
+    Number(i64),
+    /// None; the text is an example.
+    Unset(&'static str),
+}
+
+/// Every key, in the order in which the example file shows them.
+pub const KEYS: &[Key] = &[
+    Key {
+        path: "server.listen",
+        kind: Kind::Listen,
+        default: Preset::Text("127.0.0.1:8787"),
+        doc: "Where the local endpoint listens; always an address of this machine. `localhost:PORT` means\n\
+              127.0.0.1 and, where there is one, ::1. Port 0 lets the system choose.",
+    },
+    Key {
+        path: "server.body_limit",
+        kind: Kind::Integer(1024, 1 << 30),
+        default: Preset::Number(8_388_608),
+        doc: "Largest request body accepted from a local client, bytes.",
+    },
+    Key {
+        path: "server.grace_seconds",
+        kind: Kind::Integer(0, 3600),
+        default: Preset::Number(10),
+        doc: "How long calls in flight may go on after Ctrl-C or SIGTERM.",
+    },
+    Key {
+        path: "backend.identity_url",
+        kind: Kind::IdentityUrl,
+        default: Preset::Unset("https://api.example.org"),
+        doc: "Base URL for everything that knows your account: session, credits, issuance. HTTPS, or plain HTTP\n\
+              to this machine. Written by `llmtor init`.",
+    },
+    Key {
+        path: "backend.anonymous_url",
+        kind: Kind::AnonymousUrl,
+        default: Preset::Unset("http://127.0.0.1:9797"),
+        doc: "Base URL for the prompts, which know nobody. The identity URL when absent.",
+    },
+    Key {
+        path: "backend.body_limit",
+        kind: Kind::Integer(1024, 1 << 30),
+        default: Preset::Number(250_000),
+        doc: "Largest body the backend takes on the anonymous plane, bytes (older ones: 30000). A larger call is\n\
+              refused here, before it can cost a token.",
+    },
+    Key {
+        path: "anonymous.transport",
+        kind: Kind::Choice(&["auto", "loopback"]),
+        default: Preset::Text("auto"),
+        doc: "The anonymous plane's way out. `loopback` reaches a backend on this machine and nothing else; `auto`\n\
+              is loopback for such a backend, and refuses any other.",
+    },
+    Key {
+        path: "anonymous.connect_seconds",
+        kind: Kind::Integer(1, 3600),
+        default: Preset::Number(30),
+        doc: "How long opening a stream to the backend may take.",
+    },
+    Key {
+        path: "anonymous.first_byte_seconds",
+        kind: Kind::Integer(1, 3600),
+        default: Preset::Number(300),
+        doc: "How long the first byte of an answer may take.",
+    },
+    Key {
+        path: "anonymous.call_seconds",
+        kind: Kind::Integer(1, 7200),
+        default: Preset::Number(590),
+        doc: "How long one call may take, repetitions included. Below the 600 seconds after which the usual\n\
+              clients give up.",
+    },
+    Key {
+        path: "anonymous.attempts",
+        kind: Kind::Integer(1, 16),
+        default: Preset::Number(4),
+        doc: "How often one call tries, the first time included. Every try repeats the same bytes.",
+    },
+    Key {
+        path: "anonymous.heartbeat_seconds",
+        kind: Kind::Integer(1, 600),
+        default: Preset::Number(5),
+        doc: "How often a stream that waits for its answer shows a sign of life.",
+    },
+    Key {
+        path: "identity.concurrency",
+        kind: Kind::Integer(1, 64),
+        default: Preset::Number(8),
+        doc: "Issuance requests in flight at once.",
+    },
+    Key {
+        path: "identity.delay_minutes",
+        kind: Kind::Integer(0, 60 * 24 * 30),
+        default: Preset::Number(360),
+        doc: "Mean of the random delay before a freshly issued token may be used, so that issuing and spending\n\
+              cannot be matched by their times.",
+    },
+    Key {
+        path: "vault.key_store",
+        kind: Kind::Choice(&["auto", "keyring", "file"]),
+        default: Preset::Text("auto"),
+        doc: "Where the key that seals the vault is kept: the system's keyring, or a file only you can read. `auto`\n\
+              takes the keyring where there is one. Decided once, when the home is first used.",
+    },
+    Key {
+        path: "log.level",
+        kind: Kind::Choice(&["off", "error", "warn", "info", "debug", "trace"]),
+        default: Preset::Text("warn"),
+        doc: "What is told on standard error. No level shows prompts, answers, tokens or your session.",
+    },
+];
+
+/// The key at `path`.
+pub fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// The known key that `path` most resembles.
+pub fn nearest(path: &str) -> &'static str {
+    let last = |path: &'static str| path.rsplit('.').next().unwrap_or(path);
+    let written = path.rsplit('.').next().unwrap_or(path);
+    let score = |key: &Key| {
+        let whole = strsim::normalized_damerau_levenshtein(path, key.path);
+        // The right name in the wrong section, or with no section at all.
+        let name = strsim::normalized_damerau_levenshtein(written, last(key.path)) * 0.9;
+        whole.max(name)
+    };
+    KEYS.iter().max_by(|a, b| score(a).total_cmp(&score(b))).map_or("server.listen", |key| key.path)
+}
+
+impl Kind {
+    /// What a value of this kind is, for a message.
+    pub fn expected(&self) -> String {
+        match self {
+            Self::Listen => super::InvalidListen.to_string(),
+            Self::IdentityUrl => "an https:// URL, or http:// to this machine".into(),
+            Self::AnonymousUrl => "an http:// or https:// URL without user, query or fragment".into(),
+            Self::Integer(low, high) => format!("a whole number from {low} to {high}"),
+            Self::Choice(words) => format!("one of {}", words.join(", ")),
+        }
+    }
+
+    /// Whether `value` is of this kind.
+    pub fn accepts(&self, value: &toml::Value) -> bool {
+        match (self, value) {
+            (Self::Listen, toml::Value::String(text)) => text.parse::<Listen>().is_ok(),
+            (Self::IdentityUrl, toml::Value::String(text)) => base_url(text)
+                .is_some_and(|url| url.scheme() == "https" || url.scheme() == "http" && is_loopback(&url)),
+            (Self::AnonymousUrl, toml::Value::String(text)) => {
+                base_url(text).is_some_and(|url| matches!(url.scheme(), "http" | "https"))
+            }
+            (Self::Integer(low, high), toml::Value::Integer(number)) => (low..=high).contains(&number),
+            (Self::Choice(words), toml::Value::String(text)) => words.contains(&text.as_str()),
+            _ => false,
+        }
+    }
+}
+
+impl Preset {
+    /// As a value, if there is one.
+    pub fn value(&self) -> Option<toml::Value> {
+        match self {
+            Self::Text(text) => Some(toml::Value::String((*text).to_owned())),
+            Self::Number(number) => Some(toml::Value::Integer(*number)),
+            Self::Unset(_) => None,
+        }
+    }
+}
+
+/// Whether `url` names this machine without asking any resolver.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),
+        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
+        None => false,
+    }
+}
+
+fn base_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let bare = url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    bare.then_some(url)
+}
+
+/// The example configuration: every key with its default and its meaning.
+pub fn example() -> String {
+    let mut text = String::from(
+        "# llmtor's configuration: every key with its default. Put it as config.toml into the home\n\
+         # (`llmtor status` shows where that is); keys left out keep their defaults.\n\
+         # Over this file stand the environment (LLMTOR_SECTION__KEY) and `--set section.key=value`.\n",
+    );
+    let mut section = "";
+    for key in KEYS {
+        let (here, name) = key.path.split_once('.').unwrap_or(("", key.path));
+        text.push('\n');
+        // Writing to a String cannot fail.
+        if here != section {
+            section = here;
+            let _ = writeln!(text, "[{section}]");
+        }
+        for line in key.doc.lines() {
+            let _ = writeln!(text, "# {}", line.trim_start());
+        }
+        let _ = match &key.default {
+            Preset::Text(value) => writeln!(text, "{name} = \"{value}\""),
+            Preset::Number(value) => writeln!(text, "{name} = {value}"),
+            Preset::Unset(value) => writeln!(text, "# {name} = \"{value}\""),
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_of_its_own_kind() {
+        for key in KEYS {
+            if let Some(value) = key.default.value() {
+                assert!(key.kind.accepts(&value), "{}", key.path);
+            }
+            if let Preset::Unset(text) = key.default {
+                assert!(key.kind.accepts(&toml::Value::String(text.into())), "{}", key.path);
+            }
+        }
+    }
+
+    #[test]
+    fn the_nearest_key_is_the_one_meant() {
+        assert_eq!(nearest("server.lisen"), "server.listen");
+        assert_eq!(nearest("sever.listen"), "server.listen");
+        assert_eq!(nearest("listen"), "server.listen");
+        assert_eq!(nearest("identity_url"), "backend.identity_url");
+        assert_eq!(nearest("anonymous.anonymous_url"), "backend.anonymous_url");
+        assert_eq!(nearest("vault.keystore"), "vault.key_store");
+        assert_eq!(nearest("log.levle"), "log.level");
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_only_on_the_identity_plane() {
+        let accepts = |text: &str| Kind::IdentityUrl.accepts(&toml::Value::String(text.into()));
+        assert!(accepts("https://api.example.org"));
+        assert!(accepts("http://127.0.0.1:9797"));
+        assert!(accepts("http://localhost:9797"));
+        assert!(accepts("http://[::1]:9797"));
+        assert!(!accepts("http://api.example.org"));
+        assert!(!accepts("http://127.0.0.1.evil.example"));
+        assert!(!accepts("https://user:pass@api.example.org"));
+        assert!(!accepts("ftp://127.0.0.1"));
+        assert!(!accepts("api.example.org"));
+    }
+}

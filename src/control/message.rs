@@ -1,0 +1,315 @@
+//! What is said over the control socket.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::secret::Secret;
+use crate::vault::Stock;
+use crate::wire::ModelName;
+
+/// Something to be done with the home.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Operation {
+    /// Counts per model and state.
+    Tokens,
+    /// The daemon and the stock.
+    Status,
+    /// Issue tokens.
+    Mint {
+        /// For which model.
+        model: ModelName,
+        /// How many, at least 1.
+        count: u32,
+        /// From when on they may be used.
+        readiness: Readiness,
+    },
+    /// What the backend knows of the account.
+    Account,
+    /// Get the abuse tokens that are missing.
+    AbuseSetup,
+    /// Keep a session.
+    Login {
+        /// As pasted.
+        session: SessionText,
+    },
+    /// End the session, at the backend and here.
+    Logout,
+    /// Pin keys.
+    KeysImport {
+        /// The files' texts.
+        files: Vec<KeyFile>,
+        /// What to do about a changed key.
+        changed: ChangedKey,
+    },
+    /// Name the pinned keys.
+    KeysList,
+}
+
+/// From when on a fresh token may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Readiness {
+    /// At once; issuing and spending can then be matched by their times.
+    Now,
+    /// After a random delay.
+    Delayed,
+}
+
+/// What an import does about a key that differs from the pinned one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangedKey {
+    /// Refuse the whole import.
+    Refuse,
+    /// Pin the new one.
+    Replace,
+}
+
+/// A keys file, by its text.
+#[derive(Serialize, Deserialize)]
+pub struct KeyFile {
+    /// For messages.
+    pub name: String,
+    /// JSON, PEM bundle or TypeScript.
+    pub text: String,
+}
+
+/// A session as pasted. Wiped when dropped; serialised only onto the control socket.
+pub struct SessionText(pub Secret<String>);
+
+impl Serialize for SessionText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.expose())
+    }
+}
+
+impl<'de> Deserialize<'de> for SessionText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Secret::new(text)))
+    }
+}
+
+/// How far an operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Tokens finished.
+    pub done: u32,
+    /// Tokens asked for.
+    pub total: u32,
+}
+
+/// What the daemon says.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// Not finished yet.
+    Progress(Progress),
+    /// Finished.
+    Done(Report),
+    /// Refused or failed.
+    Failed(Refusal),
+}
+
+/// What an operation found or did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "report", rename_all = "snake_case")]
+pub enum Report {
+    /// Of [`Operation::Tokens`].
+    Tokens(TokensReport),
+    /// Of [`Operation::Status`].
+    Status(StatusReport),
+    /// Of [`Operation::Mint`].
+    Mint(MintReport),
+    /// Of [`Operation::Account`].
+    Account(AccountReport),
+    /// Of [`Operation::AbuseSetup`].
+    AbuseSetup(AbuseReport),
+    /// Of [`Operation::Login`].
+    Login(LoginReport),
+    /// Of [`Operation::Logout`].
+    Logout(LogoutReport),
+    /// Of [`Operation::KeysImport`].
+    KeysImport(ImportReport),
+    /// Of [`Operation::KeysList`].
+    KeysList(KeysReport),
+}
+
+/// Counts per model and state, and the abuse tokens held.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokensReport {
+    /// By model; a model with a pinned key is here even with nothing in stock.
+    pub models: BTreeMap<ModelName, Stock>,
+    /// Abuse tokens.
+    pub abuse: AbuseReport,
+}
+
+/// Which abuse tokens are held.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AbuseReport {
+    /// Whether the backend asks for them (its keys are pinned).
+    pub required: bool,
+    /// Whether the permanent one is held.
+    pub permanent: bool,
+    /// `YYYY-MM` of the transient one held.
+    pub transient: Option<String>,
+    /// What was fetched just now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub obtained: Vec<String>,
+}
+
+/// The daemon, the home and the stock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// The running daemon, if one is.
+    pub daemon: Option<DaemonReport>,
+    /// The home.
+    pub home: PathBuf,
+    /// Identity plane's base URL, if configured.
+    pub identity_url: Option<String>,
+    /// Anonymous plane's base URL, if configured.
+    pub anonymous_url: Option<String>,
+    /// Whether a session is held.
+    pub logged_in: bool,
+    /// Counts per model and state.
+    pub models: BTreeMap<ModelName, Stock>,
+    /// Abuse tokens.
+    pub abuse: AbuseReport,
+}
+
+/// A running daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonReport {
+    /// Its process.
+    pub pid: u32,
+    /// What clients are pointed at.
+    pub base_url: String,
+    /// The way out of the anonymous plane, and its state.
+    pub transport: String,
+}
+
+/// What minting came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MintReport {
+    /// The model.
+    pub model: ModelName,
+    /// Tokens made by this operation.
+    pub minted: u32,
+    /// Tokens of an earlier, interrupted issuance that were finished on the way.
+    pub resumed: u32,
+    /// Usable tokens of the model afterwards.
+    pub available: u64,
+    /// Tokens of the model that must mature first.
+    pub maturing: u64,
+    /// What the user should know of earlier issuances.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// What the backend knows of the account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountReport {
+    /// Display name; may be empty.
+    pub name: String,
+    /// Mail address; may be empty.
+    pub email: String,
+    /// Credits left by model.
+    pub credits: BTreeMap<String, i64>,
+    /// Credits used by model.
+    pub used: BTreeMap<String, i64>,
+}
+
+/// A session was kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginReport {
+    /// The account's display name; may be empty.
+    pub name: String,
+    /// The account's mail address; may be empty.
+    pub email: String,
+}
+
+/// The session is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogoutReport {
+    /// Whether the backend ended it too; it may have been unreachable.
+    pub at_backend: bool,
+}
+
+/// What an import did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportReport {
+    /// New names.
+    pub added: Vec<KeyReport>,
+    /// Names whose key was replaced.
+    pub replaced: Vec<KeyReport>,
+    /// Names already pinned to the same key.
+    pub unchanged: Vec<KeyReport>,
+    /// What the user should know, such as constants without a name.
+    pub notes: Vec<String>,
+}
+
+/// The pinned keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysReport {
+    /// In order of their names.
+    pub keys: Vec<KeyReport>,
+}
+
+/// One pinned key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyReport {
+    /// A model id, `abuse-permanent` or `abuse-transient`.
+    pub name: String,
+    /// SHA-256 of the SPKI, hex.
+    pub fingerprint: String,
+}
+
+/// Why an operation was refused or failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// What sort of thing went wrong; decides the exit code.
+    pub kind: RefusalKind,
+    /// What went wrong, in one sentence.
+    pub message: String,
+    /// What to do, if there is something.
+    pub advice: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal without advice.
+    pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), advice: None }
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+}
+
+/// Sorts of refusals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalKind {
+    /// Anything without a kind of its own.
+    Failed,
+    /// A wrong argument or setting.
+    Usage,
+    /// Another process holds the home.
+    Busy,
+    /// No session, or one that the backend no longer knows.
+    NotLoggedIn,
+    /// The backend cannot be reached or does not answer sensibly.
+    Unreachable,
+    /// No credit left to issue a token for.
+    NoCredit,
+    /// A pinned key would change.
+    KeyChanged,
+    /// A signature does not verify under the pinned key.
+    Forged,
+}

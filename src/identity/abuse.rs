@@ -1,0 +1,225 @@
+//! The abuse tokens: one for good, one for each month (protocol.md §3).
+//!
+//! | token | how often | an answer was lost | the next start |
+//! | --- | --- | --- | --- |
+//! | permanent | once per account; re-signed for ten minutes after the first issue | the row stays Blinded | the same BlindedToken again; a 409 says that the ten minutes are over |
+//! | transient | 30 times per account and epoch | the row stays Blinded | the same BlindedToken again; costs one of the 30 |
+//!
+//! The blinding state is durable before the request, as in [`issuance`](super::issuance). What verifies under the
+//! pinned key is stored, and nothing else. A row for a month that is over is wiped: nobody takes its token.
+//!
+//! Both tokens tie this user's redemptions together (for the length of the month, and for good); that is what the
+//! backend asks for.
+
+use crate::blind::{BlindSignature, BlindedMessage, BlindingSecret, PublicKey, TokenMessage};
+use crate::clock::Timestamp;
+use crate::identity::api::Rejected;
+use crate::identity::error::Foreign;
+use crate::identity::{Identity, IdentityError};
+use crate::keys::KeyName;
+use crate::vault::{AbuseKind, NewAbuseIssuance};
+use crate::wire::identity::{AbuseIssueAnswer, AbuseIssueRequest};
+use crate::wire::redemption::Epoch;
+
+/// What was done about one abuse token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Obtained {
+    /// It was there.
+    Held,
+    /// It was issued now.
+    Issued,
+    /// It was begun earlier and is finished now.
+    Resumed,
+}
+
+/// What [`Identity::abuse_setup`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbuseSetup {
+    /// The permanent token.
+    pub permanent: Obtained,
+    /// The transient token.
+    pub transient: Obtained,
+    /// The month that the transient token is for.
+    pub epoch: Epoch,
+}
+
+/// Which abuse tokens are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbuseStatus {
+    /// Whether the permanent token is held.
+    pub permanent: bool,
+    /// The month of the transient token that is held.
+    pub transient: Option<Epoch>,
+    /// The month now.
+    pub current: Epoch,
+    /// Seconds until the next month (UTC), when a transient token of this one expires.
+    pub seconds_left: i64,
+}
+
+impl AbuseStatus {
+    /// Whether a redemption of today has both tokens.
+    pub fn is_complete(&self) -> bool {
+        self.permanent && self.transient == Some(self.current)
+    }
+}
+
+/// Seconds until the next month (UTC).
+fn seconds_left(now: Timestamp) -> i64 {
+    let this = Epoch::at(now.unix());
+    // No month is shorter than 28 days or longer than 31.
+    let is_over = |at: i64| Epoch::at(now.unix().saturating_add(at)) != this;
+    let (mut low, mut high) = (0, 32 * 86_400);
+    while low + 1 < high {
+        let middle = i64::midpoint(low, high);
+        if is_over(middle) { high = middle } else { low = middle }
+    }
+    high
+}
+
+impl Identity {
+    pub(super) async fn abuse_holdings(&self) -> Result<AbuseStatus, IdentityError> {
+        let held = self.deposits.abuse().await?;
+        let now = self.clock.now();
+        Ok(AbuseStatus {
+            permanent: held.permanent,
+            transient: held.transient,
+            current: Epoch::at(now.unix()),
+            seconds_left: seconds_left(now),
+        })
+    }
+
+    pub(super) async fn abuse_in_turn(&self) -> Result<AbuseSetup, IdentityError> {
+        let key_of = |key: Option<&PublicKey>, name: KeyName| key.cloned().ok_or(IdentityError::NoKey(name));
+        let permanent_key = key_of(self.keyring.abuse_permanent(), KeyName::AbusePermanent)?;
+        let transient_key = key_of(self.keyring.abuse_transient(), KeyName::AbuseTransient)?;
+
+        let permanent = if self.deposits.abuse().await?.permanent {
+            Obtained::Held
+        } else {
+            self.obtain(AbuseKind::Permanent, &permanent_key).await?
+        };
+        loop {
+            let epoch = Epoch::at(self.clock.now().unix());
+            let transient = if self.deposits.abuse().await?.transient == Some(epoch) {
+                Obtained::Held
+            } else {
+                self.obtain(AbuseKind::Transient(epoch), &transient_key).await?
+            };
+            // A month may end while its token is being issued.
+            if Epoch::at(self.clock.now().unix()) == epoch {
+                return Ok(AbuseSetup { permanent, transient, epoch });
+            }
+        }
+    }
+
+    async fn obtain(&self, kind: AbuseKind, key: &PublicKey) -> Result<Obtained, IdentityError> {
+        if let AbuseKind::Transient(epoch) = kind {
+            let over = AbuseKind::Transient(Epoch::from_number(epoch.number().saturating_sub(1)));
+            if self.deposits.pending_abuse(over).await?.is_some() {
+                self.deposits.abandon_abuse(over).await?;
+            }
+        }
+        let (row, obtained) = match self.deposits.pending_abuse(kind).await? {
+            Some(row) if row.key == key.fingerprint() => (row, Obtained::Resumed),
+            stale => {
+                if stale.is_some() {
+                    // Blinded under a key that is not pinned any more: no signature would verify.
+                    self.deposits.abandon_abuse(kind).await?;
+                }
+                (self.begin_abuse(kind, key).await?, Obtained::Issued)
+            }
+        };
+        let signature = self.request_abuse(&row, key).await?;
+        let name = key_name(kind);
+        let signature = key
+            .finalize(&signature, &row.secret, &row.message)
+            .map_err(|error| IdentityError::crypto(error, &name, key.fingerprint()))
+            .inspect_err(|alarm| tracing::error!("{alarm}"))?;
+        self.deposits.finalize_abuse(kind, signature).await?;
+        Ok(obtained)
+    }
+
+    /// Blinds a fresh token and makes it durable.
+    async fn begin_abuse(&self, kind: AbuseKind, key: &PublicKey) -> Result<NewAbuseIssuance, IdentityError> {
+        let fingerprint = key.fingerprint();
+        let (message, blinding) = {
+            let mut rng = rand::rng();
+            let message = match kind {
+                AbuseKind::Permanent => TokenMessage::permanent_abuse(&mut rng),
+                AbuseKind::Transient(epoch) => TokenMessage::transient_abuse(&mut rng, epoch),
+            };
+            let blinding = key.blind(&mut rng, &message);
+            (message, blinding.map_err(|error| IdentityError::crypto(error, &key_name(kind), fingerprint))?)
+        };
+        let row = |message: &[u8], blinded: &BlindedMessage, secret: &[u8]| NewAbuseIssuance {
+            kind,
+            key: fingerprint,
+            message: TokenMessage::from_bytes(message.to_vec()),
+            blinded: blinded.clone(),
+            secret: BlindingSecret::from_bytes(secret.to_vec()),
+        };
+        let copy = row(message.expose(), &blinding.blinded, blinding.secret.expose());
+        self.deposits.begin_abuse(copy).await?;
+        Ok(row(message.expose(), &blinding.blinded, blinding.secret.expose()))
+    }
+
+    /// Sends the request, again while that may help. Refusals that end the row wipe it.
+    async fn request_abuse(
+        &self,
+        row: &NewAbuseIssuance,
+        key: &PublicKey,
+    ) -> Result<BlindSignature, IdentityError> {
+        let request = AbuseIssueRequest { blinded_token: row.blinded.as_bytes().to_vec().into() };
+        let segments = match row.kind {
+            AbuseKind::Permanent => ["abuse-token", "permanent"],
+            AbuseKind::Transient(_) => ["abuse-token", "transient"],
+        };
+        let mut pause = self.pace.first_pause;
+        for attempt in 1.. {
+            let rejected = match self.api.post_bare::<AbuseIssueAnswer>(&segments, &request).await {
+                Ok(answer) if answer.signed_blinded_token.0.len() == key.modulus_len() => {
+                    return Ok(BlindSignature::from_bytes(answer.signed_blinded_token.0));
+                }
+                Ok(_) => Rejected::Foreign(Foreign::Incomplete, 200),
+                Err(rejected) => rejected,
+            };
+            if rejected.is_transient() && attempt < self.pace.attempts {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(self.pace.ceiling);
+                continue;
+            }
+            return Err(match (rejected, row.kind) {
+                (Rejected::Conflict, AbuseKind::Permanent) => {
+                    self.deposits.abandon_abuse(row.kind).await?;
+                    IdentityError::AbuseAlreadyIssued
+                }
+                (Rejected::Exhausted, AbuseKind::Transient(_)) => {
+                    self.deposits.abandon_abuse(row.kind).await?;
+                    IdentityError::AbuseExhausted
+                }
+                _ => rejected.into(),
+            });
+        }
+        Err(IdentityError::Internal)
+    }
+}
+
+fn key_name(kind: AbuseKind) -> KeyName {
+    match kind {
+        AbuseKind::Permanent => KeyName::AbusePermanent,
+        AbuseKind::Transient(_) => KeyName::AbuseTransient,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_month_ends_at_its_last_second() {
+        // 2025-12-31T23:59:59Z, and the second after.
+        assert_eq!(seconds_left(Timestamp::from_unix(1_767_225_599)), 1);
+        assert_eq!(seconds_left(Timestamp::from_unix(1_767_225_600)), 31 * 86_400);
+    }
+}

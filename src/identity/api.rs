@@ -1,0 +1,203 @@
+//! One call to the identity plane: a request with the session's cookie, and what its answer means.
+//!
+//! Answers are read up to a limit and judged by status and by the known refusal texts (protocol.md §2, §3). Nothing of
+//! an answer's text leaves this file.
+
+use futures_util::StreamExt as _;
+use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderValue};
+use reqwest::{Method, StatusCode};
+use serde::Serialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use crate::identity::dial::{self, Deadlines, Route};
+use crate::identity::error::{Failing, Foreign, IdentityError};
+use crate::identity::session::Session;
+use crate::identity::url::IdentityUrl;
+use crate::wire::refusal::{Refusal, classify};
+use crate::wire::{Envelope, Failure, SESSION_COOKIE, lenient};
+
+/// An authenticated client of one backend.
+pub(crate) struct Api {
+    client: reqwest::Client,
+    url: IdentityUrl,
+    cookie: HeaderValue,
+    answer_bytes: usize,
+}
+
+/// Why a call brought no data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rejected {
+    /// No answer.
+    Unreachable(Failing),
+    /// An answer of somebody else, with its status.
+    Foreign(Foreign, u16),
+    /// 401.
+    Unauthorized,
+    /// 409.
+    Conflict,
+    /// 429 in the backend's JSON: a quota of the protocol.
+    Exhausted,
+    /// 429 in anything else: the rate limiter.
+    RateLimited,
+    /// `no quota left`.
+    NoQuota,
+    /// `no auth manager found`.
+    UnknownModel,
+    /// 400, 404 and the like: the request was not accepted.
+    Invalid(u16),
+    /// A 5xx of the backend whose text the protocol does not list.
+    Failed(u16),
+}
+
+impl Rejected {
+    /// Whether the same request may be answered when sent again.
+    pub(crate) fn is_transient(self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Foreign(..) | Self::RateLimited | Self::Failed(_) => true,
+            Self::Unauthorized
+            | Self::Conflict
+            | Self::Exhausted
+            | Self::NoQuota
+            | Self::UnknownModel
+            | Self::Invalid(_) => false,
+        }
+    }
+}
+
+impl From<Rejected> for IdentityError {
+    /// What a rejection means where the call gives it no meaning of its own.
+    fn from(rejected: Rejected) -> Self {
+        match rejected {
+            Rejected::Unreachable(failing) => Self::Unreachable(failing),
+            Rejected::Foreign(foreign, status) => Self::NotTheBackend(foreign, status),
+            Rejected::Unauthorized => Self::SessionExpired,
+            Rejected::RateLimited | Rejected::Exhausted => Self::RateLimited,
+            Rejected::Conflict => Self::Refused(409),
+            Rejected::NoQuota | Rejected::UnknownModel => Self::Refused(500),
+            Rejected::Invalid(status) | Rejected::Failed(status) => Self::Refused(status),
+        }
+    }
+}
+
+impl Api {
+    pub(crate) fn new(
+        url: IdentityUrl,
+        route: Route,
+        deadlines: &Deadlines,
+        session: &Session,
+    ) -> Result<Self, IdentityError> {
+        let client = dial::client(&url, route, deadlines)?;
+        let mut cookie = HeaderValue::from_str(&format!("{SESSION_COOKIE}={}", session.expose()))
+            .map_err(|_| IdentityError::InvalidSession)?;
+        cookie.set_sensitive(true);
+        Ok(Self { client, url, cookie, answer_bytes: deadlines.answer_bytes })
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<T, Rejected> {
+        enveloped(&self.call(Method::GET, segments, None).await?)
+    }
+
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, Rejected> {
+        enveloped(&self.call(Method::POST, segments, Some(encode(body)?)).await?)
+    }
+
+    /// As [`Api::post`], for an endpoint that the protocol does not say to wrap its answer: both are read.
+    pub(crate) async fn post_bare<T: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, Rejected> {
+        let answer = self.call(Method::POST, segments, Some(encode(body)?)).await?;
+        enveloped(&answer).or_else(|rejected| lenient::from_slice(&answer).map_err(|_| rejected))
+    }
+
+    /// The body of a 200.
+    async fn call(
+        &self,
+        method: Method,
+        segments: &[&str],
+        body: Option<Vec<u8>>,
+    ) -> Result<Vec<u8>, Rejected> {
+        let request =
+            self.client.request(method, self.url.endpoint(segments)).header(COOKIE, self.cookie.clone());
+        let request = match body {
+            Some(body) => {
+                request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body)
+            }
+            None => request,
+        };
+        let answer = request.send().await.map_err(|error| Rejected::Unreachable(failing(&error)))?;
+        let status = answer.status();
+        if status.is_redirection() {
+            return Err(Rejected::Foreign(Foreign::Redirect, status.as_u16()));
+        }
+        let body = self.read(answer).await?;
+        if status == StatusCode::OK { Ok(body) } else { Err(judge(status, &body)) }
+    }
+
+    async fn read(&self, answer: reqwest::Response) -> Result<Vec<u8>, Rejected> {
+        let too_large = Rejected::Foreign(Foreign::TooLarge, answer.status().as_u16());
+        if answer.content_length().is_some_and(|length| length > self.answer_bytes as u64) {
+            return Err(too_large);
+        }
+        let mut body = Vec::new();
+        let mut chunks = answer.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|error| Rejected::Unreachable(failing(&error)))?;
+            if body.len() + chunk.len() > self.answer_bytes {
+                return Err(too_large);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+/// What a status other than 200 says (protocol.md §2).
+fn judge(status: StatusCode, body: &[u8]) -> Rejected {
+    let failure = lenient::from_slice::<Failure>(body).ok();
+    let code = status.as_u16();
+    match (status, failure) {
+        (StatusCode::TOO_MANY_REQUESTS, Some(_)) => Rejected::Exhausted,
+        (StatusCode::TOO_MANY_REQUESTS, None) => Rejected::RateLimited,
+        (StatusCode::UNAUTHORIZED, Some(_)) => Rejected::Unauthorized,
+        (StatusCode::CONFLICT, Some(_)) => Rejected::Conflict,
+        (status, Some(failure)) => match classify(failure.error.as_deref().unwrap_or_default()) {
+            Refusal::NoQuota => Rejected::NoQuota,
+            Refusal::UnknownModel => Rejected::UnknownModel,
+            _ if status.is_server_error() => Rejected::Failed(code),
+            _ => Rejected::Invalid(code),
+        },
+        (status, None) if status.is_server_error() => Rejected::Unreachable(Failing::Gateway),
+        (_, None) => Rejected::Foreign(Foreign::NotJson, code),
+    }
+}
+
+fn encode(body: &impl Serialize) -> Result<Vec<u8>, Rejected> {
+    // A DTO of strings and numbers always encodes.
+    serde_json::to_vec(body).map_err(|_| Rejected::Invalid(0))
+}
+
+fn enveloped<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejected> {
+    match lenient::from_slice::<Envelope<T>>(body) {
+        Ok(envelope) => Ok(envelope.data),
+        Err(_) if serde_json::from_slice::<IgnoredAny>(body).is_ok() => {
+            Err(Rejected::Foreign(Foreign::Incomplete, StatusCode::OK.as_u16()))
+        }
+        Err(_) => Err(Rejected::Foreign(Foreign::NotJson, StatusCode::OK.as_u16())),
+    }
+}
+
+fn failing(error: &reqwest::Error) -> Failing {
+    if error.is_connect() {
+        Failing::Connecting
+    } else if error.is_timeout() {
+        Failing::TimedOut
+    } else {
+        Failing::Interrupted
+    }
+}

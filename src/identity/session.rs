@@ -1,0 +1,217 @@
+//! The session: what the cookie `sessionID` holds, and how it is kept.
+//!
+//! The file `session.sealed` is `1 ‖ nonce[24] ‖ XChaCha20-Poly1305(JSON)` under a key derived from the
+//! home's master key; the version byte and a label are authenticated with it. Beside the session it holds
+//! the ledger marks of the same account (see [`crate::identity::issuance`]), so that signing out, or in
+//! as somebody else, forgets both at once.
+//!
+//! Deliberately absent: the account's name or address on disk, and the session in any `Debug`.
+
+use std::collections::BTreeMap;
+use std::io::{self, Seek as _, Write as _};
+
+use chacha20poly1305::aead::{Aead as _, Payload};
+use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
+use rand::CryptoRng;
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::datadir::Home;
+use crate::identity::error::IdentityError;
+use crate::secret::Secret;
+use crate::wire::{ModelName, SESSION_COOKIE};
+
+const VERSION: u8 = 1;
+const NONCE_LEN: usize = 24;
+const LABEL: &[u8] = b"llmtor session\x01";
+
+/// The value of the cookie `sessionID`: a lower-case UUID with hyphens.
+#[derive(Clone)]
+pub struct Session(Secret<String>);
+
+impl Session {
+    /// Reads what a user pastes: the bare value, or `sessionID=<value>`, with white space, quotes or `;` around.
+    pub fn parse(text: &str) -> Result<Self, IdentityError> {
+        let is_noise = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ';');
+        let text = text.trim_matches(is_noise);
+        let value = match text.split_once('=') {
+            Some((name, value)) if name.trim() == SESSION_COOKIE => value.trim_matches(is_noise),
+            Some(_) => return Err(IdentityError::InvalidSession),
+            None => text,
+        };
+        let hyphenated = value.len() == 36
+            && value.bytes().enumerate().all(|(at, byte)| match at {
+                8 | 13 | 18 | 23 => byte == b'-',
+                _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+            });
+        if hyphenated { Ok(Self(Secret::new(value.to_owned()))) } else { Err(IdentityError::InvalidSession) }
+    }
+
+    /// The value, for the cookie header.
+    pub(crate) fn expose(&self) -> &str {
+        self.0.expose()
+    }
+}
+
+/// What the ledger said when no token of a model was pending: a mark to count debits from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerMark {
+    /// The account's used credits (`UsedAuthTokens`).
+    pub used: i64,
+    /// Tokens that this vault had finalized.
+    pub finalized: u64,
+}
+
+/// The ledger marks of one account, by model.
+pub(crate) type LedgerMarks = BTreeMap<ModelName, LedgerMark>;
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        self.session.zeroize();
+    }
+}
+
+/// `session.sealed`.
+#[derive(Clone)]
+pub struct SessionFile {
+    home: Home,
+    key: Secret<[u8; 32]>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Content {
+    session: String,
+    #[serde(default)]
+    marks: LedgerMarks,
+}
+
+impl SessionFile {
+    /// The session file of `home`, sealed under `key` (derived from the master key for this purpose alone).
+    pub fn new(home: Home, key: Secret<[u8; 32]>) -> Self {
+        Self { home, key }
+    }
+
+    /// Keeps `session`. Ledger marks stay if it is the session that is kept already: they are one account's.
+    pub fn store<R: CryptoRng + ?Sized>(&self, session: &Session, rng: &mut R) -> Result<(), IdentityError> {
+        let marks = match self.read() {
+            Ok(Some(kept)) if kept.session == session.expose() => kept.marks.clone(),
+            _ => LedgerMarks::new(),
+        };
+        self.write(session, marks, rng)
+    }
+
+    /// The kept session, if there is one.
+    pub fn load(&self) -> Result<Option<Session>, IdentityError> {
+        self.read()?.map(|content| Session::parse(&content.session)).transpose()
+    }
+
+    /// Signs out here: overwrites and removes the file.
+    pub fn wipe(&self) -> Result<(), IdentityError> {
+        let path = self.home.session_path();
+        match std::fs::OpenOptions::new().write(true).open(&path) {
+            Ok(mut file) => {
+                // Best effort: a copy-on-write file system keeps old blocks; they stay sealed.
+                let overwritten = file.metadata().and_then(|meta| {
+                    file.seek(io::SeekFrom::Start(0))?;
+                    file.write_all(&vec![0; usize::try_from(meta.len()).unwrap_or(0)])?;
+                    file.sync_all()
+                });
+                drop(file);
+                std::fs::remove_file(&path).and(overwritten).map_err(|_| IdentityError::SealedSession)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(_) => Err(IdentityError::SealedSession),
+        }
+    }
+
+    /// The ledger marks beside the session.
+    pub(crate) fn marks(&self) -> Result<LedgerMarks, IdentityError> {
+        Ok(self.read()?.map(|content| content.marks.clone()).unwrap_or_default())
+    }
+
+    /// Replaces the ledger marks, if `session` is still the one that is kept.
+    pub(crate) fn set_marks(&self, session: &Session, marks: LedgerMarks) -> Result<(), IdentityError> {
+        match self.read()? {
+            Some(kept) if kept.session == session.expose() => self.write(session, marks, &mut rand::rng()),
+            _ => Ok(()),
+        }
+    }
+
+    fn write<R: CryptoRng + ?Sized>(
+        &self,
+        session: &Session,
+        marks: LedgerMarks,
+        rng: &mut R,
+    ) -> Result<(), IdentityError> {
+        let content = Content { session: session.expose().to_owned(), marks };
+        let mut plain = serde_json::to_vec(&content).map_err(|_| IdentityError::Internal)?;
+        let mut nonce = [0u8; NONCE_LEN];
+        rng.fill_bytes(&mut nonce);
+        let sealed = self.cipher().encrypt(&XNonce::from(nonce), Payload { msg: &plain, aad: LABEL });
+        plain.zeroize();
+        let sealed = sealed.map_err(|_| IdentityError::Internal)?;
+        let bytes = [&[VERSION][..], &nonce, &sealed].concat();
+        Ok(self.home.write_private(&self.home.session_path(), &bytes)?)
+    }
+
+    fn read(&self) -> Result<Option<Content>, IdentityError> {
+        let bytes = match std::fs::read(self.home.session_path()) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(_) => return Err(IdentityError::SealedSession),
+        };
+        let (&[VERSION], rest) = bytes.split_first_chunk().ok_or(IdentityError::SealedSession)? else {
+            return Err(IdentityError::SealedSession);
+        };
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>().ok_or(IdentityError::SealedSession)?;
+        let plain = self
+            .cipher()
+            .decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: LABEL })
+            .map(Zeroizing::new)
+            .map_err(|_| IdentityError::SealedSession)?;
+        serde_json::from_slice(&plain).map(Some).map_err(|_| IdentityError::SealedSession)
+    }
+
+    fn cipher(&self) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new(self.key.expose().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0a1b2c3d-0000-4000-8000-00000000cafe";
+
+    #[test]
+    fn a_session_is_read_as_users_paste_it() {
+        for text in [
+            ID.to_owned(),
+            format!(" \n{ID}\r\n"),
+            format!("sessionID={ID}"),
+            format!("sessionID = \"{ID}\";"),
+        ] {
+            assert_eq!(Session::parse(&text).ok().expect("accepted").expose(), ID);
+        }
+    }
+
+    #[test]
+    fn anything_but_a_lower_case_hyphenated_uuid_is_refused() {
+        let upper = ID.to_uppercase();
+        let bad = [
+            "",
+            "x",
+            &upper,
+            &ID.replace('-', ""),
+            &ID[1..],
+            "other=0a1b2c3d-0000-4000-8000-00000000cafe",
+            "0a1b2c3d-0000-4000-8000-00000000cafe; path=/",
+            "0a1b2c3d-0000-4000-8000-0000000\r\nafe",
+            "{0a1b2c3d-0000-4000-8000-00000000caf}",
+        ];
+        for text in bad {
+            let Err(error) = Session::parse(text) else { panic!("accepted: {text}") };
+            assert!(text.len() < 8 || !error.to_string().contains(text));
+        }
+    }
+}

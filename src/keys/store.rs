@@ -1,0 +1,54 @@
+//! `keys.json` in the home: a JSON object `{key name: SPKI PEM}`.
+//!
+//! Written whole and atomically, so a crash leaves the old keys or the new ones. Every entry passes the
+//! checks of [`PublicKey::from_spki_pem`] again on each start.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use crate::datadir::{Home, HomeError};
+use crate::keys::Keyring;
+use crate::keys::import::{self, ImportError};
+
+/// Why the pinned keys cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file is there and cannot be read.
+    #[error("keys.json in the home cannot be read ({0}); check its owner and mode")]
+    Unreadable(io::ErrorKind),
+    /// The file was edited or damaged.
+    #[error("keys.json in the home is damaged: {0}. Remove it and run `llmtor keys import FILE` again")]
+    Damaged(#[from] ImportError),
+    /// The home does not take it.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// A key that was accepted does not encode.
+    #[error("the key of `{0}` cannot be encoded")]
+    Encoding(String),
+}
+
+/// Reads the pinned keys; none when there is no file yet.
+pub fn load(home: &Home) -> Result<Keyring, StoreError> {
+    match std::fs::read_to_string(home.keys_path()) {
+        Ok(text) => Ok(import::from_json(&text)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Keyring::default()),
+        Err(error) => Err(StoreError::Unreadable(error.kind())),
+    }
+}
+
+/// Replaces the pinned keys.
+pub fn save(home: &Home, keys: &Keyring) -> Result<(), StoreError> {
+    Ok(home.write_private(&home.keys_path(), to_json(keys)?.as_bytes())?)
+}
+
+/// The keys as `{key name: SPKI PEM}`, names in order: what [`load`] and `llmtor keys import` read.
+pub fn to_json(keys: &Keyring) -> Result<String, StoreError> {
+    let mut entries = BTreeMap::new();
+    for (name, key) in keys.iter() {
+        let pem = key.to_spki_pem().map_err(|_| StoreError::Encoding(name.to_string()))?;
+        entries.insert(name.to_string(), pem);
+    }
+    let mut text = serde_json::to_string_pretty(&entries).map_err(|_| StoreError::Encoding(String::new()))?;
+    text.push('\n');
+    Ok(text)
+}

@@ -1,0 +1,106 @@
+//! The abuse tokens: once for good, once a month, and never lost for want of an answer.
+
+use llmtor::identity::{ErrorKind, IdentityError, Obtained};
+use llmtor::keys::Keyring;
+use llmtor::wire::redemption::Epoch;
+
+use super::issuer::Fault;
+use super::{START, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setup_obtains_what_is_missing_and_nothing_twice() {
+    let world = World::new(0).await;
+    let process = world.start();
+    assert!(!process.identity.abuse_status().await.expect("status").is_complete());
+    let setup = process.identity.abuse_setup().await.expect("setup");
+    assert_eq!((setup.permanent, setup.transient), (Obtained::Issued, Obtained::Issued));
+    assert_eq!(setup.epoch, Epoch::at(START));
+    assert!(process.identity.abuse_status().await.expect("status").is_complete());
+    let again = process.identity.abuse_setup().await.expect("setup");
+    assert_eq!((again.permanent, again.transient), (Obtained::Held, Obtained::Held));
+    assert_eq!(world.issuer.seen(<[_]>::len), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_month_brings_a_new_transient_token_and_keeps_the_permanent_one() {
+    let world = World::new(0).await;
+    let process = world.start();
+    process.identity.abuse_setup().await.expect("setup");
+    let status = process.identity.abuse_status().await.expect("status");
+    world.clock.advance(status.seconds_left - 1);
+    assert!(process.identity.abuse_status().await.expect("status").is_complete());
+    world.clock.advance(1);
+    assert!(!process.identity.abuse_status().await.expect("status").is_complete());
+    let setup = process.identity.abuse_setup().await.expect("setup");
+    assert_eq!((setup.permanent, setup.transient), (Obtained::Held, Obtained::Issued));
+    assert_eq!(setup.epoch.number(), Epoch::at(START).number() + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_is_asked_for_again_with_the_same_blinded_token() {
+    let world = World::new(0).await;
+    world.issuer.script([Fault::HangAfter]);
+    let process = world.start();
+    tokio::select! {
+        setup = process.identity.abuse_setup() => panic!("it ended: {setup:?}"),
+        () = world.issuer.hung() => {}
+    }
+    drop(process);
+    let process = world.start();
+    let setup = process.identity.abuse_setup().await.expect("setup");
+    assert_eq!((setup.permanent, setup.transient), (Obtained::Resumed, Obtained::Issued));
+    let blinded = world.issuer.field("abuse-token/permanent", "BlindedToken");
+    assert_eq!((blinded.len(), &blinded[0]), (2, &blinded[1]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pending_row_of_a_month_that_is_over_is_not_finished() {
+    let world = World::new(0).await;
+    let process = world.start();
+    world.issuer.script([Fault::AnswerLost, Fault::RateLimited, Fault::RateLimited, Fault::RateLimited]);
+    // The permanent one needs a repeat; the transient one gets none through.
+    world.issuer.script([Fault::RateLimited]);
+    let error = process.identity.abuse_setup().await.expect_err("not reachable");
+    assert_eq!(error.kind(), ErrorKind::Transient);
+    world.clock.advance(31 * 86_400);
+    let setup = process.identity.abuse_setup().await.expect("setup");
+    assert_eq!(setup.transient, Obtained::Issued);
+    assert_eq!(setup.epoch.number(), Epoch::at(START).number() + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_of_the_protocol_are_told_apart() {
+    let world = World::new(0).await;
+    let process = world.start();
+    world.issuer.script([Fault::Conflict]);
+    let error = process.identity.abuse_setup().await.expect_err("issued before");
+    assert!(matches!(error, IdentityError::AbuseAlreadyIssued), "{error}");
+    process.identity.abuse_setup().await.expect("a refusal leaves nothing behind");
+    world.clock.advance(31 * 86_400);
+    world.issuer.script([Fault::Exhausted]);
+    let error = process.identity.abuse_setup().await.expect_err("exhausted");
+    assert!(matches!(error, IdentityError::AbuseExhausted), "{error}");
+    world.issuer.script([Fault::Unauthorized]);
+    let error = process.identity.abuse_setup().await.expect_err("signed out");
+    assert_eq!(error.kind(), ErrorKind::SignIn);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_abuse_signature_is_an_alarm_and_is_not_stored() {
+    let world = World::new(0).await;
+    let process = world.start();
+    world.issuer.script([Fault::Forged]);
+    let error = process.identity.abuse_setup().await.expect_err("alarm");
+    assert_eq!(error.kind(), ErrorKind::Alarm);
+    assert!(error.to_string().contains("abuse-permanent"), "{error}");
+    assert!(!process.identity.abuse_status().await.expect("status").permanent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_pinned_abuse_keys_nothing_is_asked_for() {
+    let world = World::new(0).await;
+    let process = world.start_with(Keyring::default());
+    let error = process.identity.abuse_setup().await.expect_err("no key");
+    assert!(error.to_string().contains("abuse-permanent"), "{error}");
+    assert_eq!(world.issuer.seen(<[_]>::len), 0);
+}

@@ -1,0 +1,208 @@
+//! Minting: what is made, what is debited, and what each way of failing leaves behind.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use llmtor::identity::{ErrorKind, IdentityError, MintOrder, Readiness};
+use llmtor::keys::{KeyName, Keyring};
+
+use super::issuer::{Fault, public_key};
+use super::{MODEL, World, model};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mint_makes_what_was_ordered_and_debits_as_much() {
+    let world = World::new(100).await;
+    let process = world.start();
+    let seen = Mutex::new(Vec::new());
+    let order = MintOrder { model: model(), count: 70, readiness: Readiness::Now };
+    let minted =
+        process.identity.mint(order, &|progress| seen.lock().expect("seen").push(progress.done)).await;
+    let minted = minted.expect("minted");
+    assert_eq!((minted.made, minted.pending), (70, 0));
+    assert!(minted.stopped.is_none());
+    assert_eq!(world.issuer.used(), 70);
+    let stock = process.stock().await;
+    assert_eq!((stock.available, stock.blinded), (70, 0));
+    assert_eq!(*seen.lock().expect("seen"), (1..=70).collect::<Vec<_>>());
+    let account = process.identity.account().await.expect("account");
+    assert_eq!((account.active[MODEL], account.used[MODEL]), (30, 70));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blinding_state_is_on_disk_before_its_request_leaves() {
+    let world = World::new(5).await;
+    let process = world.start();
+    let path = world.home().vault_path();
+    let (missing, found) = (std::sync::Arc::new(Mutex::new(0)), std::sync::Arc::new(Mutex::new(0)));
+    let counts = (missing.clone(), found.clone());
+    world.issuer.on_issuance(move |body| {
+        // What a power cut would leave: the files as they are now, opened as after a crash.
+        let image = tempfile::tempdir().expect("directory");
+        for suffix in ["", "-wal"] {
+            let name = format!("vault.db{suffix}");
+            std::fs::copy(path.with_file_name(&name), image.path().join(&name)).expect("copied");
+        }
+        let reader = rusqlite::Connection::open(image.path().join("vault.db")).expect("reader");
+        let held: i64 = reader
+            .query_row(
+                "SELECT count(*) FROM issuances WHERE request_id = ?1",
+                [body["RequestID"].as_str()],
+                |row| row.get(0),
+            )
+            .expect("count");
+        *(if held == 1 { &counts.1 } else { &counts.0 }).lock().expect("count") += 1;
+    });
+    assert_eq!(process.mint(5).await.made, 5);
+    assert_eq!((*missing.lock().expect("count"), *found.lock().expect("count")), (0, 5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_requests_are_in_flight_and_no_more_than_allowed() {
+    let world = World::new(50).await;
+    // Nothing is answered before four are there: a mint that sends one after the other would time out.
+    world.issuer.gather(4);
+    let process = world.start();
+    let minted = tokio::time::timeout(Duration::from_secs(60), process.mint(40)).await.expect("pipelined");
+    assert_eq!(minted.made, 40);
+    assert_eq!(world.issuer.most_in_flight(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_that_passes_costs_no_second_credit() {
+    let faults = [
+        Fault::AnswerLost,
+        Fault::AnswerCut,
+        Fault::RequestLost,
+        Fault::Html(200),
+        Fault::Html(403),
+        Fault::Html(502),
+        Fault::Strange,
+        Fault::RateLimited,
+        Fault::GarbageBase64,
+        Fault::ShortSignature,
+        Fault::NoData,
+        Fault::Endless,
+        Fault::Redirect,
+    ];
+    for fault in faults {
+        let world = World::new(9).await;
+        world.issuer.script([fault]);
+        let process = world.start();
+        let minted = process.mint(2).await;
+        assert_eq!((minted.made, minted.pending), (2, 0), "{fault:?}: {:?}", minted.stopped);
+        assert_eq!(world.issuer.used(), 2, "{fault:?}");
+        assert_eq!(process.stock().await.available, 2, "{fault:?}");
+        let mut requests = world.issuer.seen(|seen| {
+            let bodies = seen.iter().filter(|seen| seen.path.contains("auth-token"));
+            bodies.map(|seen| seen.body.to_string()).collect::<Vec<_>>()
+        });
+        assert_eq!(requests.len(), 3, "{fault:?}");
+        requests.sort();
+        requests.dedup();
+        assert_eq!(requests.len(), 2, "{fault:?}: the repeat is the same request, byte for byte");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_that_stays_leaves_the_row_for_later_and_says_what_is_wrong() {
+    for (fault, expected) in [
+        (Fault::Html(502), "cannot be reached"),
+        (Fault::Html(200), "does not speak the backend's protocol"),
+        (Fault::Endless, "larger than any"),
+        (Fault::Redirect, "redirects"),
+        (Fault::RateLimited, "pause"),
+    ] {
+        let world = World::new(9).await;
+        world.issuer.script([fault; 3]);
+        let process = world.start();
+        let minted = process.mint(1).await;
+        assert_eq!((minted.made, minted.pending), (0, 1), "{fault:?}");
+        let stopped = minted.stopped.expect("stopped");
+        assert_eq!(stopped.kind(), ErrorKind::Transient, "{fault:?}");
+        assert!(stopped.to_string().contains(expected), "{fault:?}: {stopped}");
+        assert_eq!(process.stock().await.blinded, 1);
+        // The next mint finishes it first.
+        let minted = process.mint(1).await;
+        assert_eq!((minted.recovered.made, minted.made), (1, 1), "{fault:?}");
+        assert_eq!(world.issuer.used(), 2, "{fault:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_signature_is_an_alarm_and_is_never_stored() {
+    let world = World::new(9).await;
+    world.issuer.script([Fault::Forged]);
+    let process = world.start();
+    let minted = process.mint(1).await;
+    let alarm = minted.stopped.expect("alarm");
+    assert_eq!(alarm.kind(), ErrorKind::Alarm);
+    let text = alarm.to_string();
+    assert!(text.contains(MODEL) && text.contains(&public_key(0).fingerprint().to_string()), "{text}");
+    let stock = process.stock().await;
+    assert_eq!((stock.available, stock.maturing, stock.blinded), (0, 0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_account_stops_the_mint_and_leaves_nothing_pending() {
+    let world = World::new(7).await;
+    let process = world.start();
+    let minted = process.mint(60).await;
+    assert_eq!((minted.made, minted.pending), (7, 0));
+    assert!(matches!(&minted.stopped, Some(IdentityError::NoQuota(name)) if *name == model()));
+    let stock = process.stock().await;
+    assert_eq!((stock.available, stock.blinded), (7, 0));
+    assert!(world.issuer.field("auth-token", "RequestID").len() < 20, "the rest is not asked for");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_session_says_to_sign_in_and_sends_no_token() {
+    let world = World::new(7).await;
+    world.issuer.script([Fault::Unauthorized; 8]);
+    let process = world.start();
+    let minted = process.mint(3).await;
+    let stopped = minted.stopped.expect("stopped");
+    assert_eq!((minted.pending, stopped.kind()), (0, ErrorKind::SignIn));
+    assert!(stopped.to_string().contains("llmtor login"), "{stopped}");
+    assert_eq!(process.stock().await.blinded, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_without_a_pinned_key_is_refused_before_anything_is_sent() {
+    let world = World::new(7).await;
+    let process = world.start_with(Keyring::default());
+    let order = MintOrder { model: model(), count: 1, readiness: Readiness::Now };
+    let error = process.identity.mint(order, &|_| ()).await.expect_err("refused");
+    assert!(matches!(&error, IdentityError::NoKey(KeyName::Model(name)) if *name == model()));
+    assert!(error.to_string().contains("llmtor keys import"), "{error}");
+    assert_eq!(world.issuer.seen(<[_]>::len), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_mature_after_a_delay_of_their_own() {
+    let world = World::new(40).await;
+    let process = world.start();
+    let readiness = Readiness::Delayed { mean: Duration::from_secs(21_600) };
+    process.identity.mint(MintOrder { model: model(), count: 40, readiness }, &|_| ()).await.expect("minted");
+    // Forty delays with a mean of six hours are over one second all together, and over a year none.
+    assert!(process.stock().await.maturing >= 38);
+    world.clock.advance(21_600);
+    let after_a_mean = process.stock().await;
+    assert!(after_a_mean.maturing > 0 && after_a_mean.available > 0, "they do not mature together");
+    world.clock.advance(365 * 86_400);
+    assert_eq!(process.stock().await.available, 40);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_says_what_the_protocol_asks_for_and_no_more() {
+    let world = World::new(1).await;
+    world.start().mint(1).await;
+    world.issuer.seen(|seen| {
+        let issuance = seen.iter().find(|seen| seen.path.contains("auth-token")).expect("issuance");
+        assert_eq!(issuance.path, format!("/api/v1/auth-token/{MODEL}"));
+        let fields: Vec<_> = issuance.body.as_object().expect("object").keys().collect();
+        assert_eq!(fields, ["BlindedToken", "ModelName", "RequestID"]);
+        let mut names: Vec<_> = issuance.headers.keys().map(axum::http::HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["accept", "content-length", "content-type", "cookie", "host"]);
+    });
+}

@@ -1,0 +1,166 @@
+//! The process dies at each step of an issuance; the next one finds what it left.
+
+use llmtor::blind::{Signature, TokenMessage};
+use llmtor::identity::{MintOrder, Readiness};
+use llmtor::keys::Keyring;
+
+use super::issuer::{Fault, public_key};
+use super::{MODEL, Process, World, model};
+
+/// Mints until the issuer hangs `requests` of it, then dies: the future is dropped and the vault's file closed.
+async fn die_in_flight(world: &World, fault: Fault, requests: usize) {
+    world.issuer.script(vec![fault; requests]);
+    let process = world.start();
+    let order = MintOrder { model: model(), count: requests, readiness: Readiness::Now };
+    tokio::select! {
+        minted = process.identity.mint(order, &|_| ()) => panic!("it ended: {minted:?}"),
+        () = async { for _ in 0..requests { world.issuer.hung().await } } => {}
+    }
+    drop(process);
+}
+
+async fn restart(world: &World) -> (Process, llmtor::identity::Recovered) {
+    let process = world.start();
+    let recovered = process.identity.recover(Readiness::Now).await.expect("recovered");
+    (process, recovered)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_before_or_after_the_debit_loses_no_credit_within_five_minutes() {
+    for fault in [Fault::HangBefore, Fault::HangAfter] {
+        let world = World::new(10).await;
+        die_in_flight(&world, fault, 1).await;
+        world.clock.advance(200);
+        let (process, recovered) = restart(&world).await;
+        assert_eq!((recovered.made, recovered.pending, recovered.lost), (1, 0, 0), "{fault:?}");
+        assert_eq!(world.issuer.used(), 1, "{fault:?}");
+        assert_eq!(process.stock().await.available, 1);
+        let ids = world.issuer.field("auth-token", "RequestID");
+        assert_eq!((ids.len(), &ids[0]), (2, &ids[1]), "{fault:?}: the same RequestID");
+        let blinded = world.issuer.field("auth-token", "BlindedToken");
+        assert_eq!(blinded[0], blinded[1], "{fault:?}: the same BlindedToken");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_after_finalizing_leaves_a_token() {
+    let world = World::new(10).await;
+    let process = world.start();
+    process.mint(3).await;
+    drop(process);
+    let (process, recovered) = restart(&world).await;
+    assert_eq!((recovered.made, recovered.pending), (0, 0));
+    assert_eq!(process.stock().await.available, 3);
+    assert_eq!(world.issuer.used(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn later_a_debited_credit_is_reported_lost_and_not_paid_twice() {
+    let world = World::new(10).await;
+    die_in_flight(&world, Fault::HangAfter, 1).await;
+    world.clock.advance(3_600);
+    world.issuer.forget();
+    let (process, recovered) = restart(&world).await;
+    assert_eq!((recovered.made, recovered.lost, recovered.unclear), (0, 1, 0));
+    assert_eq!(world.issuer.used(), 1, "no second debit");
+    assert_eq!(process.stock().await.blinded, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn later_a_credit_that_was_not_debited_is_asked_for_under_a_new_request() {
+    let world = World::new(10).await;
+    // Tokens made before, by this home, explain the debits that the ledger shows.
+    assert_eq!(world.start().mint(4).await.made, 4);
+    die_in_flight(&world, Fault::HangBefore, 1).await;
+    world.clock.advance(3_600);
+    world.issuer.forget();
+    let (process, recovered) = restart(&world).await;
+    assert_eq!((recovered.made, recovered.lost, recovered.unclear), (1, 0, 0));
+    assert_eq!((world.issuer.used(), process.stock().await.available), (5, 5));
+    let ids = world.issuer.field("auth-token", "RequestID");
+    assert_ne!(ids[ids.len() - 2], ids[ids.len() - 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_debit_of_another_device_never_leads_to_a_second_one_here() {
+    let world = World::new(10).await;
+    die_in_flight(&world, Fault::HangBefore, 1).await;
+    world.issuer.debit_elsewhere(1);
+    world.clock.advance(3_600);
+    let (_process, recovered) = restart(&world).await;
+    assert_eq!((recovered.made, recovered.lost), (0, 1));
+    assert_eq!(world.issuer.used(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_row_waits_while_the_ledger_cannot_be_asked() {
+    let world = World::new(10).await;
+    die_in_flight(&world, Fault::HangAfter, 1).await;
+    world.clock.advance(3_600);
+    // Nobody listens any more where the backend was.
+    let url = world.issuer.url();
+    let gone = World { issuer: super::Issuer::start(0).await, ..world };
+    let process = gone.start_elsewhere("http://127.0.0.1:9");
+    let recovered = process.identity.recover(Readiness::Now).await.expect("recovered");
+    assert_eq!((recovered.made, recovered.pending, recovered.lost), (0, 1, 0));
+    let stopped = recovered.stopped.expect("a reason");
+    assert!(stopped.to_string().contains("cannot be reached"), "{stopped}");
+    drop(process);
+    let process = gone.start_elsewhere(&url);
+    let recovered = process.identity.recover(Readiness::Now).await.expect("recovered");
+    assert_eq!((recovered.pending, recovered.lost), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_blinded_under_a_key_that_was_replaced_waits_for_that_key() {
+    let world = World::new(10).await;
+    die_in_flight(&world, Fault::HangAfter, 1).await;
+    let mut other = Keyring::default();
+    other.insert(MODEL.parse().expect("name"), public_key(1));
+    let process = world.start_with(other);
+    let recovered = process.identity.recover(Readiness::Now).await.expect("recovered");
+    assert_eq!((recovered.made, recovered.stranded, recovered.lost), (0, 1, 0));
+    assert!(recovered.stopped.is_none());
+    drop(process);
+    let (process, recovered) = restart(&world).await;
+    assert_eq!((recovered.made, recovered.stranded), (1, 0));
+    assert_eq!((world.issuer.used(), process.stock().await.available), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deaths_in_a_row_end_with_one_token_a_credit() {
+    let world = World::new(3).await;
+    for fault in [Fault::HangBefore, Fault::HangAfter, Fault::HangAfter] {
+        world.issuer.script([fault]);
+        let process = world.start();
+        let order = MintOrder { model: model(), count: 1, readiness: Readiness::Now };
+        tokio::select! {
+            minted = process.identity.mint(order, &|_| ()) => panic!("it ended: {minted:?}"),
+            () = world.issuer.hung() => {}
+        }
+        drop(process);
+        world.clock.advance(60);
+    }
+    let (process, _) = restart(&world).await;
+    let stock = process.stock().await;
+    assert_eq!((i64::try_from(stock.available).expect("few"), stock.blinded), (world.issuer.used(), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_verifies_under_the_pinned_key() {
+    let world = World::new(2).await;
+    let process = world.start();
+    process.mint(1).await;
+    let withdrawals = process.vault.withdrawals();
+    let call = llmtor::vault::CallId(7);
+    let reserved =
+        withdrawals.reserve(call, &model(), llmtor::vault::AbuseRule::Omitted).await.expect("reserved");
+    let digest = withdrawals.digest(&model(), b"[]");
+    let presented = withdrawals.present(reserved, digest).await.expect("presented");
+    let mask = presented.llmmask();
+    let message = TokenMessage::from_bytes(mask.token.0.clone());
+    let signature = Signature::from_bytes(mask.signed_token.0.clone());
+    assert_eq!(message.expose().len(), 36);
+    assert_eq!(public_key(0).verify(message.expose(), signature.expose()), Ok(()));
+    withdrawals.settle(presented).await.expect("settled");
+}

@@ -1,0 +1,135 @@
+//! The real binary as a child process, with everything that it says kept.
+
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a child may take to say that it is ready; an unoptimised build makes its keys slowly.
+const READY_WITHIN: Duration = Duration::from_secs(180);
+
+#[derive(Default)]
+struct Said {
+    bytes: Mutex<Vec<u8>>,
+    more: Condvar,
+}
+
+/// A running `llmtor`; killed when dropped.
+pub struct Program {
+    child: Child,
+    stdout: Arc<Said>,
+    stderr: Arc<Said>,
+}
+
+/// `llmtor` with an environment that holds nothing of the developer's: home and temporary files go under `room`.
+pub fn command(room: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_llmtor"));
+    let temporary = room.join("tmp");
+    std::fs::create_dir_all(&temporary).unwrap();
+    command.env_clear();
+    for kept in ["PATH", "LD_LIBRARY_PATH", "RUST_BACKTRACE", "LLVM_PROFILE_FILE"] {
+        if let Some(value) = std::env::var_os(kept) {
+            command.env(kept, value);
+        }
+    }
+    command.env("HOME", room).env("TMPDIR", &temporary).current_dir(room);
+    command
+}
+
+/// Runs to the end. Panics, with what was said, when the exit code is not 0.
+pub fn run(room: &Path, arguments: &[&str], input: &str) -> Output {
+    let mut child = command(room)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // A child that reads nothing closes the pipe early; that is its right.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert!(
+        output.status.success(),
+        "llmtor {arguments:?} ended with {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    output
+}
+
+impl Program {
+    /// Starts `llmtor` with `arguments`.
+    pub fn start(room: &Path, arguments: &[&str]) -> Self {
+        let mut child = command(room)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = listen(child.stdout.take().unwrap());
+        let stderr = listen(child.stderr.take().unwrap());
+        Self { child, stdout, stderr }
+    }
+
+    /// The first line of standard output, as JSON.
+    pub fn ready(&mut self) -> serde_json::Value {
+        let deadline = Instant::now() + READY_WITHIN;
+        let mut bytes = self.stdout.bytes.lock().unwrap();
+        loop {
+            if let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+                return serde_json::from_slice(&bytes[..end]).unwrap();
+            }
+            let ended = self.child.try_wait().unwrap().is_some();
+            assert!(!ended && Instant::now() < deadline, "not ready: {}", self.stderr_text());
+            bytes = self.stdout.more.wait_timeout(bytes, Duration::from_millis(100)).unwrap().0;
+        }
+    }
+
+    /// Standard output so far.
+    pub fn stdout(&self) -> Vec<u8> {
+        self.stdout.bytes.lock().unwrap().clone()
+    }
+
+    /// Standard error so far.
+    pub fn stderr(&self) -> Vec<u8> {
+        self.stderr.bytes.lock().unwrap().clone()
+    }
+
+    fn stderr_text(&self) -> String {
+        String::from_utf8_lossy(&self.stderr()).into_owned()
+    }
+
+    /// SIGTERM, and the end of the process.
+    pub fn stop(&mut self) -> std::process::ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn listen(source: impl Read + Send + 'static) -> Arc<Said> {
+    let said = Arc::new(Said::default());
+    let into = Arc::clone(&said);
+    thread::spawn(move || {
+        let mut lines = BufReader::new(source);
+        let mut line = Vec::new();
+        while lines.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            into.bytes.lock().unwrap().append(&mut line);
+            into.more.notify_all();
+        }
+    });
+    said
+}
