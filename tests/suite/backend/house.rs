@@ -42,6 +42,7 @@ pub struct Upstream {
     pub url: String,
     pub calls: Arc<AtomicUsize>,
     pub answer: Arc<Mutex<(u16, String)>>,
+    pub verdict: Arc<Mutex<(u16, String)>>,
     pub seen: Arc<Mutex<Vec<Value>>>,
     pub gate: Arc<Semaphore>,
     stop: CancellationToken,
@@ -54,6 +55,7 @@ impl Upstream {
             url: format!("http://{}/v1", listener.local_addr().unwrap()),
             calls: Arc::default(),
             answer: Arc::new(Mutex::new((200, r#"{"object":"chat.completion"}"#.into()))),
+            verdict: Arc::default(),
             seen: Arc::default(),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             stop: CancellationToken::new(),
@@ -69,7 +71,14 @@ impl Upstream {
                 (axum::http::StatusCode::from_u16(status).unwrap(), text)
             }
         });
-        let app = axum::Router::new().route("/v1/chat/completions", route);
+        let judge = axum::routing::post({
+            let verdict = Arc::clone(&upstream.verdict);
+            move |_: String| async move {
+                let (status, text) = verdict.lock().unwrap().clone();
+                (axum::http::StatusCode::from_u16(status).unwrap(), text)
+            }
+        });
+        let app = axum::Router::new().route("/v1/chat/completions", route).route("/v1/moderations", judge);
         let stop = upstream.stop.clone();
         tokio::spawn(async move {
             tokio::select! { _ = axum::serve(listener, app) => {}, () = stop.cancelled() => {} }
@@ -96,11 +105,13 @@ pub fn settings(upstream: &Upstream) -> Settings {
         upstream_model: name.map(Into::into),
         ..ModelSettings::default()
     };
-    let scripted =
-        ProviderSettings { base_url: upstream.url.clone(), key_env: None, timeout_seconds: 60 };
+    let scripted = ProviderSettings { base_url: upstream.url.clone(), key_env: None, timeout_seconds: 60 };
     Settings {
-        models: [(model(MODEL), from("scripted", Some("upstream-name"))), (model(OTHER), from("embedded", None))]
-            .into(),
+        models: [
+            (model(MODEL), from("scripted", Some("upstream-name"))),
+            (model(OTHER), from("embedded", None)),
+        ]
+        .into(),
         providers: [("scripted".to_owned(), scripted)].into(),
         limits: RateLimits { per_session: 0, per_address: 0 },
         ..Settings::default()
@@ -136,9 +147,14 @@ impl House {
     }
 
     pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::with_upstream(|settings, _| change(settings)).await
+    }
+
+    /// As [`Self::with`], for settings that name the provider's URL.
+    pub async fn with_upstream(change: impl FnOnce(&mut Settings, &str)) -> Self {
         let upstream = Upstream::start().await;
         let mut settings = settings(&upstream);
-        change(&mut settings);
+        change(&mut settings, &upstream.url);
         let home = Arc::new(tempfile::tempdir().unwrap());
         copy_keys(home.path());
         Backend::init(home.path(), &settings).unwrap();
@@ -155,8 +171,8 @@ impl House {
     ) -> Self {
         let backend = Backend::open(home.path(), settings.clone(), clock.clone()).unwrap();
         let credits = [(model(MODEL), 50), (model(OTHER), 50)].into();
-        let session = session
-            .unwrap_or_else(|| backend.add_account("alice", &credits).unwrap().expose().to_owned());
+        let session =
+            session.unwrap_or_else(|| backend.add_account("alice", &credits).unwrap().expose().to_owned());
         let export = backend.export_keys().into_iter();
         let keys = export.map(|(name, pem)| (name, PublicKey::from_spki_pem(&pem).unwrap())).collect();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

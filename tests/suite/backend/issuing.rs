@@ -173,7 +173,8 @@ async fn a_blinded_abuse_token_over_1024_bytes_is_refused() {
     let house = House::open().await;
     for kind in ["permanent", "transient"] {
         let body = |length: usize| json!({"BlindedToken": llmtor::wire::Base64Bytes(vec![1; length])});
-        let issue = |length| house.call("POST", &format!("/abuse-token/{kind}"), Some(body(length)));
+        let path = format!("/abuse-token/{kind}");
+        let issue = |length| house.call("POST", &path, Some(body(length)));
         assert_eq!(issue(1025).await.0, 400);
         assert_eq!(issue(1024).await.0, 500, "no signature over another length, but no 400 either");
     }
@@ -184,9 +185,8 @@ async fn a_backup_comes_back_as_it_was_put() {
     let house = House::open().await;
     let (status, answer) = house.call("GET", "/abuse-token/backup", None).await;
     assert_eq!((status, answer), (404, json!({"status": "Resource not found."})));
-    let put = |length| {
-        house.call("PUT", "/abuse-token/backup", Some(json!({"EncryptedBlob": "A".repeat(length)})))
-    };
+    let put =
+        |length| house.call("PUT", "/abuse-token/backup", Some(json!({"EncryptedBlob": "A".repeat(length)})));
     assert_eq!(put(100 << 10).await.0, 200);
     assert_eq!(put((100 << 10) + 1).await.0, 400);
     let (_, answer) = house.call("GET", "/abuse-token/backup", None).await;
