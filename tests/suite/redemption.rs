@@ -83,7 +83,7 @@ impl Bench {
     async fn ask(&self, text: &str) -> Result<String, RedeemError> {
         let delivery = self.redeem(text).await?;
         let text = String::from_utf8(delivery.answer().body.clone()).unwrap();
-        delivery.delivered().await;
+        delivery.delivered();
         Ok(text)
     }
 

@@ -213,7 +213,7 @@ proptest! {
             let bench = Bench::with(12, backend.await, settings).await;
             for (prompt, deliver) in prompts.iter().zip(&deliver) {
                 if let Ok(delivery) = bench.redeem(&format!("prompt {prompt}")).await {
-                    if *deliver { delivery.delivered().await } else { drop(delivery) }
+                    if *deliver { delivery.delivered() } else { drop(delivery) }
                 }
             }
             bench.redeemer.drain(std::time::Duration::from_secs(5)).await;

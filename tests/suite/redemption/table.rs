@@ -32,7 +32,7 @@ async fn an_answer_is_not_settled_before_it_is_delivered() {
     let delivery = bench.redeem("hello").await.unwrap();
     let stock = bench.stock().await;
     assert_eq!((stock.presented, stock.spent), (1, 0));
-    delivery.delivered().await;
+    delivery.delivered();
     bench.expect_stock("delivered", SPENT).await;
 }
 

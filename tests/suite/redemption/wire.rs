@@ -1,6 +1,7 @@
 //! What leaves: the same head for everyone, a stream of its own for each call.
 
 use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 
 use super::{Bench, prompt, settings};
 use crate::support::scripted::{Act, Scripted};
@@ -52,4 +53,45 @@ async fn each_call_has_a_connection_and_a_token_of_its_own() {
     let ports: HashSet<_> = seen.iter().map(|seen| seen.from).collect();
     let tokens: HashSet<_> = seen.iter().map(crate::support::scripted::Seen::token).collect();
     assert_eq!((ports.len(), tokens.len()), (8, 8));
+}
+
+/// A log that keeps what is written to it.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_prompt_token_or_answer_is_logged_even_at_trace() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    // Calls run on this thread: the runtime of the test has no other.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let acts = vec![
+        Act::Raw(b"HTTP/1.1 200 OK\r\nx: canary-header\r\ncontent-length: 99\r\n\r\ncanary-cut".to_vec()),
+        Act::refusal("canary-failure"),
+        Act::refusal("invalid token for model gpt-4.1 canary-refused"),
+        Act::completion("canary-answer"),
+    ];
+    let bench = Bench::new(2, Scripted::playing(acts).await).await;
+    bench.ask("canary-prompt").await.unwrap();
+    let written = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(written.contains("its key is not the pinned one"), "the alarm is there: {written}");
+    assert!(!written.contains("canary"), "{written}");
+    for seen in bench.backend.seen() {
+        assert!(!written.contains(&seen.token()));
+    }
 }
