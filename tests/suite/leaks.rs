@@ -153,7 +153,7 @@ fn a_canary_is_found_nowhere_but_in_the_prompt() {
         "safety_identifier":"canarySafety93","prompt_cache_key":"canaryCacheKey94","store":false"#;
     let body = |stream: bool, text: &str| {
         format!(
-            r#"{{"model":"{MODEL}","messages":[{{"role":"user","content":"{text}","name":"canaryName95x"}}],
+            r#"{{"model":"{MODEL}","messages":[{{"role":"user","content":"{text}"}}],
             "stream":{stream},{fields}}}"#
         )
     };
@@ -191,14 +191,9 @@ fn a_canary_is_found_nowhere_but_in_the_prompt() {
     for (name, value) in identifying {
         spoken.push(Canary::new(name, value));
     }
-    for word in [
-        "canaryUserField91",
-        "canaryMetadata92",
-        "canarySafety93",
-        "canaryCacheKey94",
-        "canaryName95x",
-        "canaryWrongKey96",
-    ] {
+    for word in
+        ["canaryUserField91", "canaryMetadata92", "canarySafety93", "canaryCacheKey94", "canaryWrongKey96"]
+    {
         spoken.push(Canary::new(word, word));
     }
     let mut paid = Vec::new();

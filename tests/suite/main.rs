@@ -11,6 +11,7 @@
 
 mod backend;
 mod cli;
+mod documents;
 mod endpoint;
 mod identity;
 mod layering;

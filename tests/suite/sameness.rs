@@ -54,7 +54,7 @@ fn every_client_is_the_same_client_to_the_backend() {
         format!(r#"{{"model":"{MODEL}","messages":[{{"role":"user","content":{quoted}}}]}}"#),
         format!(
             r#"{{ "temperature": 0.3, "stream": true, "stream_options": {{"include_usage": true}}, "tools": [],
-            "messages" : [ {{ "content" : "{escaped}" , "role" : "user" , "name": "someone" }} ], "user": "u-1",
+            "messages" : [ {{ "content" : "{escaped}" , "role" : "user" }} ], "user": "u-1",
             "model" : "{MODEL}", "unheard_of": [1, 2, 3] }}"#
         ),
     ];

@@ -434,5 +434,4 @@ impl Reader<'_> {
 }
 
 #[cfg(test)]
-#[path = "typescript_tests.rs"]
 mod tests;
