@@ -83,7 +83,12 @@ fn a_demo_says_what_to_paste() {
         std::thread::sleep(std::time::Duration::from_millis(50));
         said = String::from_utf8(demo.stdout()).unwrap();
     }
-    for words in ["curl http://127.0.0.1:", "from openai import OpenAI", "import OpenAI from", "export OPENAI_BASE_URL="] {
+    for words in [
+        "curl http://127.0.0.1:",
+        "from openai import OpenAI",
+        "import OpenAI from",
+        "export OPENAI_BASE_URL=",
+    ] {
         assert!(said.contains(words), "{words} is not in {said}");
     }
 }
