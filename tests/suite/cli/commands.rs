@@ -71,12 +71,17 @@ fn a_changed_key_is_refused_without_replace_and_a_running_daemon_learns_new_ones
 
     // Under another name it is a new model, and the endpoint offers it at once.
     let keys: serde_json::Value = serde_json::from_slice(&std::fs::read(&theirs).unwrap()).unwrap();
-    let alias = serde_json::json!({ "gpt-5-mini": keys[MODEL] }).to_string();
-    succeed(room, &["keys", "import", "-", "--home", "client"], &alias);
     let body = hello(false).replace(MODEL, "gpt-5-mini");
-    let reply = chat(&daemon.base_url, &daemon.api_key, &body);
-    assert_eq!(reply.status, 429, "known, and out of tokens: {}", reply.body);
-    assert!(reply.body.contains("insufficient_quota"), "{}", reply.body);
+    let ask = || chat(&daemon.base_url, &daemon.api_key, &body);
+    assert_eq!(ask().status, 404);
+    let alias = serde_json::json!({ "gpt-5-mini": keys[MODEL] }).to_string();
+    let import = ["keys", "import", "-", "--home", "client", "--json"];
+    let imported = succeed(room, &import, &alias).json();
+    assert_eq!(imported["added"][0]["name"], "gpt-5-mini", "{imported}");
+    // Known now, and not payable: this home has never been set up.
+    let reply = ask();
+    assert_eq!(reply.status, 403, "{}", reply.body);
+    assert!(reply.body.contains("llmtor abuse setup"), "{}", reply.body);
 
     std::fs::write(room.join("bad.json"), "{\"gpt-4.1\": \"not a key\"}").unwrap();
     llmtor(room, &[], &["keys", "import", "bad.json", "--home", "client"], "")
