@@ -99,7 +99,7 @@ pub enum BackendError {
     #[error("answers.key is damaged; restore it, or remove it (stored answers are lost then)")]
     DamagedAnswerKey,
     /// The name is taken.
-    #[error("there is an account of that name already; choose another name, or add credits to it")]
+    #[error("there is an account of that name already; choose another name")]
     AccountExists,
     /// No such account.
     #[error("there is no account of that name")]
@@ -220,7 +220,8 @@ impl Backend {
         self.check_models(credits)?;
         let mut all = self.shared.settings.free_credits.clone();
         for (model, count) in credits {
-            *all.entry(model.clone()).or_default() += count;
+            let all = all.entry(model.clone()).or_default();
+            *all = all.saturating_add(*count);
         }
         let session = SessionId::generate(&mut rand::rng());
         let created = self.shared.ledger.create(name, &all, session.hash())?;

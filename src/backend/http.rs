@@ -11,6 +11,7 @@ mod serve;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -21,6 +22,7 @@ use axum::response::{IntoResponse as _, Response};
 use http_body_util::BodyExt as _;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use tokio_util::task::TaskTracker;
 
 pub(super) use serve::serve;
 
@@ -32,6 +34,8 @@ use crate::wire::{Envelope, Failure, SESSION_COOKIE};
 
 /// How much of a body over its limit is read and thrown away, so that the client gets to read the answer.
 const DRAINED: usize = 16 << 20;
+/// How long a client may take over its body. Long, for slow circuits.
+const BODY_TIME: Duration = Duration::from_secs(120);
 
 /// Where a connection comes from.
 #[derive(Clone, Copy)]
@@ -105,12 +109,16 @@ fn json(code: StatusCode, body: &impl Serialize) -> Response {
 }
 
 /// Runs `work` to its end even if the client hangs up; a panic in it becomes a 500.
-async fn to_the_end(shared: &Shared, work: impl Future<Output = Response> + Send + 'static) -> Response {
-    shared.tasks.spawn(work).await.unwrap_or_else(|_| internal("the server failed"))
+async fn to_the_end(tasks: &TaskTracker, work: impl Future<Output = Response> + Send + 'static) -> Response {
+    tasks.spawn(work).await.unwrap_or_else(|_| internal("the server failed"))
 }
 
 /// The whole body, if it has at most `limit` bytes.
-async fn read(mut body: Body, limit: usize) -> Result<Vec<u8>, Unread> {
+async fn read(body: Body, limit: usize) -> Result<Vec<u8>, Unread> {
+    tokio::time::timeout(BODY_TIME, read_at_leisure(body, limit)).await.unwrap_or(Err(Unread::Broken))
+}
+
+async fn read_at_leisure(mut body: Body, limit: usize) -> Result<Vec<u8>, Unread> {
     let mut content = Vec::new();
     let mut seen = 0usize;
     while let Some(frame) = body.frame().await {
@@ -136,4 +144,35 @@ fn session(headers: &HeaderMap) -> Option<SessionHash> {
 /// How a session id is kept.
 pub(super) fn session_hash(id: &str) -> SessionHash {
     Sha256::digest(id).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_answers_500_json_and_its_text_stays_inside() {
+        let tasks = TaskTracker::new();
+        let response = to_the_end(&tasks, async { panic!("secret") }).await;
+        assert_eq!(response.status(), 500);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, r#"{"status":"Internal Server Error.","error":"the server failed"}"#);
+    }
+
+    #[test]
+    fn the_session_is_found_among_other_cookies() {
+        let with = |lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(header::COOKIE, line.parse().unwrap());
+            }
+            session(&headers)
+        };
+        let expected = Some(session_hash("x"));
+        assert_eq!(with(&["sessionID=x"]), expected);
+        assert_eq!(with(&["a=b; sessionID=x;c=d"]), expected);
+        assert_eq!(with(&["a=b", "sessionID=x"]), expected);
+        assert_eq!(with(&["notsessionID=x"]), None);
+        assert_eq!(with(&[]), None);
+    }
 }

@@ -84,9 +84,9 @@ impl Issuance {
         if ledger.debit(account, model.clone()).await? == Debit::NoQuota {
             return Err(IssuanceError::NoQuota);
         }
-        let issued = Issued { model, signature };
-        self.remember(key, issued.clone());
-        Ok(issued)
+        let done = Issued { model, signature };
+        self.remember(key, done.clone());
+        Ok(done)
     }
 
     fn recall(&self, key: &Key) -> Option<Issued> {

@@ -140,4 +140,13 @@ mod tests {
             assert!(with(bad.clone()).is_err(), "{bad}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_listed_word_is_found_wherever_it_stands(before in "\\PC{0,40}", after in "\\PC{0,40}") {
+            let list = WordList::parse("forbidden");
+            let text = format!("{before} Forbidden {after}");
+            proptest::prop_assert!(list.has_one_in(&text));
+        }
+    }
 }

@@ -66,7 +66,8 @@ pub(super) struct Redemption {
 struct Body {
     model: Option<String>,
     messages: Option<Vec<Value>>,
-    extra_body: Option<Extra>,
+    #[serde(rename = "extra_body")]
+    extra: Option<Extra>,
 }
 
 #[derive(Deserialize, Default)]
@@ -92,7 +93,7 @@ impl Redemption {
     pub(super) async fn redeem(&self, body: &[u8]) -> Result<ProxyAnswer, Refused> {
         let body: Body =
             lenient::from_slice(body).map_err(|_| Refused::Invalid("the body is not the expected JSON"))?;
-        let mask = body.extra_body.unwrap_or_default().llmmask.unwrap_or_default();
+        let mask = body.extra.unwrap_or_default().llmmask.unwrap_or_default();
         self.check_complete(&mask)?;
         let (model, route) = self.route(body.model.as_deref(), mask.model_name.as_deref())?;
         if self.generation == Generation::Current

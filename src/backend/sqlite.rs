@@ -172,8 +172,10 @@ fn write(connection: &mut Connection, pending: &Receiver<Change>) {
         match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
             Ok(transaction) => {
                 let reports: Vec<Report> = batch.map(|change| change(&transaction)).collect();
-                let committed = transaction.commit().inspect_err(|error| complain(error)).is_ok();
-                reports.into_iter().for_each(|report| report(committed));
+                let committed = transaction.commit().inspect_err(complain).is_ok();
+                for report in reports {
+                    report(committed);
+                }
             }
             Err(error) => {
                 // Dropping the changes tells their callers that the database is closed to them.

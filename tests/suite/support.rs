@@ -2,4 +2,5 @@
 
 pub mod program;
 pub mod relay;
+pub mod scripted;
 pub mod world;

@@ -19,7 +19,7 @@ pub enum Ending {
 type OnEnd = Box<dyn FnOnce(Answer, Ending) + Send>;
 
 /// An answer not yet handed over. The token is settled when the client has it ([`Delivery::delivered`]),
-/// and kept for the same request when this is dropped first. Neither blocks or awaits, so both may happen
+/// and kept for the same request when this is dropped first. Neither blocks nor awaits, so both may happen
 /// inside a body's poll.
 pub struct Delivery {
     answer: Answer,

@@ -27,7 +27,7 @@ async fn redeem(State(shared): State<Arc<Shared>>, body: Body) -> Response {
         Err(Unread::Broken) => return invalid("the body broke off"),
     };
     let worker = Arc::clone(&shared);
-    to_the_end(&shared, async move {
+    to_the_end(&shared.tasks, async move {
         match worker.redemption.redeem(&body).await {
             Ok(answer) => ok(answer),
             Err(Refused::Invalid(text)) => invalid(text),

@@ -36,8 +36,8 @@ const BACKUP_LIMIT: usize = 100 << 10;
 /// Largest body of any request here, bytes.
 const BODY_LIMIT: usize = BACKUP_LIMIT + 4096;
 const PURCHASE_PAGE: &str = "<!doctype html><meta charset=\"utf-8\"><title>Credits</title>\
-    <p>This backend sells nothing. Its host adds credits to an account with \
-    <code>llmtor backend account credit</code>.</p>";
+    <p>This backend sells nothing. Its host gives accounts their \
+    credits: ask them for more.</p>";
 
 type App = State<Arc<Shared>>;
 
@@ -113,7 +113,7 @@ async fn issue(State(shared): App, SignedIn(account): SignedIn, body: Body) -> R
         return invalid("RequestID is not a UUID");
     };
     let worker = Arc::clone(&shared);
-    to_the_end(&shared, async move {
+    to_the_end(&shared.tasks, async move {
         let (model, blinded) = (request.model_name, request.blinded_token.0);
         let ledger = worker.ledger.as_ref();
         match worker.issuance.issue(ledger, &worker.issuer, account, id, model, blinded).await {
@@ -136,7 +136,7 @@ async fn permanent(State(shared): App, SignedIn(account): SignedIn, body: Body) 
         Err(refused) => return refused,
     };
     let worker = Arc::clone(&shared);
-    to_the_end(&shared, async move {
+    to_the_end(&shared.tasks, async move {
         match worker.ledger.permit_permanent(account, worker.clock.now()).await {
             Ok(Permit::Granted) => sign_abuse(&worker, ABUSE_PERMANENT, blinded).await,
             Ok(Permit::Refused) => {
@@ -154,7 +154,7 @@ async fn transient(State(shared): App, SignedIn(account): SignedIn, body: Body) 
         Err(refused) => return refused,
     };
     let worker = Arc::clone(&shared);
-    to_the_end(&shared, async move {
+    to_the_end(&shared.tasks, async move {
         let epoch = Epoch::at(worker.clock.now().unix());
         match worker.ledger.permit_transient(account, epoch).await {
             Ok(Permit::Granted) => sign_abuse(&worker, ABUSE_TRANSIENT, blinded).await,

@@ -7,6 +7,8 @@
 //! | `how many words`/`characters`/`messages` | the number, of what follows a colon or of the message |
 //! | anything else | an echo |
 
+use std::fmt::Write as _;
+
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -42,9 +44,13 @@ impl Embedded {
         let prompt: usize = messages.iter().map(|message| words(&content(message))).sum();
         let completion = words(&text);
         let digest = Sha256::digest(json!(messages).to_string());
-        let id = digest[..12].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        // Twelve bytes of a digest of the messages: the same for the same question.
+        let id = digest.iter().take(12).fold(String::from("chatcmpl-"), |mut id, byte| {
+            let _ = write!(id, "{byte:02x}");
+            id
+        });
         json!({
-            "id": format!("chatcmpl-{id}"),
+            "id": id,
             "object": "chat.completion",
             "created": self.clock.now().unix(),
             "model": model,
@@ -160,6 +166,17 @@ mod tests {
         assert_eq!(say("recite 300 words, please").split_whitespace().count(), 300);
         assert_eq!(say("recite many words"), "You said: recite many words");
         assert_eq!(say("recite 99999999999 words").split_whitespace().count(), MOST);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn it_recites_what_is_asked_for_and_echoes_what_is_no_request(
+            number in 0usize..3000,
+            text in "[^a-zA-Z]{0,80}",
+        ) {
+            proptest::prop_assert_eq!(words(&say(&format!("recite {number} words"))), number);
+            proptest::prop_assert_eq!(say(&text), format!("You said: {text}"));
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use llmtor::backend::{Backend, BackendError, Settings};
+use llmtor::backend::{Backend, BackendError, ModelSettings, Settings};
 use llmtor::clock::SystemClock;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -88,7 +88,7 @@ fn initialising_again_keeps_the_keys_and_makes_only_the_missing_ones() {
     let mut settings = Settings::default();
     let first = open(&settings);
     assert_eq!(first.keys().collect::<Vec<_>>(), ["abuse-permanent", "abuse-transient", "llmtor-demo"]);
-    settings.models.insert("second".parse().unwrap(), Default::default());
+    settings.models.insert("second".parse().unwrap(), ModelSettings::default());
     let second = open(&settings);
     assert_eq!(second.len(), 4);
     assert!(first.iter().all(|(name, pem)| second[name] == *pem));
@@ -105,7 +105,9 @@ async fn the_home_and_its_files_are_their_owners_alone() {
         *count += 1;
         if path.is_dir() {
             assert_eq!(mode, 0o700, "{}", path.display());
-            std::fs::read_dir(path).unwrap().for_each(|entry| check(&entry.unwrap().path(), count));
+            for entry in std::fs::read_dir(path).unwrap() {
+                check(&entry.unwrap().path(), count);
+            }
         } else {
             assert_eq!(mode, 0o600, "{}", path.display());
         }

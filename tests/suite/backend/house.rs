@@ -42,6 +42,7 @@ pub struct Upstream {
     pub url: String,
     pub calls: Arc<AtomicUsize>,
     pub answer: Arc<Mutex<(u16, String)>>,
+    pub verdict: Arc<Mutex<(u16, String)>>,
     pub seen: Arc<Mutex<Vec<Value>>>,
     pub gate: Arc<Semaphore>,
     stop: CancellationToken,
@@ -54,6 +55,7 @@ impl Upstream {
             url: format!("http://{}/v1", listener.local_addr().unwrap()),
             calls: Arc::default(),
             answer: Arc::new(Mutex::new((200, r#"{"object":"chat.completion"}"#.into()))),
+            verdict: Arc::default(),
             seen: Arc::default(),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             stop: CancellationToken::new(),
@@ -69,7 +71,14 @@ impl Upstream {
                 (axum::http::StatusCode::from_u16(status).unwrap(), text)
             }
         });
-        let app = axum::Router::new().route("/v1/chat/completions", route);
+        let judge = axum::routing::post({
+            let verdict = Arc::clone(&upstream.verdict);
+            move |_: String| async move {
+                let (status, text) = verdict.lock().unwrap().clone();
+                (axum::http::StatusCode::from_u16(status).unwrap(), text)
+            }
+        });
+        let app = axum::Router::new().route("/v1/chat/completions", route).route("/v1/moderations", judge);
         let stop = upstream.stop.clone();
         tokio::spawn(async move {
             tokio::select! { _ = axum::serve(listener, app) => {}, () = stop.cancelled() => {} }
@@ -138,9 +147,14 @@ impl House {
     }
 
     pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::with_upstream(|settings, _| change(settings)).await
+    }
+
+    /// As [`Self::with`], for settings that name the provider's URL.
+    pub async fn with_upstream(change: impl FnOnce(&mut Settings, &str)) -> Self {
         let upstream = Upstream::start().await;
         let mut settings = settings(&upstream);
-        change(&mut settings);
+        change(&mut settings, &upstream.url);
         let home = Arc::new(tempfile::tempdir().unwrap());
         copy_keys(home.path());
         Backend::init(home.path(), &settings).unwrap();

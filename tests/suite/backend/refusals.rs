@@ -222,6 +222,25 @@ async fn a_blocked_prompt_never_reaches_the_provider_and_spends_the_token() {
 }
 
 #[tokio::test]
+async fn a_failing_moderation_service_leaves_the_token_unspent() {
+    let house = House::with_upstream(|settings, url| {
+        settings.moderation = Moderation::OpenAi { base_url: url.to_owned(), key_env: None };
+    })
+    .await;
+    let judge = |status, text: &str| *house.upstream.verdict.lock().unwrap() = (status, text.into());
+    let body = house.paid(MODEL).await;
+    for (status, text) in [(503, "{}"), (200, "<html>"), (200, r#"{"results":[]}"#)] {
+        judge(status, text);
+        let (status, answer) = house.redeem(&body).await;
+        assert_eq!(status, 500);
+        assert_eq!(answer["error"], "failed to analyze text: the moderation service failed");
+    }
+    judge(200, r#"{"results":[{"flagged":false,"categories":{"hate":false}}]}"#);
+    assert_eq!(house.redeem(&body).await.1["data"]["is_blocked"], false);
+    assert_eq!(house.upstream.count(), 1);
+}
+
+#[tokio::test]
 async fn the_older_generation_knows_three_fields_and_30000_bytes() {
     let house = House::with(|settings| settings.generation = Generation::Older).await;
     assert_eq!(house.keys.keys().collect::<Vec<_>>(), [OTHER, MODEL]);

@@ -1,0 +1,234 @@
+//! Tokens in doubt: the same request resumes them with the same bytes, nothing else touches them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use llmtor::anonymous::redeem::{RedeemErrorKind, TokenFate};
+use llmtor::vault::AbuseKind;
+use llmtor::wire::redemption::Epoch;
+use proptest::prelude::*;
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use super::{Bench, START, rotate_abuse, settings};
+use crate::support::scripted::{Act, Scripted, completion};
+
+const DAY: i64 = 24 * 3600;
+
+fn outage() -> Vec<Act> {
+    vec![Act::text(502, "bad gateway"); 4]
+}
+
+#[tokio::test]
+async fn after_silence_the_same_bytes_go_out_on_a_fresh_stream() {
+    let acts = vec![Act::Raw(Vec::new()), Act::text(503, "busy"), Act::Hang, Act::completion("at last")];
+    let bench = Bench::new(2, Scripted::playing(acts).await).await;
+    assert_eq!(bench.ask("hello").await.unwrap(), completion("at last"));
+    bench.expect_stock("one token for four attempts", [1, 0, 0, 1]).await;
+    let seen = bench.backend.seen();
+    assert_eq!(seen.len(), 4);
+    for pair in seen.windows(2) {
+        assert!(pair[0].head == pair[1].head && pair[0].body == pair[1].body);
+        assert_ne!(pair[0].from, pair[1].from);
+    }
+}
+
+#[tokio::test]
+async fn the_same_request_resumes_and_another_does_not() {
+    let acts = [outage(), vec![Act::completion("other"), Act::completion("same")]].concat();
+    let bench = Bench::new(3, Scripted::playing(acts).await).await;
+    let error = bench.ask("first").await.unwrap_err();
+    assert_eq!(error.token(), TokenFate::InDoubt);
+    bench.ask("second").await.unwrap();
+    bench.ask("first").await.unwrap();
+    let seen = bench.backend.seen();
+    assert_ne!(seen[0].token(), seen[4].token());
+    assert!(seen[0].body == seen[5].body);
+    bench.expect_stock("one token each", [1, 0, 0, 2]).await;
+}
+
+#[tokio::test]
+async fn after_a_restart_and_a_rotation_the_same_bytes_go_out() {
+    let gate = Arc::new(Semaphore::new(0));
+    let bench = Bench::new(2, Scripted::playing(vec![Act::Hang.after(&gate)]).await).await;
+    let redeemer = Arc::clone(&bench.redeemer);
+    let call = tokio::spawn(async move { redeemer.redeem(super::prompt("hello")).await.map(drop) });
+    bench.backend.wait_for(1).await;
+    let first = bench.backend.seen().remove(0);
+    // The vault goes away under the call, as when the process dies.
+    let bench = bench.restart(Scripted::playing(vec![Act::completion("stored")]).await).await;
+    assert!(call.await.unwrap().is_err());
+    assert_eq!(bench.stock().await.in_doubt, 1);
+    bench.clock.advance(DAY);
+    rotate_abuse(
+        &bench.vault,
+        AbuseKind::Transient(Epoch::from_number(Epoch::at(START.unix()).number() + 1)),
+    )
+    .await;
+    bench.ask("hello").await.unwrap();
+    assert!(bench.backend.seen()[0].body == first.body);
+    bench.expect_stock("resumed", [1, 0, 0, 1]).await;
+}
+
+#[tokio::test]
+async fn a_refusal_after_silence_does_not_free_the_token() {
+    for act in [
+        Act::data(&json!({"abuse_token_expired": true})),
+        Act::data(&json!({"size_limit_exceeded": true})),
+        Act::refusal("no auth manager for intended model"),
+        Act::refusal("failed to analyze text: down"),
+        Act::json(400, &json!({"status": "Invalid request."})),
+    ] {
+        // In the same call, and in a later one.
+        for outage in [vec![Act::text(502, "")], outage()] {
+            let bench = Bench::new(2, Scripted::playing([outage, vec![act.clone()]].concat()).await).await;
+            let mut error = bench.ask("hello").await.unwrap_err();
+            if bench.backend.seen().len() == 4 {
+                error = bench.ask("hello").await.unwrap_err();
+            }
+            assert_eq!(error.token(), TokenFate::InDoubt, "{error:?}");
+            bench.expect_stock("refused after silence", [1, 1, 0, 0]).await;
+        }
+    }
+}
+
+/// Fails the first token four times, calls it expired ever after, and answers for every other.
+async fn forgetful() -> Scripted {
+    let mut first: Option<String> = None;
+    Scripted::start(move |number, seen| {
+        let first = first.get_or_insert_with(|| seen.token());
+        match seen.token() == *first {
+            true if number < 4 => Act::text(502, ""),
+            true => Act::refusal("token expired, this token was already used 6 days ago"),
+            false => Act::completion("fine"),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_token_that_may_be_spent_and_is_makes_way_for_another_silently() {
+    let bench = Bench::new(1, forgetful().await).await;
+    bench.ask("lost").await.unwrap_err();
+    bench.clock.advance(7 * DAY);
+    super::stock_up(&bench.vault, 2).await;
+    bench.expect_stock("lapsed", [3, 0, 0, 0]).await;
+    // Drawn at random: the old token turns up in one of the three, and nobody notices.
+    bench.ask("one").await.unwrap();
+    bench.ask("two").await.unwrap();
+    let error = bench.ask("three").await.unwrap_err();
+    assert!(matches!(error.kind(), RedeemErrorKind::OutOfTokens { .. }));
+    bench.expect_stock("all gone", [0, 0, 0, 3]).await;
+    assert_eq!(bench.backend.seen().len(), 4 + 3);
+}
+
+#[tokio::test]
+async fn a_resumed_request_whose_stored_answer_is_gone_takes_another_token() {
+    let bench = Bench::new(1, forgetful().await).await;
+    bench.ask("lost").await.unwrap_err();
+    super::stock_up(&bench.vault, 1).await;
+    bench.ask("lost").await.unwrap();
+    bench.expect_stock("both gone", [0, 0, 0, 2]).await;
+}
+
+#[tokio::test]
+async fn a_retry_after_is_honoured_within_bounds() {
+    let busy = Act::Answer { status: 429, headers: "retry-after: 1\r\n", body: b"slow down".to_vec() };
+    let bench = Bench::new(1, Scripted::playing(vec![busy, Act::completion("now")]).await).await;
+    let begun = std::time::Instant::now();
+    bench.ask("hello").await.unwrap();
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(1));
+
+    // Longer than the call may take: not waited for.
+    let mut settings = settings();
+    settings.deadlines.call = std::time::Duration::from_secs(3);
+    let busy = Act::Answer { status: 503, headers: "retry-after: 999999\r\n", body: Vec::new() };
+    let bench = Bench::with(1, Scripted::playing(vec![busy]).await, settings).await;
+    let error = bench.ask("hello").await.unwrap_err();
+    let hour = Some(std::time::Duration::from_secs(3600));
+    assert_eq!(error.kind(), &RedeemErrorKind::BackendFailing { status: 503, retry_after: hour });
+}
+
+/// Whatever the backend says, in whatever order: every request that carried one token carried the same messages,
+/// unless the backend itself said in between that the token was not spent.
+#[derive(Clone, Debug)]
+enum Say {
+    Answer,
+    Outage,
+    Cut,
+    Refuse,
+    NoModeration,
+    InvalidToken,
+    Blocked,
+    Odd,
+}
+
+fn act(say: &Say) -> Act {
+    match say {
+        Say::Answer => Act::completion("answer"),
+        Say::Outage => Act::text(502, ""),
+        Say::Cut => Act::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{".to_vec()),
+        Say::Refuse => Act::data(&json!({"abuse_token_invalid": true})),
+        Say::NoModeration => Act::refusal("failed to analyze text: x"),
+        Say::InvalidToken => Act::refusal("invalid token for model gpt-4.1"),
+        Say::Blocked => Act::data(&json!({"is_blocked": true})),
+        Say::Odd => Act::refusal("panic: runtime error"),
+    }
+}
+
+fn says() -> impl Strategy<Value = Vec<Say>> {
+    let say = prop_oneof![
+        3 => Just(Say::Outage),
+        3 => Just(Say::Cut),
+        2 => Just(Say::Odd),
+        2 => Just(Say::Answer),
+        1 => Just(Say::Refuse),
+        1 => Just(Say::NoModeration),
+        1 => Just(Say::InvalidToken),
+        1 => Just(Say::Blocked),
+    ];
+    prop::collection::vec(say, 1..24)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_token_in_doubt_is_never_shown_another_prompt(
+        says in says(),
+        prompts in prop::collection::vec(0u8..3, 1..10),
+        deliver in prop::collection::vec(any::<bool>(), 10),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let said = Arc::new(Mutex::new(Vec::new()));
+            let (log, script) = (Arc::clone(&said), says.clone());
+            let backend = Scripted::start(move |number, _| {
+                let say = script[number % script.len()].clone();
+                log.lock().unwrap().push(say.clone());
+                act(&say)
+            });
+            let mut settings = super::parking(std::time::Duration::ZERO);
+            settings.limits.attempts = 2;
+            let bench = Bench::with(12, backend.await, settings).await;
+            for (prompt, deliver) in prompts.iter().zip(&deliver) {
+                if let Ok(delivery) = bench.redeem(&format!("prompt {prompt}")).await {
+                    if *deliver { delivery.delivered() } else { drop(delivery) }
+                }
+            }
+            bench.redeemer.drain(std::time::Duration::from_secs(5)).await;
+            let stock = bench.stock().await;
+            assert_eq!(stock.available + stock.in_doubt + stock.refused + stock.spent, 12, "{stock:?}");
+
+            // Messages that the backend may hold an answer to, per token.
+            let mut held: HashMap<String, String> = HashMap::new();
+            for (seen, say) in bench.backend.seen().iter().zip(said.lock().unwrap().iter()) {
+                if let Some(messages) = held.get(&seen.token()) {
+                    assert_eq!(messages, &seen.messages());
+                } else if !matches!(say, Say::Refuse | Say::NoModeration) {
+                    held.insert(seen.token(), seen.messages());
+                }
+            }
+        });
+    }
+}
