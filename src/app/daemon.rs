@@ -41,9 +41,6 @@ impl Daemon {
         let control = Server::bind(&home.control_path())?;
 
         let keyring = operations.keyring();
-        if keyring.is_empty() {
-            tracing::warn!("no keys are pinned: no model can be asked for (llmtor keys import FILE)");
-        }
         let switch = Switch::new(operations.withdrawals(), transport, config, &keyring);
         let now = operations.clock().now();
         let catalog = Catalog::new(Catalog::listings(&keyring, now));

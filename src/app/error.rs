@@ -56,9 +56,6 @@ pub enum AppError {
     /// No backend is configured.
     #[error("no backend is configured in this home")]
     NoBackend,
-    /// No pinned keys.
-    #[error("no keys of the backend are pinned in this home")]
-    NoKeys,
     /// The address is taken.
     #[error("{address} is in use{}", holder.as_ref().map(|holder| format!(" by {holder}")).unwrap_or_default())]
     AddressInUse {
@@ -112,7 +109,6 @@ impl AppError {
             Self::Transport(_)
             | Self::NoTor
             | Self::NoBackend
-            | Self::NoKeys
             | Self::UnknownPort
             | Self::NotADemoHome(_)
             | Self::Import { .. }
@@ -134,7 +130,6 @@ impl AppError {
         match self {
             Self::NoTor => Some("until it is, use a backend on this machine (http://127.0.0.1:PORT)"),
             Self::NoBackend => Some("run `llmtor init --backend URL --keys FILE`, or try `llmtor demo`"),
-            Self::NoKeys => Some("run `llmtor keys import FILE` with the operator's published keys"),
             Self::AddressInUse { .. } => {
                 Some("stop that program, or choose another port with --listen 127.0.0.1:PORT")
             }

@@ -93,7 +93,7 @@ impl Operations {
     }
 
     /// The pinned keys now.
-    pub(super) fn keyring(&self) -> Keyring {
+    pub fn keyring(&self) -> Keyring {
         self.keyring.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -190,7 +190,9 @@ impl Operations {
         let Minted { made, pending, recovered, stopped } = identity.mint(order, &tell).await?;
         if let Some(error) = stopped {
             let mut refusal = AppError::from(error).refusal();
-            refusal.message = format!("minted {made} of {count}, then: {}", refusal.message);
+            if made > 0 {
+                refusal.message = format!("minted {made} of {count}, then: {}", refusal.message);
+            }
             if pending > 0 && refusal.advice.is_none() {
                 refusal.advice = Some(format!("{pending} begun are kept and finished by the next mint"));
             }

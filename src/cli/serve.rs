@@ -29,6 +29,11 @@ pub(super) async fn run(options: &ServeOptions, context: &Context) -> Result<Exi
     context.output.result(&ready, || {
         format!("ready at {}\nOPENAI_API_KEY={}\nCtrl-C stops it", ready.base_url, ready.api_key)
     });
+    if daemon.operations().keyring().is_empty() {
+        context
+            .output
+            .remark("no keys are pinned, so no model can be asked for; run `llmtor keys import FILE`");
+    }
     ended(daemon.run(&mut signals).await?)
 }
 

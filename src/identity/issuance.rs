@@ -16,7 +16,7 @@
 //! | --- | --- | --- |
 //! | a signature that verifies | Available from `not_before` on | goes on |
 //! | a signature that does not | stays Blinded | stops with an alarm |
-//! | `no quota left`, unknown model | wiped: nothing was debited, no signature is to be had | stops |
+//! | `no quota left`, unknown model | wiped: not debited, or forgotten by a restarted server; no signature is to be had | stops |
 //! | 401, 400, 404 at the first sending | wiped: refused before the ledger is touched | stops |
 //! | 401, 400, 404 at a repeat | stays Blinded: the first sending may have been debited | stops |
 //! | no answer, 5xx, 429, HTML, an incomplete answer | repeated as it is, [`Pace::attempts`] times within five minutes; then stays Blinded | stops |
@@ -155,7 +155,7 @@ impl Prepared {
     }
 }
 
-/// Whether a request may have been received before.
+/// Whether a request, under its RequestID, may have been received before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sending {
     First,
@@ -174,10 +174,15 @@ pub(super) struct Flight {
 
 impl Flight {
     /// Takes up a row of the vault, whose key is `key`.
-    pub(super) fn resume(pending: PendingIssuance, key: PublicKey, first_sent: Timestamp) -> Self {
+    pub(super) fn resume(
+        pending: PendingIssuance,
+        key: PublicKey,
+        first_sent: Timestamp,
+        sending: Sending,
+    ) -> Self {
         let NewIssuance { request_id, model, message, blinded, secret, .. } = pending.issuance;
         let prepared = Prepared { message, blinded, secret };
-        Self { id: request_id, model, key, prepared, first_sent, sending: Sending::Repeat }
+        Self { id: request_id, model, key, prepared, first_sent, sending }
     }
 }
 
@@ -438,5 +443,44 @@ impl Identity {
         let mut marks = self.file.marks()?;
         marks.insert(model.clone(), mark);
         self.file.set_marks(&self.session, marks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn delays_are_exponential_with_the_mean_asked_for() {
+        let readiness = Readiness::Delayed { mean: Duration::from_secs(10_000) };
+        let start = Timestamp::from_unix(0);
+        let mut rng = rand::rng();
+        let delays: Vec<i64> = (0..40_000).map(|_| not_before(readiness, start, &mut rng).unix()).collect();
+        let mean = delays.iter().sum::<i64>() / 40_000;
+        assert!((9_500..10_500).contains(&mean), "{mean}");
+        // e^-1 of an exponential distribution lies beyond its mean.
+        let beyond = delays.iter().filter(|delay| **delay > 10_000).count();
+        assert!((14_000..15_500).contains(&beyond), "{beyond}");
+        assert_eq!(not_before(Readiness::Now, start, &mut rng), start);
+    }
+
+    #[test]
+    fn a_request_is_remembered_for_less_than_five_minutes_and_not_across_a_clock_set_back() {
+        let start = Timestamp::from_unix(1_000);
+        assert!(is_remembered(start, start));
+        assert!(is_remembered(start, start.plus_seconds(270)));
+        assert!(!is_remembered(start, start.plus_seconds(271)));
+        assert!(!is_remembered(start, start.plus_seconds(-1)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_delay_is_in_the_past(mean in any::<u32>(), now in any::<i32>()) {
+            let now = Timestamp::from_unix(now.into());
+            let readiness = Readiness::Delayed { mean: Duration::from_secs(mean.into()) };
+            prop_assert!(not_before(readiness, now, &mut rand::rng()) >= now);
+        }
     }
 }

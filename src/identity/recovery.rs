@@ -29,7 +29,7 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::blind::PublicKey;
 use crate::clock::Timestamp;
-use crate::identity::issuance::{Brake, Flight, Landed, is_remembered, request_id};
+use crate::identity::issuance::{Brake, Flight, Landed, Sending, is_remembered, request_id};
 use crate::identity::session::LedgerMark;
 use crate::identity::{Account, Identity, IdentityError, Readiness};
 use crate::vault::PendingIssuance;
@@ -43,7 +43,7 @@ pub struct Recovered {
     pub made: usize,
     /// Rows that stay for the next start.
     pub pending: usize,
-    /// Wiped: refused by the backend before a debit.
+    /// Wiped: the backend refused, and no signature is to be had.
     pub refused: usize,
     /// Wiped: the ledger says that a credit was debited for which no signature is to be had.
     pub lost: usize,
@@ -118,7 +118,7 @@ impl Identity {
             };
             match row.first_sent {
                 Some(first_sent) if is_remembered(first_sent, now) => {
-                    young.push(Flight::resume(row, key, first_sent));
+                    young.push(Flight::resume(row, key, first_sent, Sending::Repeat));
                 }
                 Some(_) => old.entry(row.issuance.model.clone()).or_default().push((row, key)),
                 None => unsent.push((row, key)),
@@ -178,7 +178,7 @@ impl Identity {
             let id = request_id(&mut rand::rng());
             self.deposits.renew(&row.issuance.request_id, id.clone()).await?;
             row.issuance.request_id = id;
-            flights.push(Flight::resume(row, key, first_sent));
+            flights.push(Flight::resume(row, key, first_sent, Sending::First));
         }
         Ok(flights)
     }

@@ -52,3 +52,36 @@ pub fn to_json(keys: &Keyring) -> Result<String, StoreError> {
     text.push('\n');
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blind::PublicKey;
+
+    const ONE: &str = include_str!("../../tests/vectors/rsa2048-a.pem");
+
+    #[test]
+    fn keys_are_kept_as_they_were_imported() {
+        let dir = tempfile::tempdir().expect("directory");
+        let home = Home::open(&dir.path().join("home")).expect("home");
+        assert!(load(&home).expect("loaded").is_empty());
+        let mut keys = Keyring::default();
+        for name in ["gpt-4.1", "abuse-transient"] {
+            keys.insert(name.parse().expect("name"), PublicKey::from_spki_pem(ONE).expect("key"));
+        }
+        save(&home, &keys).expect("saved");
+        let changes = crate::keys::diff(&keys, &load(&home).expect("loaded"));
+        assert_eq!((changes.unchanged.len(), changes.added.len(), changes.changed.len()), (2, 0, 0));
+    }
+
+    #[test]
+    fn an_edited_file_is_refused_with_what_to_do() {
+        let dir = tempfile::tempdir().expect("directory");
+        let home = Home::open(&dir.path().join("home")).expect("home");
+        for text in ["", "{", "[]", r#"{"gpt-4.1":"-----BEGIN PUBLIC KEY-----"}"#] {
+            std::fs::write(home.keys_path(), text).expect("written");
+            let Err(error) = load(&home) else { panic!("accepted: {text}") };
+            assert!(error.to_string().contains("llmtor keys import"), "{error}");
+        }
+    }
+}

@@ -1,1 +1,7 @@
-//! (to come)
+//! The program as its users have it: the real binary, its words, its exit codes, its end.
+
+mod bench;
+mod commands;
+mod demo;
+mod life;
+mod usage;

@@ -5,6 +5,7 @@ mod abuse;
 mod cross;
 mod issuer;
 mod mint;
+mod reference;
 mod resume;
 mod session;
 
