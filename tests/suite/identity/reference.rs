@@ -46,7 +46,7 @@ impl Reference {
         Backend::init(&home, &settings).expect("initialised");
         let clock = ManualClock::shared(Timestamp::from_unix(START));
         let backend = Backend::open(&home, settings, clock.clone()).expect("backend");
-        let credits = [(model(), credits.try_into().expect("credits"))].into();
+        let credits = [(model(), credits)].into();
         let session = backend.add_account("alice", &credits).expect("account").expose().to_owned();
         let exported: BTreeMap<String, String> = backend.export_keys().into_iter().collect();
         let exported = serde_json::to_string(&exported).expect("JSON");
