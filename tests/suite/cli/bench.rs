@@ -131,8 +131,7 @@ impl Backend {
 
     /// Configures the home `client`; `anonymous` takes the place of the backend's own URL.
     pub(super) fn init(&self, anonymous: Option<&str>) {
-        let mut arguments =
-            vec!["init", "--home", "client", "--backend", &self.url, "--keys", "keys.json"];
+        let mut arguments = vec!["init", "--home", "client", "--backend", &self.url, "--keys", "keys.json"];
         if let Some(url) = anonymous {
             arguments.extend(["--anonymous-url", url]);
         }

@@ -7,7 +7,8 @@ fn a_user_sets_up_and_pays_with_and_without_a_daemon_running() {
     let mut backend = Backend::start(20);
     let room = backend.room.path().to_owned();
     let run = |arguments: &[&str]| succeed(&room, arguments, "");
-    let says = |code, arguments: &[&str], words: &[&str]| llmtor(&room, &[], arguments, "").refused(code, words);
+    let says =
+        |code, arguments: &[&str], words: &[&str]| llmtor(&room, &[], arguments, "").refused(code, words);
 
     // In the wrong order, every command says which one comes first.
     says(2, &["serve", "--home", "client"], &["llmtor init"]);
@@ -70,15 +71,21 @@ fn a_changed_key_is_refused_without_replace_and_a_running_daemon_learns_new_ones
 
     // Under another name it is a new model, and the endpoint offers it at once.
     let keys: serde_json::Value = serde_json::from_slice(&std::fs::read(&theirs).unwrap()).unwrap();
-    let alias = serde_json::json!({ "gpt-5-mini": keys[MODEL] }).to_string();
-    succeed(room, &["keys", "import", "-", "--home", "client"], &alias);
     let body = hello(false).replace(MODEL, "gpt-5-mini");
-    let reply = chat(&daemon.base_url, &daemon.api_key, &body);
-    assert_eq!(reply.status, 429, "known, and out of tokens: {}", reply.body);
-    assert!(reply.body.contains("insufficient_quota"), "{}", reply.body);
+    let ask = || chat(&daemon.base_url, &daemon.api_key, &body);
+    assert_eq!(ask().status, 404);
+    let alias = serde_json::json!({ "gpt-5-mini": keys[MODEL] }).to_string();
+    let import = ["keys", "import", "-", "--home", "client", "--json"];
+    let imported = succeed(room, &import, &alias).json();
+    assert_eq!(imported["added"][0]["name"], "gpt-5-mini", "{imported}");
+    // Known now, and not payable: this home has never been set up.
+    let reply = ask();
+    assert_eq!(reply.status, 403, "{}", reply.body);
+    assert!(reply.body.contains("llmtor abuse setup"), "{}", reply.body);
 
     std::fs::write(room.join("bad.json"), "{\"gpt-4.1\": \"not a key\"}").unwrap();
-    llmtor(room, &[], &["keys", "import", "bad.json", "--home", "client"], "").refused(2, &["bad.json", "gpt-4.1"]);
+    llmtor(room, &[], &["keys", "import", "bad.json", "--home", "client"], "")
+        .refused(2, &["bad.json", "gpt-4.1"]);
     llmtor(room, &[], &["keys", "import", "none.json", "--home", "client"], "").refused(2, &["none.json"]);
 }
 
@@ -94,7 +101,9 @@ fn init_refuses_to_overwrite_another_backend_without_force() {
     let config = std::fs::read_to_string(room.join("client/config.toml")).unwrap();
     assert!(config.contains("http://127.0.0.1:1"), "{config}");
 
-    for (url, words) in [("http://api.example.org", "https"), ("api.example.org", "URL"), ("ftp://x", "https")] {
+    for (url, words) in
+        [("http://api.example.org", "https"), ("api.example.org", "URL"), ("ftp://x", "https")]
+    {
         let init = ["init", "--home", "fresh", "--backend", url, "--keys", "keys.json"];
         llmtor(room, &[], &init, "").refused(2, &["--backend", words]);
     }

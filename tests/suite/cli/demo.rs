@@ -66,6 +66,36 @@ fn a_demo_started_again_in_its_home_adds_only_what_is_missing() {
 }
 
 #[test]
+fn a_demo_passes_prompts_to_an_upstream_with_its_key() {
+    let room = tempfile::tempdir().unwrap();
+    let (_provider, provider) = start(room.path(), &[]);
+    let upstream = provider["base_url"].as_str().unwrap();
+    let arguments = [
+        "demo",
+        "--listen",
+        "127.0.0.1:0",
+        "--json",
+        "--credits",
+        "1",
+        "--upstream",
+        upstream,
+        "--upstream-model",
+        "gpt-4.1",
+        "--upstream-key-env",
+        "UPSTREAM_KEY",
+    ];
+    let key = [("UPSTREAM_KEY", provider["api_key"].as_str().unwrap())];
+    let mut demo = Program::start_in(room.path(), &key, &arguments);
+    let ready = demo.ready();
+    let reply = chat(ready["base_url"].as_str().unwrap(), ready["api_key"].as_str().unwrap(), &hello(false));
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    assert!(reply.body.contains("good morning"), "{}", reply.body);
+    let home = provider["home"].as_str().unwrap();
+    let paid = succeed(room.path(), &["tokens", "--json", "--home", home], "").json();
+    assert_eq!(paid["models"]["gpt-4.1"]["spent"], 1, "the model that was asked for upstream");
+}
+
+#[test]
 fn a_demo_keeps_away_from_a_home_used_in_earnest() {
     let room = tempfile::tempdir().unwrap();
     succeed(room.path(), &["tokens", "--home", "mine"], "");
@@ -83,7 +113,12 @@ fn a_demo_says_what_to_paste() {
         std::thread::sleep(std::time::Duration::from_millis(50));
         said = String::from_utf8(demo.stdout()).unwrap();
     }
-    for words in ["curl http://127.0.0.1:", "from openai import OpenAI", "import OpenAI from", "export OPENAI_BASE_URL="] {
+    for words in [
+        "curl http://127.0.0.1:",
+        "from openai import OpenAI",
+        "import OpenAI from",
+        "export OPENAI_BASE_URL=",
+    ] {
         assert!(said.contains(words), "{words} is not in {said}");
     }
 }

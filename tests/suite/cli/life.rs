@@ -83,7 +83,8 @@ fn a_home_that_cannot_be_one_is_told() {
     std::fs::write(room.path().join("file"), "").unwrap();
     llmtor(room.path(), &[], &["tokens", "--home", "file"], "").refused(1, &["not a directory", "--home"]);
     // To root, every directory is writable; proc's is not even for root.
-    llmtor(room.path(), &[], &["tokens", "--home", "/proc/llmtor"], "").refused(1, &["/proc/llmtor", "--home"]);
+    llmtor(room.path(), &[], &["tokens", "--home", "/proc/llmtor"], "")
+        .refused(1, &["/proc/llmtor", "--home"]);
 }
 
 #[test]

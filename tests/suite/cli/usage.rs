@@ -13,8 +13,20 @@ fn help_names_every_command_and_every_exit_code() {
     let room = room();
     let help = succeed(room.path(), &["--help"], "").stdout;
     for command in [
-        "demo", "serve", "init", "keys", "login", "logout", "account", "abuse", "tokens", "status", "env",
-        "backend", "completions", "man",
+        "demo",
+        "serve",
+        "init",
+        "keys",
+        "login",
+        "logout",
+        "account",
+        "abuse",
+        "tokens",
+        "status",
+        "env",
+        "backend",
+        "completions",
+        "man",
     ] {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is not in {help}");
         assert!(succeed(room.path(), &[command, "--help"], "").stdout.contains("--home"), "{command}");

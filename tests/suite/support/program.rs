@@ -65,7 +65,13 @@ pub fn run(room: &Path, arguments: &[&str], input: &str) -> Output {
 impl Program {
     /// Starts `llmtor` with `arguments`.
     pub fn start(room: &Path, arguments: &[&str]) -> Self {
+        Self::start_in(room, &[], arguments)
+    }
+
+    /// Starts `llmtor` with `arguments` and more in its `environment`.
+    pub fn start_in(room: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Self {
         let mut child = command(room)
+            .envs(environment.iter().copied())
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
