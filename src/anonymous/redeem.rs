@@ -128,6 +128,12 @@ pub trait Redeem: Send + Sync + 'static {
     fn redeem(&self, prompt: Prompt) -> Redemption<'_>;
 }
 
+impl Redeem for Arc<Redeemer> {
+    fn redeem(&self, prompt: Prompt) -> Redemption<'_> {
+        Box::pin(Redeemer::redeem(self, prompt))
+    }
+}
+
 /// Redeems tokens at the backend.
 pub struct Redeemer {
     shared: Arc<Shared>,

@@ -101,6 +101,7 @@ struct Course<'a> {
 impl Course<'_> {
     async fn run(&self) -> End {
         let (mut refused, mut lapsed) = (0, 0);
+        let mut told: Option<RedeemError> = None;
         let mut resumed = match self.shared.withdrawals.resume(self.call, self.digest).await {
             Ok(resumed) => resumed,
             Err(error) => return failed(vault_error(error, TokenFate::Unspent)),
@@ -110,19 +111,23 @@ impl Course<'_> {
                 Some(presented) => Held::Presented(presented),
                 None => match self.reserve().await {
                     Ok(reserved) => Held::Reserved(reserved),
-                    Err(error) => return failed(error),
+                    // That the backend refused the last one says more than that there is no other.
+                    Err(error) => return failed(told.unwrap_or(error)),
                 },
             };
             match self.spend(held).await {
                 Step::End(end) => return end,
                 Step::TakeAnother(why, error) => {
-                    let (count, most) = match why {
+                    let (count, most) = match &why {
                         Exhausted::Refused => (&mut refused, MOST_REFUSED),
                         Exhausted::Lapsed => (&mut lapsed, MOST_LAPSED),
                     };
                     *count += 1;
                     if *count >= most || Instant::now() >= self.deadline {
                         return failed(error);
+                    }
+                    if let Exhausted::Refused = why {
+                        told = Some(error);
                     }
                 }
             }
