@@ -56,6 +56,7 @@ pub struct LlmMask {
 /// The data of an answer; absent booleans mean false (protocol.md §4).
 #[derive(Serialize, Deserialize, Clone, Default)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "the shape is the protocol's (§4)")]
 pub struct ProxyAnswer {
     /// Moderation refused. The token is spent.
     pub is_blocked: bool,
