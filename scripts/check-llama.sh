@@ -51,4 +51,5 @@ assert lines[-1] == "[DONE]", lines[-3:]
 text = "".join(json.loads(line)["choices"][0]["delta"].get("content") or "" for line in lines[:-1])
 assert text.strip(), lines
 print("stream:", text.strip())' "$work/stream"
-stock
+stock | tee "$work/stock"
+awk '$1 == "gpt-4.1-mini" { found = $NF } END { exit found != 2 }' "$work/stock" || { echo "two calls did not cost two tokens" >&2; exit 1; }

@@ -18,6 +18,8 @@ def main() -> None:
     params.ui = False
     params.n_ctx = 2048
     params.n_parallel = 1
+    # The model may ramble, and the protocol carries no max_tokens: the server ends every answer here.
+    params.n_predict = 48
     params.cpuparams.n_threads = 2
     # Held for as long as the process lives: dropping it stops the server.
     server = xllamacpp.Server(params)
