@@ -125,8 +125,7 @@ impl Redemption {
     }
 
     fn check_complete(&self, mask: &Mask) -> Result<(), Refused> {
-        let missing =
-            |what: &str| Err(Refused::Text(format!("failed to sanitize proxy request: missing {what}")));
+        let missing = |what: &str| Err(Refused::Text(format!("{}missing {what}", refusal::SANITIZE_WRAPPER)));
         let mut fields = vec![(&mask.token, "token"), (&mask.signed_token, "signed token")];
         if self.generation == Generation::Current {
             fields.extend([
@@ -207,7 +206,7 @@ impl Redemption {
         request: &[u8; 32],
         message: &[u8],
     ) -> Result<Option<ProxyAnswer>, Refused> {
-        let expired = || Refused::Text(format!("{}, this token was already used", refusal::TOKEN_EXPIRED));
+        let expired = || Refused::Text(refusal::TOKEN_EXPIRED_USED.into());
         let kept = match self.spent.standing(token).await.map_err(|error| storage(&error))? {
             Standing::Fresh => return Ok(None),
             Standing::Wiped => return Err(expired()),

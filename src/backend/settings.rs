@@ -250,8 +250,12 @@ impl Settings {
         if self.models.is_empty() {
             return fail("no model is configured: add a [models.\"NAME\"] section".into());
         }
-        if self.answer_days == 0 {
-            return fail("answer_days must be at least 1".into());
+        // Clients take a token that was in doubt for longer than this for a fresh one (protocol.md §5): an
+        // answer that is still there then would be given to another prompt.
+        if !(1..=5).contains(&self.answer_days) {
+            return fail(
+                "answer_days must be between 1 and 5: clients rely on answers being gone after 5".into(),
+            );
         }
         for (name, model) in &self.models {
             if [ABUSE_PERMANENT, ABUSE_TRANSIENT].contains(&name.as_str()) {

@@ -14,7 +14,9 @@ use llmtor::anonymous::transport::loopback::Loopback;
 use llmtor::blind::{BlindedMessage, BlindingSecret, Fingerprint, Signature, TokenMessage};
 use llmtor::clock::{ManualClock, Timestamp};
 use llmtor::secret::Secret;
-use llmtor::vault::{AbuseKind, AbuseRule, NewAbuseIssuance, NewIssuance, RequestId, Stock, Vault, VaultKeys};
+use llmtor::vault::{
+    AbuseKind, AbuseRule, NewAbuseIssuance, NewIssuance, RequestId, Stock, Vault, VaultKeys,
+};
 use llmtor::wire::ModelName;
 use llmtor::wire::redemption::Epoch;
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! Reading the body of `POST /v1/chat/completions`.
 //!
-//! One pass: the parameters that matter are kept, everything else is skipped without being built (and
-//! without recursion, so nesting there costs nothing). A parameter given twice counts the second time, as
-//! in most JSON readers.
+//! The parameters that matter are kept, everything else is skipped without being built. Nesting is bounded
+//! everywhere, also in what is skipped: what no JSON reader downstream would take is refused before it costs
+//! a token. A parameter given twice counts the second time, as in most JSON readers.
 
 use std::fmt;
 
@@ -94,10 +94,16 @@ impl Ignored {
     }
 }
 
+/// How deep arrays and objects may be nested: what JSON readers commonly allow.
+const MOST_NESTED: usize = 127;
+
 /// Understands `body`, or says what is wrong with it. Whether the model exists is for the catalog to say.
 pub fn read(body: &[u8]) -> Result<ChatRequest, RequestError> {
     // Checked as a whole first: strings that are skipped would not be.
     let text = std::str::from_utf8(body).map_err(|_| RequestError::Malformed)?;
+    if nests_deeper_than(MOST_NESTED, text) {
+        return Err(RequestError::Malformed);
+    }
     let Fields { model, messages, stream, stream_options, n, ignored } =
         serde_json::from_str(text).map_err(|error| match error.classify() {
             // Only the outermost value has a type that `Fields` insists on.
@@ -135,6 +141,28 @@ pub fn read(body: &[u8]) -> Result<ChatRequest, RequestError> {
     Ok(ChatRequest { model, messages, shape, ignored })
 }
 
+/// Linear, without recursion. On text that is not JSON the answer means nothing.
+fn nests_deeper_than(most: usize, text: &str) -> bool {
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > most {
+                    return true;
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
 fn read_model(model: Option<Value>) -> Result<ModelName, RequestError> {
     match model {
         None | Some(Value::Null) => Err(RequestError::Parameter(super::BadParameter {
@@ -148,6 +176,7 @@ fn read_model(model: Option<Value>) -> Result<ModelName, RequestError> {
 }
 
 fn read_shape(stream: Option<Value>, options: Option<Value>) -> Result<Shape, RequestError> {
+    let given = options.as_ref().is_some_and(|options| !options.is_null());
     let usage = match options {
         None | Some(Value::Null) => UsageChunk::Omitted,
         Some(Value::Object(options)) => match options.get("include_usage") {
@@ -160,6 +189,13 @@ fn read_shape(stream: Option<Value>, options: Option<Value>) -> Result<Shape, Re
         Some(other) => return Err(RequestError::wrong_type("stream_options", "an object", &other)),
     };
     match stream {
+        None | Some(Value::Null | Value::Bool(false)) if given => {
+            Err(RequestError::Parameter(super::BadParameter {
+                message: "The 'stream_options' parameter is only allowed when 'stream' is enabled.".into(),
+                param: Some("stream_options".into()),
+                code: None,
+            }))
+        }
         None | Some(Value::Null | Value::Bool(false)) => Ok(Shape::Whole),
         Some(Value::Bool(true)) => Ok(Shape::Stream(usage)),
         Some(other) => Err(RequestError::wrong_type("stream", "a boolean", &other)),
@@ -352,10 +388,22 @@ mod tests {
     }
 
     #[test]
-    fn depth_in_a_skipped_parameter_costs_nothing() {
-        let depth = 1_000_000;
-        let nested = format!(r#","x":{}{}"#, "[".repeat(depth), "]".repeat(depth));
-        assert!(read_with(&nested).is_ok());
+    fn nesting_is_bounded_in_skipped_parameters_too() {
+        let nested = |depth: usize| format!(r#","x":{}{}"#, "[".repeat(depth), "]".repeat(depth));
+        assert!(read_with(&nested(MOST_NESTED - 1)).is_ok());
+        assert_eq!(read_with(&nested(MOST_NESTED)).err(), Some(RequestError::Malformed));
+        assert_eq!(read_with(&nested(1_000_000)).err(), Some(RequestError::Malformed));
+        // Brackets in a string are text.
+        let quoted = format!(r#","x":"{}\\\"{}""#, "[".repeat(500), "{".repeat(500));
+        assert!(read_with(&quoted).is_ok());
+    }
+
+    #[test]
+    fn stream_options_without_a_stream_are_refused() {
+        for rest in [r#","stream_options":{}"#, r#","stream":false,"stream_options":{"include_usage":true}"#]
+        {
+            assert_eq!(complaint(read_with(rest)), (Some("stream_options".into()), None), "{rest}");
+        }
     }
 
     #[test]

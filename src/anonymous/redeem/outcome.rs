@@ -124,7 +124,12 @@ fn read_failure(reply: &Reply, model: &ModelName) -> Outcome {
     let Ok(Failure { error, .. }) = lenient::from_slice::<Failure>(&reply.body) else {
         return Outcome::Silent(failing, retry_after);
     };
-    match refusal::classify(error.as_deref().unwrap_or_default()) {
+    // The backend's refusals are 500s (protocol.md §2); the same words under another status are not its own.
+    let refusal = match status {
+        500 => refusal::classify(error.as_deref().unwrap_or_default()),
+        _ => Refusal::Unrecognised,
+    };
+    match refusal {
         Refusal::MissingToken => Outcome::RefusedBefore(RedeemErrorKind::AbuseTokensWanted),
         Refusal::ModelMismatch => Outcome::RefusedBefore(RedeemErrorKind::RequestRefused { status }),
         Refusal::UnknownModel => {
