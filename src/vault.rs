@@ -9,12 +9,12 @@
 //! | state | on disk means | reached by, durable (fsync) before the answer? | after a crash |
 //! | --- | --- | --- | --- |
 //! | Blinded | blinding secret and RequestID are stored, the signature is not here yet | `begin`, yes | stays; [`Deposits::pending`] |
-//! | Available | may be drawn from `not_before` on | `finalize`, yes; `release`, `return_unspent`, no | stays |
+//! | Available | may be drawn from `not_before` on, while the key that signed it is the pinned one | `finalize`, yes; `release`, `return_unspent`, no | stays |
 //! | Reserved | chosen for one call; nothing sent | `reserve`, no | Available |
 //! | Presented | the first byte may have left; request digest and the exact `llmmask` (by reference) are stored | `present`, `resume`, yes | InDoubt |
 //! | InDoubt, unknown | the server may hold an answer to this one request | `doubt`, no | stays; only [`Withdrawals::resume`] with the same digest may use it; after the term Available, marked maybe-spent |
 //! | InDoubt, undelivered | the server does hold an answer | `doubt`, no | stays, the same; after the term wiped |
-//! | Refused | the backend says that the signature is not its own | `set_aside`, no | stays; never drawn |
+//! | Refused | the backend says that the signature is not its own, though it accepts others of that key | `set_aside`, no | stays; never drawn |
 //! | (wiped) | no row; a counter per model | `settle`, no | a power cut may bring the row back as Presented, so InDoubt: the server replays or says `token expired` |
 //!
 //! A killed process loses nothing that was answered. A power cut may undo the transitions marked "no", and
@@ -49,6 +49,7 @@ mod withdrawals;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread::JoinHandle;
 
@@ -109,7 +110,10 @@ pub struct Stock {
     pub in_doubt: u64,
     /// Issuances whose signature is not here yet.
     pub blinded: u64,
-    /// The backend said that the signature is not its own: kept, not drawn.
+    /// Available or maturing, but signed by another key than the pinned one: kept, not drawn, and usable again if
+    /// that key is pinned again. Zero where the pinned keys were not asked about.
+    pub other_key: u64,
+    /// The backend said that the signature is not its own, and accepted another of the same key: kept, not drawn.
     pub refused: u64,
     /// Counter: spent since the vault was made.
     pub spent: u64,
@@ -185,6 +189,9 @@ pub struct AbuseHoldings {
 /// A UUIDv4 text, the idempotency key of one issuance.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RequestId(pub String);
+
+/// The pinned key of each model. Only tokens that it signed are drawn.
+pub type PinnedKeys = BTreeMap<ModelName, Fingerprint>;
 
 /// One issuance, before its request is sent.
 pub struct NewIssuance {

@@ -11,6 +11,7 @@
 //!   `llmmask`, byte for byte (protocol.md §5).
 //! - Nothing leaves before the vault has the token down as presented, on disk.
 //! - A call runs in a task of its own: a caller that goes away stops nothing, and loses nothing.
+//! - What a maybe-spent token brings is shown only if it was provably made for this call.
 //! - What leaves is built from model and messages alone, and is the same whoever asked.
 //!
 //! Deliberately absent: any knowledge of the local client, of accounts, and of how a stream reaches the
@@ -39,7 +40,8 @@ pub use error::{Phase, RedeemError, RedeemErrorKind, TokenFate, UpstreamReason};
 pub use parking::ParkingRules;
 
 use crate::anonymous::transport::Transport;
-use crate::vault::{AbuseRule, CallId, Withdrawals};
+use crate::clock::SharedClock;
+use crate::vault::{AbuseRule, CallId, PinnedKeys, Withdrawals};
 use crate::wire::ModelName;
 use parking::{Found, Landing};
 use shared::Shared;
@@ -94,10 +96,14 @@ impl Default for Limits {
 }
 
 /// How a [`Redeemer`] works.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// Whether the backend wants abuse tokens.
     pub abuse: AbuseRule,
+    /// Whose tokens are drawn.
+    pub keys: Arc<PinnedKeys>,
+    /// Tells an answer made in this call from one that the backend kept.
+    pub clock: SharedClock,
     /// Time.
     pub deadlines: Deadlines,
     /// Size and number.
@@ -107,10 +113,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults, for a backend that wants abuse tokens or does not.
-    pub fn new(abuse: AbuseRule) -> Self {
+    /// The defaults, for a backend with these keys that wants abuse tokens or does not.
+    pub fn new(abuse: AbuseRule, keys: PinnedKeys, clock: SharedClock) -> Self {
         Self {
             abuse,
+            keys: Arc::new(keys),
+            clock,
             deadlines: Deadlines::default(),
             limits: Limits::default(),
             parking: ParkingRules::default(),

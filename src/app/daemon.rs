@@ -41,7 +41,7 @@ impl Daemon {
         let control = Server::bind(&home.control_path())?;
 
         let keyring = operations.keyring();
-        let switch = Switch::new(operations.withdrawals(), transport, config, &keyring);
+        let switch = Switch::new(operations.withdrawals(), transport, config, &keyring, operations.clock());
         let now = operations.clock().now();
         let catalog = Catalog::new(Catalog::listings(&keyring, now));
         operations.announce(DaemonReport {

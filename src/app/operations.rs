@@ -28,6 +28,7 @@ use crate::vault::{Census, Deposits, Stock, Vault, VaultKeys, Withdrawals};
 use crate::wire::ModelName;
 use crate::wire::redemption::Epoch;
 
+use super::redemption::pinned;
 use super::{AppError, SESSION, VAULT_DIGEST, VAULT_SEALING};
 
 /// Told whenever other keys are pinned.
@@ -121,11 +122,12 @@ impl Operations {
         }
     }
 
-    /// Counts by model; models with a pinned key are always there.
+    /// Counts by model, under the pinned keys; models with one are always there.
     pub(super) async fn stock(&self) -> Result<BTreeMap<ModelName, Stock>, AppError> {
-        let mut stock = self.census.stock().await?;
-        for model in self.keyring().models() {
-            stock.entry(model.clone()).or_default();
+        let pinned = pinned(&self.keyring());
+        let mut stock = self.census.stock_under(pinned.clone()).await?;
+        for model in pinned.into_keys() {
+            stock.entry(model).or_default();
         }
         Ok(stock)
     }

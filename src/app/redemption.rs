@@ -1,6 +1,7 @@
-//! The anonymous plane's middle, as configured: which way out, how patient, and whether abuse tokens go along.
+//! The anonymous plane's middle, as configured: which way out, how patient, whose tokens are drawn, and whether abuse
+//! tokens go along.
 //!
-//! Whether they do depends on the pinned keys, which a user may import while the daemon runs; a
+//! The last two depend on the pinned keys, which a user may import while the daemon runs; a
 //! [`Switch`] then puts a fresh redeemer in the old one's place. Calls under way stay with the one that began them.
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,18 +10,27 @@ use std::time::Duration;
 use crate::anonymous::redeem::{Deadlines, Limits, Prompt, Redeem, Redeemer, Redemption, Settings};
 use crate::anonymous::transport::Transport;
 use crate::anonymous::transport::loopback::Loopback;
+use crate::clock::SharedClock;
 use crate::config::{Config, TransportChoice, table};
 use crate::keys::Keyring;
-use crate::vault::{AbuseRule, Withdrawals};
+use crate::vault::{AbuseRule, PinnedKeys, Withdrawals};
+use crate::wire::ModelName;
 
 use super::AppError;
+
+/// A redeemer, and what of the pinned keys it was made with.
+struct InCharge {
+    rule: AbuseRule,
+    keys: PinnedKeys,
+    redeemer: Arc<Redeemer>,
+}
 
 /// The redeemer in charge.
 pub(super) struct Switch {
     withdrawals: Withdrawals,
     transport: Arc<dyn Transport>,
     template: Settings,
-    current: RwLock<(AbuseRule, Arc<Redeemer>)>,
+    current: RwLock<InCharge>,
     /// Those before it; they may have calls under way.
     retired: RwLock<Vec<Arc<Redeemer>>>,
 }
@@ -32,9 +42,10 @@ impl Switch {
         transport: Arc<dyn Transport>,
         config: &Config,
         keyring: &Keyring,
+        clock: SharedClock,
     ) -> Arc<Self> {
-        let rule = abuse_rule(keyring);
-        let mut template = Settings::new(rule);
+        let (rule, keys) = (abuse_rule(keyring), pinned(keyring));
+        let mut template = Settings::new(rule, keys.clone(), clock);
         template.deadlines = Deadlines {
             connect: config.anonymous.connect(),
             first_byte: config.anonymous.first_byte(),
@@ -46,22 +57,22 @@ impl Switch {
             attempts: config.anonymous.attempts,
             ..template.limits
         };
-        let first = Redeemer::new(withdrawals.clone(), transport.clone(), template);
-        let current = RwLock::new((rule, first));
+        let redeemer = Redeemer::new(withdrawals.clone(), transport.clone(), template.clone());
+        let current = RwLock::new(InCharge { rule, keys, redeemer });
         Arc::new(Self { withdrawals, transport, template, current, retired: RwLock::default() })
     }
 
     /// Other keys are pinned.
     pub(super) fn keys_changed(&self, keyring: &Keyring) {
-        let rule = abuse_rule(keyring);
+        let (rule, keys) = (abuse_rule(keyring), pinned(keyring));
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        if current.0 == rule {
+        if current.rule == rule && current.keys == keys {
             return;
         }
-        let settings = Settings { abuse: rule, ..self.template };
-        let fresh = Redeemer::new(self.withdrawals.clone(), self.transport.clone(), settings);
-        let (_, old) = std::mem::replace(&mut *current, (rule, fresh));
-        self.retired.write().unwrap_or_else(PoisonError::into_inner).push(old);
+        let settings = Settings { abuse: rule, keys: Arc::new(keys.clone()), ..self.template.clone() };
+        let redeemer = Redeemer::new(self.withdrawals.clone(), self.transport.clone(), settings);
+        let old = std::mem::replace(&mut *current, InCharge { rule, keys, redeemer });
+        self.retired.write().unwrap_or_else(PoisonError::into_inner).push(old.redeemer);
     }
 
     /// Takes no new calls, and waits for those under way up to `grace`.
@@ -73,7 +84,7 @@ impl Switch {
     }
 
     fn current(&self) -> Arc<Redeemer> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).1.clone()
+        self.current.read().unwrap_or_else(PoisonError::into_inner).redeemer.clone()
     }
 }
 
@@ -85,6 +96,12 @@ impl Redeem for Current {
         let redeemer = self.0.current();
         Box::pin(async move { redeemer.redeem(prompt).await })
     }
+}
+
+/// What the vault is asked for tokens by.
+pub(super) fn pinned(keyring: &Keyring) -> PinnedKeys {
+    let key = |model: &ModelName| keyring.model(model).map(|key| (model.clone(), key.fingerprint()));
+    keyring.models().filter_map(key).collect()
 }
 
 /// With both keys pinned the backend asks for abuse tokens; with neither it is an older one.

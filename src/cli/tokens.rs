@@ -72,6 +72,13 @@ pub(super) fn table(models: &BTreeMap<ModelName, Stock>) -> String {
             stock.blinded,
             stock.spent
         );
+        if stock.other_key > 0 {
+            let _ = writeln!(
+                text,
+                "{:width$} {} of a key that is not the pinned one: kept, and usable if it is pinned again",
+                "", stock.other_key
+            );
+        }
         if stock.refused > 0 {
             let _ = writeln!(
                 text,

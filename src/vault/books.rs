@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use super::draw::DrawIndex;
 use super::sealing::{Place, Sealer};
 use super::{AbuseHoldings, AbuseKind, VaultError};
+use crate::blind::Fingerprint;
 use crate::clock::{SharedClock, Timestamp};
 use crate::secret::Secret;
 use crate::wire::ModelName;
@@ -107,11 +108,13 @@ impl Books {
 
     fn read_draw_index(&mut self) -> Result<(), VaultError> {
         self.draw.clear();
-        let mut statement =
-            self.conn.prepare_cached("SELECT model, id, not_before FROM tokens WHERE state = 'available'")?;
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT model, key, id, not_before FROM tokens WHERE state = 'available'")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            self.draw.put(&model_at(row, 0)?, row.get(1)?, Timestamp::from_unix(row.get(2)?));
+            let not_before = Timestamp::from_unix(row.get(3)?);
+            self.draw.put(&model_at(row, 0)?, key_at(row, 1)?, row.get(2)?, not_before);
         }
         Ok(())
     }
@@ -155,7 +158,8 @@ impl Books {
         }
     }
 
-    /// Wipes superseded abuse tokens that no token refers to any more.
+    /// Wipes superseded abuse tokens that no token refers to any more. Reads all of `tokens` if there are superseded
+    /// ones, so it is called only where the last reference to one may have gone.
     pub(super) fn sweep_abuse_tokens(&mut self) -> Result<(), VaultError> {
         if !self.sweep_due {
             return Ok(());
@@ -163,8 +167,8 @@ impl Books {
         self.conn
             .prepare_cached(
                 "DELETE FROM abuse_tokens WHERE superseded = 1
-                 AND NOT EXISTS (SELECT 1 FROM tokens WHERE permanent = abuse_tokens.id)
-                 AND NOT EXISTS (SELECT 1 FROM tokens WHERE transient = abuse_tokens.id)",
+                 AND id NOT IN (SELECT permanent FROM tokens WHERE permanent IS NOT NULL)
+                 AND id NOT IN (SELECT transient FROM tokens WHERE transient IS NOT NULL)",
             )?
             .execute([])?;
         self.sweep_due = self
@@ -203,6 +207,11 @@ impl Books {
 /// The model name in a column.
 pub(super) fn model_at(row: &Row<'_>, column: usize) -> Result<ModelName, VaultError> {
     ModelName::new(row.get::<_, String>(column)?).map_err(|_| VaultError::Corrupt)
+}
+
+/// The issuing key's fingerprint in a column.
+pub(super) fn key_at(row: &Row<'_>, column: usize) -> Result<Fingerprint, VaultError> {
+    Ok(Fingerprint::from_bytes(row.get(column)?))
 }
 
 impl AbuseKind {

@@ -49,7 +49,7 @@ impl Deposits {
     }
 
     /// Blinded → Available from `not_before` on; durable. Message and signature move into a row of their own
-    /// with a fresh random id, and the issuance row goes in the same commit: nothing ties a RequestID to a token.
+    /// with a fresh random id and the issuing key's fingerprint, and the issuance row goes in the same commit: nothing ties a RequestID to a token.
     pub async fn finalize(
         &self,
         id: &RequestId,
@@ -169,19 +169,19 @@ impl Books {
         Ok(found)
     }
 
-    fn issuance(&self, id: &RequestId) -> Result<(String, Blinded), VaultError> {
-        let (model, sealed): (String, Vec<u8>) = self
+    fn issuance(&self, id: &RequestId) -> Result<(String, Fingerprint, Blinded), VaultError> {
+        let (model, key, sealed): (String, [u8; 32], Vec<u8>) = self
             .conn
-            .prepare_cached("SELECT model, sealed FROM issuances WHERE request_id = ?1")?
-            .query_row([&id.0], |row| Ok((row.get(0)?, row.get(1)?)))
+            .prepare_cached("SELECT model, key, sealed FROM issuances WHERE request_id = ?1")?
+            .query_row([&id.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?
             .ok_or(VaultError::UnknownIssuance)?;
         let blinded = self.sealer.open(&issuance_place(id, &model), &sealed)?;
-        Ok((model, blinded))
+        Ok((model, Fingerprint::from_bytes(key), blinded))
     }
 
     fn renew(&mut self, old: &RequestId, new: &RequestId) -> Result<(), VaultError> {
-        let (model, [message, blinded, secret]) = self.issuance(old)?;
+        let (model, _, [message, blinded, secret]) = self.issuance(old)?;
         if old != new && self.issuance_pending(new)? {
             return Err(VaultError::DuplicateIssuance);
         }
@@ -201,18 +201,19 @@ impl Books {
         signature: &Signature,
         not_before: Timestamp,
     ) -> Result<(), VaultError> {
-        let (model, [message, _, _]) = self.issuance(id)?;
+        let (model, key, [message, _, _]) = self.issuance(id)?;
         let token = self.fresh_id("tokens")?;
         let place = Place { table: "tokens", row: &token.to_be_bytes(), subject: &model };
         let sealed = self.sealer.seal(&place, &[message.expose(), signature.expose()]);
         self.conn
             .prepare_cached(
-                "INSERT INTO tokens (id, model, state, not_before, sealed) VALUES (?1, ?2, 'available', ?3, ?4)",
+                "INSERT INTO tokens (id, model, key, state, not_before, sealed)
+                 VALUES (?1, ?2, ?3, 'available', ?4, ?5)",
             )?
-            .execute((token, &model, not_before.unix(), sealed))?;
+            .execute((token, &model, key.as_bytes(), not_before.unix(), sealed))?;
         self.wipe_issuance(id)?;
         let model = model.parse().map_err(|_| VaultError::Corrupt)?;
-        self.draw.put(&model, token, not_before);
+        self.draw.put(&model, key, token, not_before);
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! not sent anywhere, Presented may have been. Both are put right in one transaction before the first
 //! operation. Blinded rows are left to the identity plane ([`super::Deposits::pending`]).
 
-use super::books::{Books, model_at};
+use super::books::{Books, key_at, model_at};
 use super::{RecoveryReport, VaultError};
 use crate::clock::Timestamp;
 
@@ -76,11 +76,12 @@ impl Books {
                 "UPDATE tokens SET state = 'available', maybe_spent = 1, digest = NULL, presented_at = NULL,
                      doubt = NULL, permanent = NULL, transient = NULL
                  WHERE state = 'in_doubt' AND doubt = 'unknown' AND presented_at <= ?1
-                 RETURNING model, id, not_before",
+                 RETURNING model, key, id, not_before",
             )?;
             let mut rows = statement.query([until])?;
             while let Some(row) = rows.next()? {
-                self.draw.put(&model_at(row, 0)?, row.get(1)?, Timestamp::from_unix(row.get(2)?));
+                let not_before = Timestamp::from_unix(row.get(3)?);
+                self.draw.put(&model_at(row, 0)?, key_at(row, 1)?, row.get(2)?, not_before);
                 lapsed.returned += 1;
             }
             let mut statement = self.conn.prepare_cached(

@@ -3,14 +3,18 @@
 //! | table | holds | wiped when |
 //! | --- | --- | --- |
 //! | `issuances` | what unblinds a signature that is not here yet | finalized, abandoned |
-//! | `tokens` | token and signature, state, and for a presented one the request's digest and the abuse tokens it went with | settled |
+//! | `tokens` | token and signature, the public key that verifies them, state, and for a presented one the request's digest and the abuse tokens it went with | settled |
 //! | `abuse_issuances`, `abuse_tokens` | the same for abuse tokens | finalized; superseded and no row of `tokens` refers to it |
 //! | `counters` | spent, per model, ever | never |
 //! | `meta` | the key check | never |
 //!
 //! Deliberately absent: any column that could name an account, a session, a RequestID beside a token, or
 //! the time of a spend. Row ids are random, so that they do not tell the order of issuance. Token bytes,
-//! signatures and blinding secrets are in `sealed` only.
+//! signatures and blinding secrets are in `sealed` only. `key` is the fingerprint of a public key, the same
+//! for every user of the model.
+//!
+//! There is no index over `permanent` and `transient`: it would cost each call two pages in the commit that waits
+//! for the disk, and only the rare sweep of superseded abuse tokens asks who refers to them.
 //!
 //! A file is made under another name, closed, synced and renamed into place: whatever moment the power
 //! fails at, `vault.db` is either absent or whole. Before SQLite touches an existing file, its header is
@@ -62,6 +66,7 @@ CREATE UNIQUE INDEX abuse_tokens_current ON abuse_tokens (kind) WHERE superseded
 CREATE TABLE tokens (
     id           INTEGER PRIMARY KEY,
     model        TEXT NOT NULL,
+    key          BLOB NOT NULL CHECK (length(key) = 32),
     state        TEXT NOT NULL CHECK (state IN ('available', 'reserved', 'presented', 'in_doubt', 'refused')),
     not_before   INTEGER NOT NULL,
     maybe_spent  INTEGER NOT NULL DEFAULT 0 CHECK (maybe_spent IN (0, 1)),
@@ -81,8 +86,6 @@ CREATE TABLE tokens (
     CHECK (permanent IS NULL OR digest IS NOT NULL)
 ) STRICT;
 CREATE INDEX tokens_in_doubt ON tokens (digest) WHERE state = 'in_doubt';
-CREATE INDEX tokens_permanent ON tokens (permanent) WHERE permanent IS NOT NULL;
-CREATE INDEX tokens_transient ON tokens (transient) WHERE transient IS NOT NULL;
 
 CREATE TABLE counters (model TEXT PRIMARY KEY, spent INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";

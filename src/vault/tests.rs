@@ -55,11 +55,15 @@ fn model() -> ModelName {
     ModelName::new("gpt-4.1").unwrap()
 }
 
+fn key() -> Fingerprint {
+    Fingerprint::from_bytes([0; 32])
+}
+
 fn issuance(number: usize) -> NewIssuance {
     NewIssuance {
         request_id: RequestId(format!("request {number}")),
         model: model(),
-        key: Fingerprint::from_bytes([0; 32]),
+        key: key(),
         message: TokenMessage::from_bytes(format!("token {number}").into_bytes()),
         blinded: BlindedMessage::from_bytes(vec![1; 256]),
         secret: BlindingSecret::from_bytes(vec![2; 256]),

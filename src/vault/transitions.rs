@@ -1,12 +1,13 @@
 //! What the verbs of [`super::Withdrawals`] do to a row. Each is one guarded statement: it names row, state
 //! and owner, and the number of affected rows says whether the guard held.
 
-use rusqlite::OptionalExtension as _;
+use rusqlite::{OptionalExtension as _, Row};
 
 use super::books::{Books, HeldAbuse, model_at};
 use super::sealing::Place;
 use super::withdrawals::{Farewell, Grip, LastWord, Payment};
 use super::{AbuseRule, CallId, Doubt, History, RequestDigest, VaultError};
+use crate::blind::Fingerprint;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::wire::redemption::LlmMask;
@@ -32,6 +33,7 @@ impl Books {
         &mut self,
         call: CallId,
         model: &ModelName,
+        key: Fingerprint,
         rule: AbuseRule,
     ) -> Result<i64, VaultError> {
         self.abuse_for(rule)?;
@@ -39,7 +41,7 @@ impl Books {
         loop {
             let id = self
                 .draw
-                .draw(&mut rand::rng(), model, now)
+                .draw(&mut rand::rng(), model, key, now)
                 .map_err(|shortage| VaultError::OutOfTokens { model: model.clone(), shortage })?;
             let reserved = self
                 .conn
@@ -53,6 +55,14 @@ impl Books {
                 return Ok(id);
             }
         }
+    }
+
+    /// Whether a token is in doubt about this request.
+    pub(super) fn in_doubt(&self, digest: RequestDigest) -> Result<bool, VaultError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM tokens WHERE state = 'in_doubt' AND digest = ?1)",
+        )?;
+        Ok(statement.query_row([digest.0], |row| row.get(0))?)
     }
 
     pub(super) fn present(
@@ -142,31 +152,31 @@ impl Books {
     }
 
     pub(super) fn release(&mut self, grip: &Grip) -> Result<(), VaultError> {
-        let not_before: Option<i64> = self
+        let shelf = self
             .conn
             .prepare_cached(
                 "UPDATE tokens SET state = 'available', owner = NULL
-                 WHERE id = ?1 AND state = 'reserved' AND owner = ?2 RETURNING not_before",
+                 WHERE id = ?1 AND state = 'reserved' AND owner = ?2 RETURNING key, not_before",
             )?
-            .query_row((grip.id, grip.call.column()), |row| row.get(0))
+            .query_row((grip.id, grip.call.column()), shelf_at)
             .optional()?;
-        self.shelve(grip, not_before.ok_or(VaultError::LostRace)?);
+        self.shelve(grip, shelf.ok_or(VaultError::LostRace)?);
         Ok(())
     }
 
     pub(super) fn return_unspent(&mut self, grip: &Grip) -> Result<(), VaultError> {
-        let not_before: Option<i64> = self
+        let shelf = self
             .conn
             .prepare_cached(
                 "UPDATE tokens SET state = 'available', owner = NULL, digest = NULL, presented_at = NULL,
                      permanent = NULL, transient = NULL
-                 WHERE id = ?1 AND state = 'presented' AND owner = ?2 AND doubt IS NULL RETURNING not_before",
+                 WHERE id = ?1 AND state = 'presented' AND owner = ?2 AND doubt IS NULL RETURNING key, not_before",
             )?
-            .query_row((grip.id, grip.call.column()), |row| row.get(0))
+            .query_row((grip.id, grip.call.column()), shelf_at)
             .optional()?;
-        match not_before {
-            Some(not_before) => {
-                self.shelve(grip, not_before);
+        match shelf {
+            Some(shelf) => {
+                self.shelve(grip, shelf);
                 self.sweep_abuse_tokens()
             }
             // In doubt from an earlier attempt, of which this one says nothing.
@@ -204,13 +214,20 @@ impl Books {
     }
 
     pub(super) fn settle(&mut self, grip: &Grip) -> Result<(), VaultError> {
-        let changed = self
+        let went_with: (Option<i64>, Option<i64>) = self
             .conn
-            .prepare_cached("DELETE FROM tokens WHERE id = ?1 AND state = 'presented' AND owner = ?2")?
-            .execute((grip.id, grip.call.column()))?;
-        held(changed)?;
+            .prepare_cached(
+                "DELETE FROM tokens WHERE id = ?1 AND state = 'presented' AND owner = ?2
+                 RETURNING permanent, transient",
+            )?
+            .query_row((grip.id, grip.call.column()), |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?
+            .ok_or(VaultError::LostRace)?;
         self.count_spent(grip.model.as_str(), 1)?;
-        self.sweep_abuse_tokens()
+        // Only a token that went with superseded ones can have been the last to refer to them.
+        let current =
+            (self.permanent.as_ref().map(|held| held.id), self.transient.as_ref().map(|held| held.id));
+        if went_with != (None, None) && went_with != current { self.sweep_abuse_tokens() } else { Ok(()) }
     }
 
     /// A token's holder is gone. If the row is no longer in that call's hands, there is nothing to do.
@@ -231,8 +248,8 @@ impl Books {
         }
     }
 
-    fn shelve(&mut self, grip: &Grip, not_before: i64) {
-        self.draw.put(&grip.model, grip.id, Timestamp::from_unix(not_before));
+    fn shelve(&mut self, grip: &Grip, (key, not_before): (Fingerprint, Timestamp)) {
+        self.draw.put(&grip.model, key, grip.id, not_before);
     }
 
     fn open_token(
@@ -252,6 +269,11 @@ impl Books {
             (AbuseRule::Required, _, _) => Err(VaultError::NoAbuseTokens),
         }
     }
+}
+
+/// `key, not_before`: where a row that is available again belongs.
+fn shelf_at(row: &Row<'_>) -> rusqlite::Result<(Fingerprint, Timestamp)> {
+    Ok((Fingerprint::from_bytes(row.get(0)?), Timestamp::from_unix(row.get(1)?)))
 }
 
 fn held(changed: usize) -> Result<(), VaultError> {

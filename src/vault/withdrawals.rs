@@ -12,6 +12,7 @@ use super::books::Books;
 use super::sealing::Digester;
 use super::thread::{Durability, Mailbox};
 use super::{AbuseRule, CallId, Doubt, History, RequestDigest, VaultError};
+use crate::blind::Fingerprint;
 use crate::wire::ModelName;
 use crate::wire::redemption::LlmMask;
 
@@ -140,22 +141,50 @@ impl Withdrawals {
         self.digester.digest(model, messages)
     }
 
-    /// Available → Reserved: draws one matured token of `model` uniformly at random. Not synced: a lost
-    /// Reserved is Available. [`VaultError::OutOfTokens`], [`VaultError::NoAbuseTokens`].
+    /// Available → Reserved: draws one matured token of `model` that `key` signed, uniformly at random. Not
+    /// synced: a lost Reserved is Available. [`VaultError::OutOfTokens`], [`VaultError::NoAbuseTokens`].
     pub async fn reserve(
         &self,
         call: CallId,
         model: &ModelName,
+        key: Fingerprint,
         abuse: AbuseRule,
     ) -> Result<Reserved, VaultError> {
-        let (mailbox, model) = (self.mailbox.clone(), model.clone());
+        let draw = self.draw(call, model, key, abuse);
+        self.mailbox.call(Durability::Relaxed, draw).await
+    }
+
+    /// [`Withdrawals::reserve`], unless a token is in doubt about this very request: then None, and
+    /// [`Withdrawals::resume`] is the verb. One round trip for the common call, which has nothing to resume.
+    pub async fn reserve_unless_in_doubt(
+        &self,
+        call: CallId,
+        digest: RequestDigest,
+        model: &ModelName,
+        key: Fingerprint,
+        abuse: AbuseRule,
+    ) -> Result<Option<Reserved>, VaultError> {
+        let draw = self.draw(call, model, key, abuse);
         let work = move |books: &mut Books| {
-            let id = books.reserve(call, &model, abuse)?;
-            let grip = Grip { id, model, call };
-            let guard = Guard { mailbox, grip, last_word: Some(LastWord::Release) };
-            Ok(Reserved { guard, rule: abuse })
+            if books.in_doubt(digest)? { Ok(None) } else { draw(books).map(Some) }
         };
         self.mailbox.call(Durability::Relaxed, work).await
+    }
+
+    fn draw(
+        &self,
+        call: CallId,
+        model: &ModelName,
+        key: Fingerprint,
+        rule: AbuseRule,
+    ) -> impl FnOnce(&mut Books) -> Result<Reserved, VaultError> + Send + use<> {
+        let (mailbox, model) = (self.mailbox.clone(), model.clone());
+        move |books: &mut Books| {
+            let id = books.reserve(call, &model, key, rule)?;
+            let grip = Grip { id, model, call };
+            let guard = Guard { mailbox, grip, last_word: Some(LastWord::Release) };
+            Ok(Reserved { guard, rule })
+        }
     }
 
     /// InDoubt with this digest → Presented under `call`, with the same bytes; durable on return. None if there

@@ -32,6 +32,10 @@ fn model() -> ModelName {
     ModelName::new("gpt-4.1").unwrap()
 }
 
+fn key() -> Fingerprint {
+    Fingerprint::from_bytes([7; 32])
+}
+
 fn prompt(text: &str) -> Prompt {
     let messages = json!([{"role": "user", "content": text}]).to_string();
     Prompt { model: model(), messages: RawValue::from_string(messages).unwrap() }
@@ -39,6 +43,12 @@ fn prompt(text: &str) -> Prompt {
 
 /// Short deadlines: what hangs here hangs on purpose.
 fn settings() -> Settings {
+    settings_at(&ManualClock::shared(START))
+}
+
+/// Only tokens of [`key`] are drawn.
+fn settings_at(clock: &Arc<ManualClock>) -> Settings {
+    let keys = [(model(), key())].into();
     Settings {
         deadlines: Deadlines {
             connect: Duration::from_secs(5),
@@ -47,7 +57,7 @@ fn settings() -> Settings {
             pause: Duration::from_millis(1),
         },
         limits: Limits { answer: 1 << 20, ..Limits::default() },
-        ..Settings::new(AbuseRule::Required)
+        ..Settings::new(AbuseRule::Required, keys, Arc::clone(clock) as SharedClock)
     }
 }
 
@@ -69,6 +79,7 @@ impl Bench {
     async fn with(tokens: usize, backend: Scripted, settings: Settings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = ManualClock::shared(START);
+        let settings = Settings { clock: Arc::clone(&clock) as SharedClock, ..settings };
         let vault = open(&dir, &clock);
         stock_up(&vault, tokens).await;
         let redeemer = redeemer(&vault, &backend, settings);
@@ -111,7 +122,7 @@ impl Bench {
         drop(redeemer);
         vault.close().await.unwrap();
         let vault = open(&dir, &clock);
-        let redeemer = self::redeemer(&vault, &backend, settings());
+        let redeemer = self::redeemer(&vault, &backend, settings_at(&clock));
         Self { dir, clock, vault, backend, redeemer }
     }
 }
@@ -133,7 +144,7 @@ async fn stock_up(vault: &Vault, count: usize) {
     let batch = ids.iter().map(|id| NewIssuance {
         request_id: RequestId(id.clone()),
         model: model(),
-        key: Fingerprint::from_bytes([7; 32]),
+        key: key(),
         message: TokenMessage::credit(&mut rng),
         blinded: BlindedMessage::from_bytes(vec![1; 256]),
         secret: BlindingSecret::from_bytes(vec![2; 256]),

@@ -69,11 +69,15 @@ fn call() -> CallId {
     CallId(u128::from(unique()))
 }
 
+fn key() -> Fingerprint {
+    Fingerprint::from_bytes([7; 32])
+}
+
 fn issuance(request_id: &str, token: &str) -> NewIssuance {
     NewIssuance {
         request_id: RequestId(request_id.into()),
         model: model(),
-        key: Fingerprint::from_bytes([7; 32]),
+        key: key(),
         message: TokenMessage::from_bytes(token.into()),
         blinded: BlindedMessage::from_bytes(b"canary-blinded".repeat(18)),
         secret: BlindingSecret::from_bytes(b"canary-secret!".repeat(18)),
@@ -104,7 +108,7 @@ async fn stock(vault: &Vault) -> Stock {
 }
 
 async fn reserve(vault: &Vault) -> Result<Reserved, VaultError> {
-    vault.withdrawals().reserve(call(), &model(), AbuseRule::Omitted).await
+    vault.withdrawals().reserve(call(), &model(), key(), AbuseRule::Omitted).await
 }
 
 async fn hold_abuse(vault: &Vault, kind: AbuseKind, token: &str) {

@@ -11,6 +11,11 @@
 //! | land | spent and claimed, or already returned, wiped, set aside, in doubt | in doubt; the backend replays |
 //!
 //! The stream is opened before the token is presented, so that a way out that is down costs nothing.
+//! A token whose signature is refused is held, presented, until another token of the same key was judged. Accepted: the
+//! first is at fault, and set aside. Refused as well, or nothing learnt (no other token, no answer): the backend's key may
+//! be the wrong one, and a stock must not be lost to that; both go back, and the caller is told to compare keys.
+//! A crash in between leaves them in doubt.
+//!
 //! A dropped call (the grace period is over) leaves the token to the vault's guards: a reserved one is released,
 //! a presented one is in doubt.
 
@@ -24,15 +29,15 @@ use super::Prompt;
 use super::delivery::Answer;
 use super::error::{RedeemError, RedeemErrorKind, TokenFate};
 use super::exchange::{self, Bounds};
-use super::outcome::{self, Trail, Verdict};
+use super::outcome::{self, Past, Trail, Verdict, Window};
 use super::parking::{Claim, Landing};
 use super::request;
 use super::shared::Shared;
 use crate::anonymous::transport::{Stream, TransportError, TransportErrorKind};
+use crate::blind::Fingerprint;
+use crate::clock::Timestamp;
 use crate::vault::{CallId, Doubt, Presented, RequestDigest, Reserved, Shortage, VaultError};
 
-/// How many tokens one call tries when the backend does not accept their signatures.
-const MOST_REFUSED: u32 = 2;
 /// How many long-spent tokens one call wipes before it gives up.
 const MOST_LAPSED: u32 = 8;
 /// The longest pause between two attempts that a `Retry-After` can ask for.
@@ -42,7 +47,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(super) async fn run(shared: Arc<Shared>, call: CallId, digest: RequestDigest, prompt: Prompt) {
     let seat = Seat { shared: &shared, call };
     let deadline = Instant::now() + shared.settings.deadlines.call;
-    let course = Course { shared: &shared, call, digest, prompt: &prompt, deadline };
+    let begun = shared.settings.clock.now();
+    let course = Course { shared: &shared, call, digest, prompt: &prompt, deadline, begun };
     let (result, spent) = tokio::select! {
         biased;
         end = course.run() => end,
@@ -81,13 +87,17 @@ enum Held {
 /// What became of one token.
 enum Step {
     End(End),
-    /// It set itself aside or was long spent; the kind is for when no other is tried.
-    TakeAnother(Exhausted, RedeemError),
+    /// It was long spent and is wiped; the error is for when no other is tried.
+    Lapsed(RedeemError),
+    /// Its signature was refused on a clean trail. The verdict on another says what becomes of it.
+    Refused(Presented, RedeemErrorKind),
 }
 
-enum Exhausted {
-    Refused,
-    Lapsed,
+/// Whether the backend is known to accept signatures of the pinned key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Signatures {
+    Accepted,
+    Untold,
 }
 
 struct Course<'a> {
@@ -96,52 +106,105 @@ struct Course<'a> {
     digest: RequestDigest,
     prompt: &'a Prompt,
     deadline: Instant,
+    begun: Timestamp,
 }
 
 impl Course<'_> {
     async fn run(&self) -> End {
-        let (mut refused, mut lapsed) = (0, 0);
-        let mut told: Option<RedeemError> = None;
-        let mut resumed = match self.shared.withdrawals.resume(self.call, self.digest).await {
-            Ok(resumed) => resumed,
-            Err(error) => return failed(vault_error(error, TokenFate::Unspent)),
-        };
+        let mut lapsed = 0;
+        // Refused as invalid, and held until another token of the key tells which of the two is at fault.
+        let mut suspect: Option<(Presented, RedeemErrorKind)> = None;
+        let mut next = self.first().await;
         loop {
-            let held = match resumed.take() {
-                Some(presented) => Held::Presented(presented),
-                None => match self.reserve().await {
-                    Ok(reserved) => Held::Reserved(reserved),
+            let held = match next {
+                Ok(held) => held,
+                Err(error) => {
                     // That the backend refused the last one says more than that there is no other.
-                    Err(error) => return failed(told.unwrap_or(error)),
-                },
+                    return failed(match suspect {
+                        Some((presented, kind)) => self.acquit(presented, kind).await,
+                        None => error,
+                    });
+                }
             };
-            match self.spend(held).await {
-                Step::End(end) => return end,
-                Step::TakeAnother(why, error) => {
-                    let (count, most) = match &why {
-                        Exhausted::Refused => (&mut refused, MOST_REFUSED),
-                        Exhausted::Lapsed => (&mut lapsed, MOST_LAPSED),
-                    };
-                    *count += 1;
-                    if *count >= most || Instant::now() >= self.deadline {
+            let mut signatures = Signatures::Untold;
+            let step = self.spend(held, &mut signatures).await;
+            if signatures == Signatures::Accepted
+                && let Some((presented, _)) = suspect.take()
+            {
+                tracing::error!(
+                    model = %self.prompt.model,
+                    "the backend does not accept a token's signature, though it accepts another's; the token is set aside"
+                );
+                note(self.shared.withdrawals.set_aside(presented).await);
+            }
+            match step {
+                Step::End(end) => {
+                    if let Some((presented, kind)) = suspect {
+                        self.acquit(presented, kind).await;
+                    }
+                    return end;
+                }
+                Step::Lapsed(error) => {
+                    lapsed += 1;
+                    if lapsed >= MOST_LAPSED || Instant::now() >= self.deadline {
                         return failed(error);
                     }
-                    if let Exhausted::Refused = why {
-                        told = Some(error);
-                    }
                 }
+                Step::Refused(presented, kind) => match suspect.take() {
+                    None if Instant::now() < self.deadline => suspect = Some((presented, kind)),
+                    first => {
+                        if let Some((presented, kind)) = first {
+                            self.acquit(presented, kind).await;
+                        }
+                        return failed(self.acquit(presented, kind).await);
+                    }
+                },
             }
+            next = self.reserve().await.map(Held::Reserved);
+        }
+    }
+
+    /// The token in doubt about this request, if there is one, else a fresh one.
+    async fn first(&self) -> Result<Held, RedeemError> {
+        let (vault, abuse) = (&self.shared.withdrawals, self.shared.settings.abuse);
+        let (model, key) = (&self.prompt.model, self.key()?);
+        let drawn = vault.reserve_unless_in_doubt(self.call, self.digest, model, key, abuse).await;
+        if let Some(reserved) = drawn.map_err(|error| vault_error(error, TokenFate::Unspent))? {
+            return Ok(Held::Reserved(reserved));
+        }
+        match vault.resume(self.call, self.digest).await {
+            Ok(Some(presented)) => Ok(Held::Presented(presented)),
+            // Another call was faster, or the record is damaged.
+            Ok(None) => self.reserve().await.map(Held::Reserved),
+            Err(error) => Err(vault_error(error, TokenFate::Unspent)),
         }
     }
 
     async fn reserve(&self) -> Result<Reserved, RedeemError> {
         let (model, abuse) = (&self.prompt.model, self.shared.settings.abuse);
-        let drawn = self.shared.withdrawals.reserve(self.call, model, abuse).await;
+        let drawn = self.shared.withdrawals.reserve(self.call, model, self.key()?, abuse).await;
         drawn.map_err(|error| vault_error(error, TokenFate::Unspent))
     }
 
+    fn key(&self) -> Result<Fingerprint, RedeemError> {
+        let model = &self.prompt.model;
+        self.shared.settings.keys.get(model).copied().ok_or_else(|| {
+            let kind = RedeemErrorKind::OutOfTokens { model: model.clone(), maturing: None };
+            RedeemError::new(kind, TokenFate::Unspent)
+        })
+    }
+
+    /// Nothing shows that the refused token rather than the backend's key is at fault: it goes back to the stock.
+    async fn acquit(&self, presented: Presented, kind: RedeemErrorKind) -> RedeemError {
+        tracing::error!(
+            model = %self.prompt.model,
+            "the backend does not accept a token's signature: its key is not the pinned one; the token is kept"
+        );
+        RedeemError::new(kind, self.return_unspent(presented).await)
+    }
+
     /// Presents one token until something is known of it.
-    async fn spend(&self, mut held: Held) -> Step {
+    async fn spend(&self, mut held: Held, signatures: &mut Signatures) -> Step {
         let resumed = matches!(held, Held::Presented(_));
         let mut trail = if resumed { Trail::Silent } else { Trail::Clean };
         let mut last = RedeemErrorKind::Unreachable;
@@ -183,7 +246,12 @@ impl Course<'_> {
             let authority = self.shared.transport.authority();
             let reply = exchange::exchange(stream, authority, body, self.bounds()).await;
             let outcome = outcome::read(reply, &self.prompt.model);
-            match outcome.judge(trail, presented.history(), resumed, &self.prompt.model) {
+            if outcome.accepts_signature() {
+                *signatures = Signatures::Accepted;
+            }
+            let window = Window { begun: self.begun, now: self.shared.settings.clock.now() };
+            let past = Past { trail, history: presented.history(), resumed, window };
+            match outcome.judge(past, &self.prompt.model) {
                 Verdict::Repeat(kind, hint) => {
                     tracing::debug!(attempt, "no usable answer; the token's state is unknown");
                     trail = Trail::Silent;
@@ -211,16 +279,9 @@ impl Course<'_> {
             }
             Verdict::WipeAndTakeAnother(kind) => {
                 note(vault.settle(presented).await);
-                Step::TakeAnother(Exhausted::Lapsed, RedeemError::new(kind, TokenFate::Spent))
+                Step::Lapsed(RedeemError::new(kind, TokenFate::Spent))
             }
-            Verdict::SetAsideAndTakeAnother(kind) => {
-                tracing::error!(
-                    model = %self.prompt.model,
-                    "the backend does not accept a token's signature: its key is not the pinned one; the token is set aside"
-                );
-                note(vault.set_aside(presented).await);
-                Step::TakeAnother(Exhausted::Refused, RedeemError::new(kind, TokenFate::SetAside))
-            }
+            Verdict::Refused(kind) => Step::Refused(presented, kind),
             Verdict::Return(kind) => self.put_back(presented, trail, kind).await,
             // A `Repeat` that comes here has no attempt left.
             Verdict::Doubt(kind) | Verdict::Repeat(kind, _) => {
@@ -234,15 +295,19 @@ impl Course<'_> {
         if trail == Trail::Silent {
             return self.give_up(Held::Presented(presented), kind).await;
         }
-        let fate = match self.shared.withdrawals.return_unspent(presented).await {
+        let fate = self.return_unspent(presented).await;
+        Step::End(failed(RedeemError::new(kind, fate)))
+    }
+
+    async fn return_unspent(&self, presented: Presented) -> TokenFate {
+        match self.shared.withdrawals.return_unspent(presented).await {
             Ok(()) => TokenFate::Unspent,
             // Its guard leaves it in doubt.
             Err(error) => {
                 note(Err(error));
                 TokenFate::InDoubt
             }
-        };
-        Step::End(failed(RedeemError::new(kind, fate)))
+        }
     }
 
     /// Ends the call with what is known of the token.

@@ -24,8 +24,6 @@ pub enum TokenFate {
     /// The backend may hold an answer. The token is kept for this very request: an identical retry resumes
     /// it, with the same bytes, and takes no other.
     InDoubt,
-    /// Kept but not drawn again: the backend does not accept its signature.
-    SetAside,
 }
 
 /// A call that ended without an answer.
@@ -154,8 +152,8 @@ pub enum RedeemErrorKind {
         /// HTTP status.
         status: u16,
     },
-    /// The backend does not accept the signatures of the tokens drawn: its key is not the pinned one.
-    /// SetAside.
+    /// The backend does not accept the signatures of the tokens drawn: its key is not the pinned one. Unspent;
+    /// InDoubt if an earlier attempt with the token ended without an answer.
     #[error(
         "the backend does not accept tokens for {model}: its key is not the pinned one; compare `llmtor keys list` with the published keys"
     )]
@@ -227,6 +225,6 @@ mod tests {
     fn only_an_unspent_or_a_resumable_token_makes_a_retry_free() {
         let free = |token| RedeemError::new(RedeemErrorKind::Unreachable, token).identical_retry_is_free();
         assert!(free(TokenFate::Unspent) && free(TokenFate::InDoubt));
-        assert!(!free(TokenFate::Spent) && !free(TokenFate::SetAside));
+        assert!(!free(TokenFate::Spent));
     }
 }

@@ -8,12 +8,25 @@
 //! | outcome | check | first attempt: the token is | after an attempt that ended in silence |
 //! | --- | --- | --- | --- |
 //! | size limit, incomplete payment, model, abuse tokens, other 4xx | before | unspent: back to the stock | still in doubt: a spent token is refused just so |
-//! | invalid token | before | set aside, another is tried | the same: under this key neither attempt can be answered |
+//! | invalid token | before | not spent; another is tried, and what becomes of both is said there (`call`) | still in doubt: the backend's key may have changed since, and changed back the answer is there again |
 //! | `token expired` | at | spent, answer gone; another is tried if that was to be expected, else an error | the same |
 //! | `cannot reuse` | at | spent; an error | the same |
 //! | moderation failed | after | unspent: back to the stock | still in doubt: the earlier copy may yet arrive, and would then be answered and stored |
 //! | answer, blocked, provider's error, unreadable content | end | spent | spent |
 //! | silence, unknown text, a page of something in between | ? | unknown: the same bytes again, then in doubt | the same |
+//!
+//! A token that was in doubt until its term passed, *maybe spent*, may still have its old answer at the backend: our
+//! clock may have jumped, and then the backend's five days are not over. What it brings is believed only if it is
+//! provably this call's:
+//!
+//! | outcome for a maybe-spent token | the token is |
+//! | --- | --- |
+//! | answer, its `created` within this call (a minute's difference between clocks allowed) | spent; delivered |
+//! | answer that is older, younger or without a time; blocked, provider's error, unreadable content; `token expired`, `cannot reuse` | wiped without a word; another is tried |
+//! | anything else | as above |
+//!
+//! A minute, and not a day: a clock that stood in the past and was put right a moment ago makes an answer of a moment ago
+//! lapse. A clock that is wrong now costs such a token, and never shows another prompt's answer.
 //!
 //! Keeping a token in doubt costs at most a delay; giving one back wrongly would let the backend answer a later
 //! prompt with this one's answer.
@@ -24,10 +37,14 @@ use super::delivery::Answer;
 use super::error::RedeemErrorKind;
 use super::exchange::{Reply, Silence};
 use super::upstream::{self, Content};
+use crate::clock::Timestamp;
 use crate::vault::History;
 use crate::wire::redemption::ProxyAnswer;
 use crate::wire::refusal::{self, Refusal};
 use crate::wire::{Envelope, Failure, ModelName, lenient};
+
+/// How far our clock and the provider's may differ, seconds.
+const CLOCKS_DIFFER: i64 = 60;
 
 /// Whether an earlier attempt with the token ended without an answer, in this call or before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +53,34 @@ pub(super) enum Trail {
     Silent,
 }
 
+/// Between these times, by our clock, this call's answer must have been made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    pub(super) begun: Timestamp,
+    pub(super) now: Timestamp,
+}
+
+impl Window {
+    fn covers(self, created: Option<i64>) -> bool {
+        let (from, until) = (self.begun.plus_seconds(-CLOCKS_DIFFER), self.now.plus_seconds(CLOCKS_DIFFER));
+        created.is_some_and(|at| (from..=until).contains(&Timestamp::from_unix(at)))
+    }
+}
+
+/// What is known of a token when its outcome is judged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Past {
+    pub(super) trail: Trail,
+    pub(super) history: History,
+    /// Whether the call began with it in doubt.
+    pub(super) resumed: bool,
+    pub(super) window: Window,
+}
+
 /// What one attempt came to.
 pub(super) enum Outcome {
-    Answered(Answer),
+    /// With the time at which the provider says that it made it.
+    Answered(Answer, Option<i64>),
     Blocked {
         categories: Vec<String>,
     },
@@ -67,8 +109,8 @@ pub(super) enum Verdict {
     Wipe(RedeemErrorKind),
     /// Spent long ago, as was to be expected; another token is taken.
     WipeAndTakeAnother(RedeemErrorKind),
-    /// Kept aside; another token is taken.
-    SetAsideAndTakeAnother(RedeemErrorKind),
+    /// Not spent, but its signature is not accepted; another token may tell whether it or the key is at fault.
+    Refused(RedeemErrorKind),
     /// Back to the stock.
     Return(RedeemErrorKind),
     /// The same token, the same bytes, a fresh stream; after so long, if the backend said so.
@@ -108,7 +150,7 @@ fn read_success(body: &[u8]) -> Outcome {
         Outcome::Silent(RedeemErrorKind::BackendGarbled, None)
     } else {
         match upstream::inspect(&data.proxy_response.0) {
-            Content::Answer => Outcome::Answered(Answer { body: data.proxy_response.0 }),
+            Content::Answer { created } => Outcome::Answered(Answer { body: data.proxy_response.0 }, created),
             Content::Error { reason, message } => {
                 Outcome::Spent(RedeemErrorKind::Upstream { reason, message })
             }
@@ -148,19 +190,41 @@ fn read_failure(reply: &Reply, model: &ModelName) -> Outcome {
 }
 
 impl Outcome {
-    /// What follows for a token with such a trail and history: the table above.
-    pub(super) fn judge(self, trail: Trail, history: History, resumed: bool, model: &ModelName) -> Verdict {
-        match (self, trail) {
-            (Self::Answered(answer), _) => Verdict::Deliver(answer),
+    /// Whether the backend got as far as accepting the token's signature.
+    pub(super) fn accepts_signature(&self) -> bool {
+        match self {
+            Self::Answered(..)
+            | Self::Blocked { .. }
+            | Self::Spent(_)
+            | Self::RefusedAfter(_)
+            | Self::Expired
+            | Self::CannotReuse => true,
+            Self::RefusedBefore(_) | Self::InvalidToken | Self::Silent(..) | Self::Hopeless(_) => false,
+        }
+    }
+
+    /// What follows for a token with such a past: the tables above.
+    pub(super) fn judge(self, past: Past, model: &ModelName) -> Verdict {
+        let maybe_spent = past.history == History::MaybeSpent;
+        match (self, past.trail) {
+            (Self::Answered(answer, created), _) if !maybe_spent || past.window.covers(created) => {
+                Verdict::Deliver(answer)
+            }
+            // What comes may be another prompt's.
+            (Self::Blocked { .. } | Self::Spent(_) | Self::CannotReuse, _) if maybe_spent => {
+                Verdict::WipeAndTakeAnother(RedeemErrorKind::TokenReused)
+            }
+            (Self::Answered(..), _) => Verdict::WipeAndTakeAnother(RedeemErrorKind::TokenReused),
             (Self::Blocked { categories }, _) => Verdict::Fail(RedeemErrorKind::Blocked { categories }),
             (Self::Spent(kind), _) => Verdict::Fail(kind),
             (Self::RefusedBefore(kind) | Self::RefusedAfter(kind), Trail::Clean) => Verdict::Return(kind),
             (Self::RefusedBefore(kind) | Self::RefusedAfter(kind), Trail::Silent)
             | (Self::Hopeless(kind), _) => Verdict::Doubt(kind),
-            (Self::InvalidToken, _) => {
-                Verdict::SetAsideAndTakeAnother(RedeemErrorKind::TokenRefused { model: model.clone() })
+            (Self::InvalidToken, trail) => {
+                let kind = RedeemErrorKind::TokenRefused { model: model.clone() };
+                if trail == Trail::Clean { Verdict::Refused(kind) } else { Verdict::Doubt(kind) }
             }
-            (Self::Expired, _) if history == History::MaybeSpent || resumed => {
+            (Self::Expired, _) if maybe_spent || past.resumed => {
                 Verdict::WipeAndTakeAnother(RedeemErrorKind::AnswerLost)
             }
             (Self::Expired, _) => Verdict::Wipe(RedeemErrorKind::AnswerLost),

@@ -19,8 +19,8 @@ const LONGEST_CATEGORY: usize = 64;
 /// What a `proxy_response` is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Content {
-    /// JSON, and not an error.
-    Answer,
+    /// JSON, and not an error; when the provider made it, Unix seconds, if it says so.
+    Answer { created: Option<i64> },
     /// The provider's error.
     Error { reason: UpstreamReason, message: String },
     /// Not JSON.
@@ -33,6 +33,8 @@ struct Peek {
     choices: Option<IgnoredAny>,
     #[serde(default)]
     error: Option<Value>,
+    #[serde(default)]
+    created: Option<Value>,
 }
 
 /// Looks into a `proxy_response`.
@@ -43,11 +45,13 @@ pub(super) fn inspect(body: &[u8]) -> Content {
         serde_json::from_slice::<Peek>(body).map(Some)
     };
     match peek {
-        Ok(Some(Peek { error: Some(error), choices: None })) => {
+        Ok(Some(Peek { error: Some(error), choices: None, .. })) => {
             let (reason, message) = (reason(&error), message(&error));
             Content::Error { reason, message }
         }
-        Ok(Some(_)) => Content::Answer,
+        Ok(Some(Peek { created, .. })) => {
+            Content::Answer { created: created.as_ref().and_then(Value::as_i64) }
+        }
         Ok(None) | Err(_) => Content::Unreadable,
     }
 }
@@ -155,8 +159,10 @@ mod tests {
     fn each_provider_error_is_told_from_an_answer_and_from_the_others() {
         let error = |reason, message: &str| Content::Error { reason, message: message.into() };
         let cases = [
-            (r#"{"choices":[],"error":null}"#, Content::Answer),
-            (r#"{"choices":[{}],"error":{"message":"x"}}"#, Content::Answer),
+            (r#"{"choices":[],"error":null}"#, Content::Answer { created: None }),
+            (r#"{"choices":[],"created":"yesterday"}"#, Content::Answer { created: None }),
+            (r#"{"created":1800000000,"choices":[]}"#, Content::Answer { created: Some(1_800_000_000) }),
+            (r#"{"choices":[{}],"error":{"message":"x"}}"#, Content::Answer { created: None }),
             (
                 r#"{"error":{"message":"slow down","type":"requests","code":"rate_limit_exceeded"}}"#,
                 error(UpstreamReason::RateLimited, "slow down"),

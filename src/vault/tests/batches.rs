@@ -62,7 +62,7 @@ async fn what_is_queued_during_a_commit_shares_the_next_one() {
     let name = model();
     let mut draws = Vec::new();
     for call in 0..64 {
-        draws.push(queued(withdrawals.reserve(CallId(call), &name, AbuseRule::Omitted)).await);
+        draws.push(queued(withdrawals.reserve(CallId(call), &name, key(), AbuseRule::Omitted)).await);
     }
     drop(go);
     busy.await.unwrap();
@@ -77,7 +77,8 @@ async fn what_is_queued_during_a_commit_shares_the_next_one() {
 async fn a_lone_operation_does_not_wait_for_company() {
     let scene = Scene::with_tokens(1).await;
     let before = commits(&scene).await;
-    let reserved = scene.vault.withdrawals().reserve(CallId(1), &model(), AbuseRule::Omitted).await.unwrap();
+    let reserved =
+        scene.vault.withdrawals().reserve(CallId(1), &model(), key(), AbuseRule::Omitted).await.unwrap();
     assert_eq!(commits(&scene).await - before, 2);
     drop(reserved);
 }
@@ -89,7 +90,7 @@ async fn a_refusal_leaves_the_rest_of_its_batch_alone() {
     let (go, busy) = hold(&scene).await;
     let mut draws = Vec::new();
     for call in 0..3 {
-        draws.push(queued(withdrawals.reserve(CallId(call), &name, AbuseRule::Omitted)).await);
+        draws.push(queued(withdrawals.reserve(CallId(call), &name, key(), AbuseRule::Omitted)).await);
     }
     drop(go);
     busy.await.unwrap();
@@ -100,11 +101,11 @@ async fn a_refusal_leaves_the_rest_of_its_batch_alone() {
 async fn a_failed_commit_answers_everything_in_it_and_loses_no_token() {
     let scene = Scene::with_tokens(8).await;
     let (withdrawals, deposits, name) = (scene.vault.withdrawals(), scene.vault.deposits(), model());
-    let reserved = withdrawals.reserve(CallId(100), &name, AbuseRule::Omitted).await.unwrap();
+    let reserved = withdrawals.reserve(CallId(100), &name, key(), AbuseRule::Omitted).await.unwrap();
     let (go, busy) = hold(&scene).await;
     let mut draws = Vec::new();
     for call in 0..7 {
-        draws.push(queued(withdrawals.reserve(CallId(call), &name, AbuseRule::Omitted)).await);
+        draws.push(queued(withdrawals.reserve(CallId(call), &name, key(), AbuseRule::Omitted)).await);
     }
     let present = queued(withdrawals.present(reserved, DIGEST)).await;
     let begin = queued(deposits.begin(vec![issuance(100)])).await;
@@ -120,7 +121,7 @@ async fn a_failed_commit_answers_everything_in_it_and_loses_no_token() {
     // All eight can be drawn: the index forgot the failed draws.
     let mut held = Vec::new();
     for call in 0..8 {
-        held.push(withdrawals.reserve(CallId(call), &name, AbuseRule::Omitted).await.unwrap());
+        held.push(withdrawals.reserve(CallId(call), &name, key(), AbuseRule::Omitted).await.unwrap());
     }
     assert_eq!(scene.stock().await.reserved, 8);
 }
@@ -129,7 +130,7 @@ async fn a_failed_commit_answers_everything_in_it_and_loses_no_token() {
 async fn a_settle_that_failed_leaves_the_token_in_doubt_even_if_the_disk_fails_again() {
     let scene = Scene::with_tokens(1).await;
     let withdrawals = scene.vault.withdrawals();
-    let reserved = withdrawals.reserve(CallId(1), &model(), AbuseRule::Omitted).await.unwrap();
+    let reserved = withdrawals.reserve(CallId(1), &model(), key(), AbuseRule::Omitted).await.unwrap();
     let presented = withdrawals.present(reserved, DIGEST).await.unwrap();
     // This one, the settle, and the farewell after it.
     assert!(fail_next_commits(&scene, 3).await.is_err());
@@ -163,7 +164,7 @@ async fn a_full_disk_is_named_and_costs_nothing() {
     assert!(scene.vault.deposits().pending().await.unwrap().is_empty());
     // Spending goes on: it needs no new page.
     let withdrawals = scene.vault.withdrawals();
-    let reserved = withdrawals.reserve(CallId(1), &model(), AbuseRule::Omitted).await.unwrap();
+    let reserved = withdrawals.reserve(CallId(1), &model(), key(), AbuseRule::Omitted).await.unwrap();
     let presented = withdrawals.present(reserved, DIGEST).await.unwrap();
     withdrawals.settle(presented).await.unwrap();
     limit("many").await.unwrap();
@@ -177,13 +178,13 @@ async fn a_call_cancelled_before_it_got_its_token_leaves_it_as_it_was() {
     let (withdrawals, name) = (scene.vault.withdrawals(), model());
     // While drawing. (Once `commits` is answered, the farewell is on its way.)
     let (go, busy) = hold(&scene).await;
-    let draw = queued(withdrawals.reserve(CallId(1), &name, AbuseRule::Omitted)).await;
+    let draw = queued(withdrawals.reserve(CallId(1), &name, key(), AbuseRule::Omitted)).await;
     drop((draw, go));
     busy.await.unwrap();
     commits(&scene).await;
     assert_eq!(scene.stock().await.available, 1);
     // While presenting: nobody got it, so nothing was sent.
-    let reserved = withdrawals.reserve(CallId(2), &name, AbuseRule::Omitted).await.unwrap();
+    let reserved = withdrawals.reserve(CallId(2), &name, key(), AbuseRule::Omitted).await.unwrap();
     let (go, busy) = hold(&scene).await;
     let present = queued(withdrawals.present(reserved, DIGEST)).await;
     drop((present, go));
@@ -191,7 +192,7 @@ async fn a_call_cancelled_before_it_got_its_token_leaves_it_as_it_was() {
     commits(&scene).await;
     assert_eq!(scene.stock().await.available, 1);
     // While resuming.
-    let reserved = withdrawals.reserve(CallId(3), &name, AbuseRule::Omitted).await.unwrap();
+    let reserved = withdrawals.reserve(CallId(3), &name, key(), AbuseRule::Omitted).await.unwrap();
     drop(withdrawals.present(reserved, DIGEST).await.unwrap());
     assert_eq!(scene.stock().await.in_doubt, 1);
     let (go, busy) = hold(&scene).await;

@@ -41,7 +41,7 @@ const DIGEST: RequestDigest = RequestDigest([9; 32]);
 
 /// Brings one token from Available to `state`, in the hands of [`CALL`] where that has a meaning.
 fn bring_to(books: &mut Books, state: State) -> Result<Grip, VaultError> {
-    let id = books.reserve(CALL, &model(), AbuseRule::Omitted)?;
+    let id = books.reserve(CALL, &model(), key(), AbuseRule::Omitted)?;
     let grip = Grip { id, model: model(), call: CALL };
     if state == State::Available {
         books.release(&grip)?;
@@ -150,7 +150,7 @@ async fn a_damaged_record_is_set_aside_and_the_next_one_drawn() {
         .await
         .unwrap();
     let withdrawals = scene.vault.withdrawals();
-    let reserved = withdrawals.reserve(CALL, &model(), AbuseRule::Omitted).await.unwrap();
+    let reserved = withdrawals.reserve(CALL, &model(), key(), AbuseRule::Omitted).await.unwrap();
     let presented = withdrawals.present(reserved, DIGEST).await;
     assert_eq!(presented.err(), Some(VaultError::DamagedRecord));
     assert_eq!(scene.stock().await, Stock { refused: 1, ..Stock::default() });

@@ -14,7 +14,7 @@ use super::harness::{Scripted, hello, start};
 type Row = (Kind, TokenFate, u16, &'static str, &'static str, Option<&'static str>);
 
 fn rows() -> Vec<Row> {
-    use TokenFate::{InDoubt, SetAside, Spent, Unspent};
+    use TokenFate::{InDoubt, Spent, Unspent};
     let model = || ModelName::new("gpt-4.1").unwrap();
     let upstream = |reason| Kind::Upstream { reason, message: "words".into() };
     let vault = || Kind::Vault { message: "the disk is full".into() };
@@ -43,7 +43,7 @@ fn rows() -> Vec<Row> {
         (Kind::Unreachable, Unspent, 503, server, "backend_unreachable", Some("1")),
         (Kind::UnknownModel { model: model() }, Unspent, 404, invalid, "model_not_found", None),
         (Kind::RequestRefused { status: 400 }, Unspent, 502, "api_error", "backend_refused", None),
-        (Kind::TokenRefused { model: model() }, SetAside, 502, "api_error", "token_refused", None),
+        (Kind::TokenRefused { model: model() }, Unspent, 502, "api_error", "token_refused", None),
         (Kind::AnalysisFailed, Unspent, 503, server, "moderation_failed", Some("5")),
         (Kind::Blocked { categories: vec![] }, Spent, 400, invalid, "content_policy_violation", None),
         (upstream(UpstreamReason::RateLimited), Spent, 429, "requests", "rate_limit_exceeded", None),

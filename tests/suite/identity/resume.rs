@@ -153,8 +153,8 @@ async fn what_is_stored_verifies_under_the_pinned_key() {
     process.mint(1).await;
     let withdrawals = process.vault.withdrawals();
     let call = llmtor::vault::CallId(7);
-    let reserved =
-        withdrawals.reserve(call, &model(), llmtor::vault::AbuseRule::Omitted).await.expect("reserved");
+    let (key, rule) = (public_key(0).fingerprint(), llmtor::vault::AbuseRule::Omitted);
+    let reserved = withdrawals.reserve(call, &model(), key, rule).await.expect("reserved");
     let digest = withdrawals.digest(&model(), b"[]");
     let presented = withdrawals.present(reserved, digest).await.expect("presented");
     let mask = presented.llmmask();

@@ -78,6 +78,7 @@ async fn a_refusal_after_silence_does_not_free_the_token() {
         Act::refusal("no auth manager for intended model"),
         Act::refusal("failed to analyze text: down"),
         Act::json(400, &json!({"status": "Invalid request."})),
+        Act::refusal("invalid token for model gpt-4.1"),
     ] {
         // In the same call, and in a later one.
         for outage in [vec![Act::text(502, "")], outage()] {
@@ -129,6 +130,92 @@ async fn a_resumed_request_whose_stored_answer_is_gone_takes_another_token() {
     super::stock_up(&bench.vault, 1).await;
     bench.ask("lost").await.unwrap();
     bench.expect_stock("both gone", [0, 0, 0, 2]).await;
+}
+
+/// A completion made at a time, Unix seconds.
+fn dated(text: &str, created: i64) -> Act {
+    let mut body: serde_json::Value = serde_json::from_str(&completion(text)).unwrap();
+    body["created"] = json!(created);
+    Act::provider(&body.to_string())
+}
+
+/// Loses the first answer, lets our clock jump, and gives `replay` to whatever then shows the first token, "fresh" for
+/// any other. Returns what another prompt was told.
+async fn after_a_jump(
+    jump: i64,
+    others: usize,
+    replay: Act,
+) -> (Result<String, llmtor::anonymous::redeem::RedeemError>, Bench) {
+    let mut first: Option<String> = None;
+    let backend = Scripted::start(move |number, seen| {
+        let first = first.get_or_insert_with(|| seen.token());
+        match seen.token() == *first {
+            true if number < 4 => Act::text(502, ""),
+            true => replay.clone(),
+            false => Act::completion("fresh"),
+        }
+    });
+    let bench = Bench::new(1, backend.await).await;
+    bench.ask("old").await.unwrap_err();
+    bench.clock.advance(jump);
+    // Looking lapses it.
+    assert_eq!(bench.stock().await.available, 1);
+    super::stock_up(&bench.vault, others).await;
+    (bench.ask("new").await, bench)
+}
+
+#[tokio::test]
+async fn a_lapsed_tokens_stored_answer_is_never_shown_to_another_prompt() {
+    let start = START.unix();
+    let replays = [
+        // Our clock jumped: the answer is a minute old for the backend.
+        (7 * DAY, dated("old", start + 60)),
+        // Our clock was behind, and was put right a moment ago: the answer is a few minutes old for both.
+        (7 * DAY, dated("old", start + 7 * DAY - 300)),
+        (7 * DAY, dated("old", start + 9 * DAY)),
+        (7 * DAY, Act::completion("old")),
+        (7 * DAY, Act::data(&json!({"is_blocked": true}))),
+        (7 * DAY, Act::provider(r#"{"error":{"message":"old","type":"requests"}}"#)),
+        (7 * DAY, Act::refusal("cannot reuse token for different request.")),
+    ];
+    for (jump, replay) in replays {
+        let (told, bench) = after_a_jump(jump, 0, replay.clone()).await;
+        let error = told.unwrap_err();
+        assert!(matches!(error.kind(), RedeemErrorKind::OutOfTokens { .. }), "{error:?}");
+        bench.expect_stock("wiped", [0, 0, 0, 1]).await;
+
+        // With others in stock the caller notices nothing.
+        let (told, bench) = after_a_jump(jump, 3, replay).await;
+        assert_eq!(told.unwrap(), completion("fresh"));
+        for text in ["two", "three"] {
+            assert_eq!(bench.ask(text).await.unwrap(), completion("fresh"));
+        }
+        assert!(matches!(bench.ask("four").await.unwrap_err().kind(), RedeemErrorKind::OutOfTokens { .. }));
+        bench.expect_stock("all gone", [0, 0, 0, 4]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lapsed_tokens_fresh_answer_is_shown() {
+    for drift in [-50, 0, 50] {
+        let (told, bench) = after_a_jump(7 * DAY, 0, dated("new", START.unix() + 7 * DAY + drift)).await;
+        assert!(told.unwrap().contains("new"));
+        bench.expect_stock("paid", [0, 0, 0, 1]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_only_finds_stored_answers_ends_with_an_error() {
+    let backend =
+        Scripted::start(|number, _| if number < 9 * 4 { Act::text(502, "") } else { Act::completion("old") });
+    let bench = Bench::new(9, backend.await).await;
+    for number in 0..9 {
+        bench.ask(&format!("old {number}")).await.unwrap_err();
+    }
+    bench.clock.advance(7 * DAY);
+    let error = bench.ask("new").await.unwrap_err();
+    assert_eq!((error.kind(), error.token()), (&RedeemErrorKind::TokenReused, TokenFate::Spent));
+    bench.expect_stock("bounded", [1, 0, 0, 8]).await;
 }
 
 #[tokio::test]
@@ -225,7 +312,7 @@ proptest! {
             for (seen, say) in bench.backend.seen().iter().zip(said.lock().unwrap().iter()) {
                 if let Some(messages) = held.get(&seen.token()) {
                     assert_eq!(messages, &seen.messages());
-                } else if !matches!(say, Say::Refuse | Say::NoModeration) {
+                } else if !matches!(say, Say::Refuse | Say::NoModeration | Say::InvalidToken) {
                     held.insert(seen.token(), seen.messages());
                 }
             }

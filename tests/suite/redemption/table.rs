@@ -1,6 +1,7 @@
 //! Each row of protocol.md §5: what the backend says, what becomes of the token, what the user is told.
 
-use llmtor::anonymous::redeem::{Phase, RedeemErrorKind, TokenFate, UpstreamReason};
+use llmtor::anonymous::redeem::{Phase, RedeemErrorKind, Settings, TokenFate, UpstreamReason};
+use llmtor::blind::Fingerprint;
 use serde_json::json;
 
 use super::{Bench, model, settings};
@@ -165,20 +166,83 @@ async fn silence_ends_at_the_deadlines() {
     }
 }
 
-#[tokio::test]
-async fn a_token_whose_signature_is_refused_is_kept_aside_and_at_most_two_are_tried() {
-    let refuse = || Act::refusal("invalid token for model gpt-4.1");
-    let bench = Bench::new(3, Scripted::playing(vec![refuse(), Act::completion("hi")]).await).await;
-    bench.ask("hello").await.unwrap();
-    bench.expect_stock("one refused", [1, 0, 1, 1]).await;
+fn invalid() -> Act {
+    Act::refusal("invalid token for model gpt-4.1")
+}
 
-    let bench = Bench::new(3, Scripted::start(move |_, _| refuse()).await).await;
-    let error = bench.redeem("hello").await.err().unwrap();
-    assert_eq!(error.kind(), &RedeemErrorKind::TokenRefused { model: model() });
-    assert_eq!(error.token(), TokenFate::SetAside);
-    bench.expect_stock("two refused", [1, 0, 2, 0]).await;
+/// Three tokens; what the backend says in one call, the error if there is one, and the stock after it.
+async fn refused(acts: Vec<Act>, error: Option<(RedeemErrorKind, TokenFate)>, stock: [u64; 4]) -> Bench {
+    let what = format!("{error:?}");
+    let bench = Bench::new(3, Scripted::playing(acts).await).await;
+    let result = bench.ask("hello").await;
+    assert_eq!(result.err().map(|error| (error.kind().clone(), error.token())), error);
+    bench.expect_stock(&what, stock).await;
+    bench
+}
+
+#[tokio::test]
+async fn a_token_whose_signature_is_refused_is_set_aside_once_another_is_accepted() {
+    use RedeemErrorKind as Kind;
+    refused(vec![invalid(), Act::completion("hi")], None, [1, 0, 1, 1]).await;
+    refused(
+        vec![invalid(), Act::refusal("failed to analyze text: part")],
+        Some((Kind::AnalysisFailed, TokenFate::Unspent)),
+        [2, 0, 1, 0],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn two_refused_in_one_call_show_the_key_at_fault_and_both_go_back() {
+    let kind = RedeemErrorKind::TokenRefused { model: model() };
+    let bench = refused(vec![invalid(), invalid()], Some((kind, TokenFate::Unspent)), UNSPENT).await;
     let seen = bench.backend.seen();
+    assert_eq!(seen.len(), 2);
     assert_ne!(seen[0].token(), seen[1].token());
+}
+
+#[tokio::test]
+async fn a_refused_token_goes_back_when_the_second_tells_nothing_of_the_key() {
+    // Abuse tokens are looked at before the signature.
+    let expired = Act::data(&json!({"abuse_token_expired": true}));
+    let error = (RedeemErrorKind::AbuseTokenExpired, TokenFate::Unspent);
+    refused(vec![invalid(), expired], Some(error), UNSPENT).await;
+    let error = (RedeemErrorKind::BackendFailing { status: 502, retry_after: None }, TokenFate::InDoubt);
+    refused([vec![invalid()], vec![Act::text(502, ""); 4]].concat(), Some(error), IN_DOUBT).await;
+}
+
+#[tokio::test]
+async fn a_lone_refused_token_goes_back() {
+    let bench = Bench::new(1, Scripted::playing(vec![invalid(), Act::completion("hi")]).await).await;
+    let error = bench.ask("hello").await.unwrap_err();
+    assert_eq!(error.kind(), &RedeemErrorKind::TokenRefused { model: model() });
+    assert_eq!(error.token(), TokenFate::Unspent);
+    bench.expect_stock("refused", [1, 0, 0, 0]).await;
+    bench.ask("hello").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_of_another_key_is_not_shown_to_the_backend() {
+    let bench = Bench::new(1, Scripted::playing(vec![Act::completion("hi")]).await).await;
+    let other = Fingerprint::from_bytes([9; 32]);
+    let with = |key| {
+        let keys = std::sync::Arc::new([(model(), key)].into());
+        super::redeemer(&bench.vault, &bench.backend, Settings { keys, ..settings() })
+    };
+    let error = with(other).redeem(super::prompt("hello")).await.err().unwrap();
+    assert_eq!(error.kind(), &RedeemErrorKind::OutOfTokens { model: model(), maturing: None });
+    assert!(bench.backend.seen().is_empty());
+    let count = |key| {
+        let census = bench.vault.census();
+        async move { census.stock_under([(model(), key)].into()).await.unwrap()[&model()] }
+    };
+    let stock = count(other).await;
+    assert_eq!((stock.available, stock.other_key), (0, 1));
+    // Pinned again, it pays.
+    let stock = count(super::key()).await;
+    assert_eq!((stock.available, stock.other_key), (1, 0));
+    with(super::key()).redeem(super::prompt("hello")).await.unwrap().delivered();
+    bench.expect_stock("paid", [0, 0, 0, 1]).await;
 }
 
 #[tokio::test]

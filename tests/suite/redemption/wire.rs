@@ -81,15 +81,15 @@ async fn nothing_of_prompt_token_or_answer_is_logged_even_at_trace() {
     // Calls run on this thread: the runtime of the test has no other.
     let _guard = tracing::subscriber::set_default(subscriber);
     let acts = vec![
+        Act::refusal("invalid token for model gpt-4.1 canary-refused"),
         Act::Raw(b"HTTP/1.1 200 OK\r\nx: canary-header\r\ncontent-length: 99\r\n\r\ncanary-cut".to_vec()),
         Act::refusal("canary-failure"),
-        Act::refusal("invalid token for model gpt-4.1 canary-refused"),
         Act::completion("canary-answer"),
     ];
     let bench = Bench::new(2, Scripted::playing(acts).await).await;
     bench.ask("canary-prompt").await.unwrap();
     let written = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(written.contains("its key is not the pinned one"), "the alarm is there: {written}");
+    assert!(written.contains("does not accept a token's signature"), "the alarm is there: {written}");
     assert!(!written.contains("canary"), "{written}");
     for seen in bench.backend.seen() {
         assert!(!written.contains(&seen.token()));

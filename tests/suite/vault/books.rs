@@ -17,7 +17,7 @@ async fn sixty_four_calls_at_once_draw_all_tokens_and_none_twice() {
         let withdrawals = vault.withdrawals();
         tasks.spawn(async move {
             let mut drawn = Vec::new();
-            while let Ok(reserved) = withdrawals.reserve(call(), &model(), AbuseRule::Omitted).await {
+            while let Ok(reserved) = withdrawals.reserve(call(), &model(), key(), AbuseRule::Omitted).await {
                 let presented = withdrawals.present(reserved, RequestDigest([1; 32])).await.unwrap();
                 drawn.push(presented.llmmask().token.0.clone());
                 withdrawals.settle(presented).await.unwrap();
@@ -252,6 +252,7 @@ async fn run(steps: Vec<Step>) {
             presented: model_of.presented.len() as u64,
             in_doubt: model_of.in_doubt.len() as u64,
             blinded: model_of.blinded.len() as u64,
+            other_key: 0,
             refused: model_of.refused.len() as u64,
             spent: model_of.wiped.len() as u64,
         };

@@ -89,7 +89,8 @@ fn a_child_that_buys_and_spends_until_it_is_killed() {
                     deposits.finalize(&id, signature(), Timestamp::from_unix(0)).await.unwrap();
                     report(&format!("finalized {name}"));
                     let call = CallId(u128::from(worker) << 32 | u128::from(round));
-                    let reserved = withdrawals.reserve(call, &model(), AbuseRule::Omitted).await.unwrap();
+                    let reserved =
+                        withdrawals.reserve(call, &model(), key(), AbuseRule::Omitted).await.unwrap();
                     let digest = RequestDigest([1; 32]);
                     let presented = withdrawals.present(reserved, digest).await.unwrap();
                     let token = String::from_utf8(presented.llmmask().token.0.clone()).unwrap();

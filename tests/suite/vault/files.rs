@@ -74,7 +74,7 @@ async fn no_token_signature_or_blinding_secret_is_ever_readable_on_disk() {
     clean("available");
     let prompt = br#"[{"role":"user","content":"canary-prompt"}]"#;
     let digest = withdrawals.digest(&model(), prompt);
-    let reserved = withdrawals.reserve(call(), &model(), AbuseRule::Required).await.unwrap();
+    let reserved = withdrawals.reserve(call(), &model(), key(), AbuseRule::Required).await.unwrap();
     clean("reserved");
     let presented = withdrawals.present(reserved, digest).await.unwrap();
     clean("presented");
@@ -134,7 +134,7 @@ async fn a_superseded_abuse_token_stays_as_long_as_a_token_needs_it_and_is_then_
     hold_abuse(&vault, AbuseKind::Permanent, "canary-permanent").await;
     hold_abuse(&vault, AbuseKind::Transient(epoch), "canary-old").await;
     stock_up(&vault, 1).await;
-    let reserved = withdrawals.reserve(call(), &model(), AbuseRule::Required).await.unwrap();
+    let reserved = withdrawals.reserve(call(), &model(), key(), AbuseRule::Required).await.unwrap();
     let digest = withdrawals.digest(&model(), b"[]");
     drop(withdrawals.present(reserved, digest).await.unwrap());
     hold_abuse(&vault, AbuseKind::Transient(next), "canary-new").await;

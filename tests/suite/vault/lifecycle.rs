@@ -12,6 +12,7 @@ const NONE: Stock = Stock {
     presented: 0,
     in_doubt: 0,
     blinded: 0,
+    other_key: 0,
     refused: 0,
     spent: 0,
 };
@@ -84,7 +85,7 @@ async fn a_token_in_doubt_is_resumed_by_the_same_request_alone_with_the_same_byt
     hold_abuse(&vault, AbuseKind::Transient(epoch), "canary-transient").await;
     stock_up(&vault, 2).await;
     let digest = withdrawals.digest(&model(), b"[1]");
-    let reserved = withdrawals.reserve(call(), &model(), AbuseRule::Required).await.unwrap();
+    let reserved = withdrawals.reserve(call(), &model(), key(), AbuseRule::Required).await.unwrap();
     let presented = withdrawals.present(reserved, digest).await.unwrap();
     let sent = serde_json::to_string(presented.llmmask()).unwrap();
     assert!(sent.contains("TransientAbuseTokenSig"));
@@ -110,7 +111,7 @@ async fn a_token_in_doubt_is_resumed_by_the_same_request_alone_with_the_same_byt
     assert_eq!(stock(&vault).await, Stock { spent: 1, available: 1, ..NONE });
 
     // New redemptions carry the new one.
-    let reserved = withdrawals.reserve(call(), &model(), AbuseRule::Required).await.unwrap();
+    let reserved = withdrawals.reserve(call(), &model(), key(), AbuseRule::Required).await.unwrap();
     let presented = withdrawals.present(reserved, digest).await.unwrap();
     let transient = presented.llmmask().transient_abuse_token.clone().unwrap();
     assert_eq!(transient.0, b"canary-next-transient");
@@ -229,7 +230,7 @@ async fn a_token_of_another_model_is_not_drawn() {
     let vault = place.open();
     stock_up(&vault, 1).await;
     let other = ModelName::new("gpt-4.1-mini").unwrap();
-    let drawn = vault.withdrawals().reserve(call(), &other, AbuseRule::Omitted).await;
+    let drawn = vault.withdrawals().reserve(call(), &other, key(), AbuseRule::Omitted).await;
     let expected = VaultError::OutOfTokens { model: other, shortage: Shortage::Empty };
     assert_eq!(drawn.err(), Some(expected));
 }
@@ -247,7 +248,7 @@ async fn without_both_abuse_tokens_a_call_that_needs_them_is_refused_before_a_to
             2 => hold_abuse(&vault, AbuseKind::Permanent, "canary-permanent").await,
             _ => {}
         }
-        let drawn = withdrawals.reserve(call(), &model(), AbuseRule::Required).await;
+        let drawn = withdrawals.reserve(call(), &model(), key(), AbuseRule::Required).await;
         if step < 2 {
             let error = drawn.err().unwrap();
             assert_eq!(error, VaultError::NoAbuseTokens);
