@@ -14,7 +14,9 @@ use llmtor::anonymous::transport::loopback::Loopback;
 use llmtor::blind::{BlindedMessage, BlindingSecret, Fingerprint, Signature, TokenMessage};
 use llmtor::clock::{ManualClock, Timestamp};
 use llmtor::secret::Secret;
-use llmtor::vault::{AbuseKind, AbuseRule, NewAbuseIssuance, NewIssuance, RequestId, Stock, Vault, VaultKeys};
+use llmtor::vault::{
+    AbuseKind, AbuseRule, NewAbuseIssuance, NewIssuance, RequestId, Stock, Vault, VaultKeys,
+};
 use llmtor::wire::ModelName;
 use llmtor::wire::redemption::Epoch;
 use serde_json::{Value, json};
@@ -90,6 +92,7 @@ impl Way {
             message: TokenMessage::from_bytes(STANDARD.decode(token).unwrap()),
             blinded: BlindedMessage::from_bytes(vec![0; 256]),
             secret: BlindingSecret::from_bytes(vec![0; 256]),
+            readiness: llmtor::vault::Readiness::Now,
         };
         deposits.begin(vec![issuance]).await.unwrap();
         let signature = Signature::from_bytes(STANDARD.decode(signature).unwrap());
