@@ -39,7 +39,7 @@ pub enum HomeError {
     #[error("{} can be read by others and is not ours to close; run `chmod 700` on it as its owner", .0.display())]
     Exposed(PathBuf),
     /// It cannot be created or written.
-    #[error("{} cannot be written ({}); check its permissions, or choose another home with --home", path.display(), reason(*kind))]
+    #[error("{} cannot be written ({}); {}, or choose another home with --home", path.display(), reason(*kind), remedy(*kind))]
     Unwritable {
         /// What could not be written.
         path: PathBuf,
@@ -47,7 +47,7 @@ pub enum HomeError {
         kind: io::ErrorKind,
     },
     /// It cannot be read.
-    #[error("{} cannot be read ({}); check its permissions", path.display(), reason(*kind))]
+    #[error("{} cannot be read ({}); {}", path.display(), reason(*kind), remedy(*kind))]
     Unreadable {
         /// What could not be read.
         path: PathBuf,
@@ -270,6 +270,15 @@ fn reason(kind: io::ErrorKind) -> String {
     }
 }
 
+fn remedy(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::PermissionDenied => "check its permissions",
+        io::ErrorKind::ReadOnlyFilesystem => "mount the disk writable",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there",
+        _ => "check the path and the disk",
+    }
+}
+
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
@@ -279,6 +288,17 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_to_do_fits_what_went_wrong() {
+        let told = |kind| HomeError::Unwritable { path: "h/session.sealed".into(), kind }.to_string();
+        let full = told(io::ErrorKind::StorageFull);
+        assert!(
+            full.contains("the disk is full); make room there") && !full.contains("permissions"),
+            "{full}"
+        );
+        assert!(told(io::ErrorKind::PermissionDenied).contains("check its permissions"));
     }
 
     #[test]

@@ -21,6 +21,8 @@ mod recovery;
 pub mod session;
 pub mod url;
 
+use std::time::Duration;
+
 use tokio::sync::Mutex;
 
 use crate::clock::SharedClock;
@@ -32,10 +34,12 @@ pub use abuse::{AbuseSetup, AbuseStatus, Obtained};
 pub use account::Account;
 pub use dial::{Deadlines, Route};
 pub use error::{ErrorKind, IdentityError};
-pub use issuance::{MintOrder, MintProgress, Minted, Pace, Readiness};
+pub use issuance::{MintOrder, MintProgress, Minted, Pace};
 pub use recovery::Recovered;
 pub use session::{Session, SessionFile};
 pub use url::IdentityUrl;
+
+pub use crate::vault::Readiness;
 
 /// What the identity plane is made of.
 pub struct Parts {
@@ -47,6 +51,8 @@ pub struct Parts {
     pub deadlines: Deadlines,
     /// How many at once, and how patiently.
     pub pace: Pace,
+    /// The mean of the random delay of [`Readiness::Delayed`].
+    pub delay: Duration,
     /// Whose account it is.
     pub session: Session,
     /// Where that session and the ledger marks are kept.
@@ -63,6 +69,7 @@ pub struct Parts {
 pub struct Identity {
     api: api::Api,
     pace: Pace,
+    delay: Duration,
     session: Session,
     file: SessionFile,
     keyring: Keyring,
@@ -79,6 +86,7 @@ impl Identity {
         Ok(Self {
             api,
             pace: parts.pace,
+            delay: parts.delay,
             session: parts.session,
             file: parts.file,
             keyring: parts.keyring,
@@ -111,9 +119,9 @@ impl Identity {
 
     /// Finishes what an earlier run left unfinished; see [`recovery`] for the rules. Call it at start-up;
     /// [`Identity::mint`] does it by itself.
-    pub async fn recover(&self, readiness: Readiness) -> Result<Recovered, IdentityError> {
+    pub async fn recover(&self) -> Result<Recovered, IdentityError> {
         let _turn = self.turn.lock().await;
-        self.recover_in_turn(readiness).await
+        self.recover_in_turn().await
     }
 
     /// Turns `order.count` credits into tokens. `progress` is called from this task after each token.

@@ -207,6 +207,17 @@ pub struct NewIssuance {
     pub blinded: BlindedMessage,
     /// What unblinds its answer.
     pub secret: BlindingSecret,
+    /// From when on the token may be drawn: decided when it was ordered, and kept for whoever finishes it.
+    pub readiness: Readiness,
+}
+
+/// From when on a fresh token may be drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// At once: the user gives up the distance in time between issuing and spending.
+    Now,
+    /// After a random delay.
+    Delayed,
 }
 
 /// One issuance found pending.

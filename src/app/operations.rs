@@ -116,7 +116,7 @@ impl Operations {
     pub(super) async fn recover(&self) -> Result<Option<Recovered>, AppError> {
         let _turn = self.turn.lock().await;
         match self.identity() {
-            Ok(identity) => Ok(Some(identity.recover(self.readiness(Readiness::Delayed)).await?)),
+            Ok(identity) => Ok(Some(identity.recover().await?)),
             Err(AppError::NoBackend | AppError::Identity(IdentityError::NotSignedIn)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -184,16 +184,26 @@ impl Operations {
         let _turn = self.turn.lock().await;
         let identity = self.identity()?;
         let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let order =
-            MintOrder { model: model.clone(), count: count as usize, readiness: self.readiness(readiness) };
+        let readiness = match readiness {
+            Readiness::Now => crate::vault::Readiness::Now,
+            Readiness::Delayed => crate::vault::Readiness::Delayed,
+        };
+        let order = MintOrder { model: model.clone(), count: count as usize, readiness };
         let tell = |latest: crate::identity::MintProgress| {
             progress.send_replace(Some(Progress { done: narrow(latest.done), total: narrow(latest.total) }));
         };
         let Minted { made, pending, recovered, stopped } = identity.mint(order, &tell).await?;
         if let Some(error) = stopped {
             let mut refusal = AppError::from(error).refusal();
-            if made > 0 {
-                refusal.message = format!("minted {made} of {count}, then: {}", refusal.message);
+            let begun = match made {
+                0 => "",
+                made if made == count as usize => "all were minted, but of one begun earlier: ",
+                _ => &format!("minted {made} of {count}, then: "),
+            };
+            refusal.message = format!("{begun}{}", refusal.message);
+            for note in notes(&recovered) {
+                refusal.message.push_str("\nnote: ");
+                refusal.message.push_str(&note);
             }
             if pending > 0 && refusal.advice.is_none() {
                 refusal.advice = Some(format!("{pending} begun are kept and finished by the next mint"));
@@ -318,6 +328,7 @@ impl Operations {
             route: Route::Direct,
             deadlines: Deadlines::default(),
             pace: Pace { concurrency: self.config.identity.concurrency, ..Pace::default() },
+            delay: self.config.identity.delay(),
             session,
             file: self.session_file.clone(),
             keyring: self.keyring(),
@@ -329,13 +340,6 @@ impl Operations {
     fn identity_url(&self) -> Result<IdentityUrl, AppError> {
         let url = self.config.backend.identity_url().ok_or(AppError::NoBackend)?;
         Ok(IdentityUrl::parse(url.as_str())?)
-    }
-
-    fn readiness(&self, readiness: Readiness) -> crate::identity::Readiness {
-        match readiness {
-            Readiness::Now => crate::identity::Readiness::Now,
-            Readiness::Delayed => crate::identity::Readiness::Delayed { mean: self.config.identity.delay() },
-        }
     }
 }
 
@@ -357,7 +361,7 @@ fn month(epoch: Epoch) -> String {
 
 /// What the user should know of issuances that were found unfinished.
 pub(super) fn notes(recovered: &Recovered) -> Vec<String> {
-    let Recovered { made: _, pending, refused, lost, unclear, stranded, stopped: _ } = recovered;
+    let Recovered { made: _, pending, refused, lost, unclear, stranded, alarms, stopped: _ } = recovered;
     let told = [
         (*pending, "begun earlier are still waiting for their signature; the next mint asks again"),
         (*refused, "begun earlier were refused; no credit was taken"),
@@ -368,7 +372,9 @@ pub(super) fn notes(recovered: &Recovered) -> Vec<String> {
         (*unclear, "begun earlier were given up: whether their credit was taken cannot be told"),
         (*stranded, "begun earlier wait for a key that is no longer pinned; import it again to finish them"),
     ];
-    told.into_iter().filter(|(count, _)| *count > 0).map(|(count, text)| format!("{count} {text}")).collect()
+    let counts =
+        told.into_iter().filter(|(count, _)| *count > 0).map(|(count, text)| format!("{count} {text}"));
+    counts.chain(alarms.iter().map(ToString::to_string)).collect()
 }
 
 #[cfg(test)]

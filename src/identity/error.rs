@@ -184,6 +184,11 @@ impl IdentityError {
         }
     }
 
+    /// Whether it is a signature that does not verify.
+    pub(crate) fn is_alarm(&self) -> bool {
+        matches!(self, Self::ForgedSignature { .. })
+    }
+
     /// A failure to finalize or to blind under the key of `name`.
     pub(crate) fn crypto(error: BlindError, name: &KeyName, fingerprint: Fingerprint) -> Self {
         match error {

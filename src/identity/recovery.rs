@@ -18,7 +18,15 @@
 //! | older, the others | wiped, reported as *lost*: debited, and the signature is not to be had any more |
 //! | older, no mark, the account has used no credit of the model | a new RequestID, sent |
 //! | older, no mark, otherwise | wiped, reported as *unclear*: possibly debited |
+//! | answered with a signature that does not verify | stays and is an alarm: asked again at each start and mint while it is young (what was mangled on the way may come whole), then judged as any other old row |
 //! | blinded under a key that is not pinned any more | stays, reported as *stranded*: pin that key again to resume it |
+//!
+//! An alarm stands in nobody's way. Mints of other models go on and report it. A mint of the same model goes on too, under
+//! the same pinned key, but sends one request alone first: if that signature does not verify either it stops there, so
+//! a wrong key at the backend costs one credit a try, and the old row does not lock the model for its five
+//! minutes. The mint ends with the alarm in any case, also when all its tokens were made, until the row is settled.
+//!
+//! A row is finished with the [`Readiness`](crate::vault::Readiness) that it was ordered with, whoever finishes it.
 //!
 //! Another device on the same account makes debits look unaccounted for, so rows may be wiped as lost that were not
 //! debited: then nothing is lost. It never makes a row look undebited that was.
@@ -31,7 +39,8 @@ use crate::blind::PublicKey;
 use crate::clock::Timestamp;
 use crate::identity::issuance::{Brake, Flight, Landed, Sending, is_remembered, request_id};
 use crate::identity::session::LedgerMark;
-use crate::identity::{Account, Identity, IdentityError, Readiness};
+use crate::identity::{Account, Identity, IdentityError};
+use crate::keys::KeyName;
 use crate::vault::PendingIssuance;
 use crate::wire::ModelName;
 use crate::wire::identity::Me;
@@ -51,7 +60,9 @@ pub struct Recovered {
     pub unclear: usize,
     /// Rows blinded under a key that is not pinned any more; they stay.
     pub stranded: usize,
-    /// What stands in the way of those pending.
+    /// Signatures that do not verify under the pinned key, one a key. Their rows are among those pending.
+    pub alarms: Vec<IdentityError>,
+    /// What else stands in the way of those pending.
     pub stopped: Option<IdentityError>,
 }
 
@@ -91,16 +102,31 @@ impl Recovered {
             }
             Landed::Pending(reason) => {
                 self.pending += 1;
-                if !matches!(self.stopped, Some(IdentityError::ForgedSignature { .. })) {
-                    self.stopped = Some(reason);
+                match reason {
+                    IdentityError::ForgedSignature { name, fingerprint } => {
+                        if !self.alarms.iter().any(|alarm| is_over(alarm, &name)) {
+                            self.alarms.push(IdentityError::ForgedSignature { name, fingerprint });
+                        }
+                    }
+                    reason => self.stopped = Some(reason),
                 }
             }
         }
     }
+
+    /// The alarm over the key of that name, which then is the caller's to report.
+    pub(super) fn take_alarm(&mut self, name: &KeyName) -> Option<IdentityError> {
+        let at = self.alarms.iter().position(|alarm| is_over(alarm, name))?;
+        Some(self.alarms.remove(at))
+    }
+}
+
+fn is_over(alarm: &IdentityError, key: &KeyName) -> bool {
+    matches!(alarm, IdentityError::ForgedSignature { name, .. } if name == key)
 }
 
 impl Identity {
-    pub(super) async fn recover_in_turn(&self, readiness: Readiness) -> Result<Recovered, IdentityError> {
+    pub(super) async fn recover_in_turn(&self) -> Result<Recovered, IdentityError> {
         let mut recovered = Recovered::default();
         let pending = self.deposits.pending().await?;
         if pending.is_empty() {
@@ -125,7 +151,7 @@ impl Identity {
             }
         }
         // The young first: what they finish explains debits when the old ones are judged.
-        self.fly_all(young, readiness, &mut recovered).await?;
+        self.fly_all(young, &mut recovered).await?;
         if !old.is_empty() {
             match self.api.get::<Me>(&["me"]).await {
                 Ok(me) => unsent.extend(self.settle_old(old, &me.into(), &mut recovered).await?),
@@ -136,7 +162,7 @@ impl Identity {
             }
         }
         let renewed = self.renew(unsent).await?;
-        self.fly_all(renewed, readiness, &mut recovered).await?;
+        self.fly_all(renewed, &mut recovered).await?;
         tracing::info!(
             made = recovered.made,
             pending = recovered.pending,
@@ -183,15 +209,10 @@ impl Identity {
         Ok(flights)
     }
 
-    async fn fly_all(
-        &self,
-        flights: Vec<Flight>,
-        readiness: Readiness,
-        recovered: &mut Recovered,
-    ) -> Result<(), IdentityError> {
+    async fn fly_all(&self, flights: Vec<Flight>, recovered: &mut Recovered) -> Result<(), IdentityError> {
         let brake = Brake::default();
         let mut landings = stream::iter(flights)
-            .map(|flight| self.fly(flight, readiness, &brake))
+            .map(|flight| self.fly(flight, &brake))
             .buffer_unordered(self.pace.concurrency.max(1));
         while let Some(landed) = landings.next().await {
             recovered.count(landed?);

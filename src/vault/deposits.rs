@@ -12,7 +12,8 @@ use super::books::{Books, model_at};
 use super::sealing::Place;
 use super::thread::{Durability, Mailbox};
 use super::{
-    AbuseHoldings, AbuseKind, NewAbuseIssuance, NewIssuance, PendingIssuance, RequestId, VaultError,
+    AbuseHoldings, AbuseKind, NewAbuseIssuance, NewIssuance, PendingIssuance, Readiness, RequestId,
+    VaultError,
 };
 use crate::blind::{BlindedMessage, BlindingSecret, Fingerprint, Signature, TokenMessage};
 use crate::clock::Timestamp;
@@ -131,9 +132,17 @@ impl Books {
             let sealed = self.sealer.seal(&issuance_place(&new.request_id, new.model.as_str()), &parts);
             self.conn
                 .prepare_cached(
-                    "INSERT INTO issuances (request_id, model, key, first_sent, sealed) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    "INSERT INTO issuances (request_id, model, key, first_sent, readiness, sealed)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 )?
-                .execute((&new.request_id.0, new.model.as_str(), new.key.as_bytes(), now, sealed))?;
+                .execute((
+                    &new.request_id.0,
+                    new.model.as_str(),
+                    new.key.as_bytes(),
+                    now,
+                    new.readiness.column(),
+                    sealed,
+                ))?;
         }
         Ok(())
     }
@@ -146,7 +155,7 @@ impl Books {
 
     fn pending(&mut self) -> Result<Vec<PendingIssuance>, VaultError> {
         let mut statement = self.conn.prepare_cached(
-            "SELECT request_id, model, key, first_sent, sealed FROM issuances ORDER BY first_sent",
+            "SELECT request_id, model, key, first_sent, sealed, readiness FROM issuances ORDER BY first_sent",
         )?;
         let mut rows = statement.query([])?;
         let mut found = Vec::new();
@@ -163,7 +172,8 @@ impl Books {
             let first_sent = row.get::<_, Option<i64>>(3)?.map(Timestamp::from_unix);
             let key = Fingerprint::from_bytes(row.get(2)?);
             let (message, blinded, secret) = unblinded(&blinded);
-            let issuance = NewIssuance { request_id, model, key, message, blinded, secret };
+            let readiness = Readiness::from_column(&row.get::<_, String>(5)?)?;
+            let issuance = NewIssuance { request_id, model, key, message, blinded, secret, readiness };
             found.push(PendingIssuance { issuance, first_sent });
         }
         Ok(found)
@@ -284,6 +294,23 @@ impl Books {
             .prepare_cached("DELETE FROM abuse_issuances WHERE kind = ?1 AND epoch = ?2")?
             .execute(kind.columns())?;
         if wiped == 1 { Ok(()) } else { Err(VaultError::UnknownIssuance) }
+    }
+}
+
+impl Readiness {
+    fn column(self) -> &'static str {
+        match self {
+            Self::Now => "now",
+            Self::Delayed => "delayed",
+        }
+    }
+
+    fn from_column(text: &str) -> Result<Self, VaultError> {
+        match text {
+            "now" => Ok(Self::Now),
+            "delayed" => Ok(Self::Delayed),
+            _ => Err(VaultError::Corrupt),
+        }
     }
 }
 

@@ -43,6 +43,7 @@ CREATE TABLE issuances (
     model      TEXT NOT NULL,
     key        BLOB NOT NULL CHECK (length(key) = 32),
     first_sent INTEGER,
+    readiness  TEXT NOT NULL CHECK (readiness IN ('now', 'delayed')),
     sealed     BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 

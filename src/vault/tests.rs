@@ -67,5 +67,6 @@ fn issuance(number: usize) -> NewIssuance {
         message: TokenMessage::from_bytes(format!("token {number}").into_bytes()),
         blinded: BlindedMessage::from_bytes(vec![1; 256]),
         secret: BlindingSecret::from_bytes(vec![2; 256]),
+        readiness: Readiness::Now,
     }
 }

@@ -91,6 +91,7 @@ impl World {
                 first_pause: Duration::from_millis(1),
                 ceiling: Duration::from_millis(2),
             },
+            delay: Duration::from_secs(21_600),
             session,
             file: self.session_file(),
             keyring,

@@ -148,6 +148,7 @@ async fn stock_up(vault: &Vault, count: usize) {
         message: TokenMessage::credit(&mut rng),
         blinded: BlindedMessage::from_bytes(vec![1; 256]),
         secret: BlindingSecret::from_bytes(vec![2; 256]),
+        readiness: llmtor::vault::Readiness::Now,
     });
     deposits.begin(batch.collect()).await.unwrap();
     for id in ids {

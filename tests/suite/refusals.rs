@@ -92,6 +92,7 @@ impl Way {
             message: TokenMessage::from_bytes(STANDARD.decode(token).unwrap()),
             blinded: BlindedMessage::from_bytes(vec![0; 256]),
             secret: BlindingSecret::from_bytes(vec![0; 256]),
+            readiness: llmtor::vault::Readiness::Now,
         };
         deposits.begin(vec![issuance]).await.unwrap();
         let signature = Signature::from_bytes(STANDARD.decode(signature).unwrap());

@@ -81,6 +81,7 @@ fn issuance(request_id: &str, token: &str) -> NewIssuance {
         message: TokenMessage::from_bytes(token.into()),
         blinded: BlindedMessage::from_bytes(b"canary-blinded".repeat(18)),
         secret: BlindingSecret::from_bytes(b"canary-secret!".repeat(18)),
+        readiness: llmtor::vault::Readiness::Now,
     }
 }
 

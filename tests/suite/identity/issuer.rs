@@ -50,6 +50,10 @@ pub(super) enum Fault {
     HangAfter,
     /// 401.
     Unauthorized,
+    /// Not done: another server, which does not know of a debit that took the last credit.
+    NoQuota,
+    /// Not done: another server, which does not know the model.
+    UnknownModel,
     /// 409 in JSON.
     Conflict,
     /// 429 in JSON.
@@ -276,6 +280,8 @@ async fn faulty(state: &State, path: &str, body: &Value, fault: Option<Fault>) -
         Some(Fault::Html(status)) => reply(status, "<html><body>checking your browser</body></html>"),
         Some(Fault::Strange) => failure(500, "dial tcp 10.0.0.3:5432: connect: connection refused"),
         Some(Fault::RateLimited) => reply(429, "Too Many Requests"),
+        Some(Fault::NoQuota) => failure(500, "no quota left"),
+        Some(Fault::UnknownModel) => failure(500, "no auth manager found"),
         Some(Fault::Conflict) => failure(409, "permanent abuse token already issued"),
         Some(Fault::Exhausted) => failure(429, "too many transient abuse tokens"),
         Some(Fault::Unauthorized) => failure(401, "no session"),

@@ -71,6 +71,7 @@ impl Reference {
             route: Route::Direct,
             deadlines: Deadlines::default(),
             pace: Pace::default(),
+            delay: Duration::from_secs(21_600),
             session,
             file,
             keyring,
@@ -138,7 +139,7 @@ async fn a_mint_that_dies_anywhere_loses_no_credit() {
         drop((identity, vault));
         reference.clock.advance(120);
         let (identity, vault) = reference.process(reference.keyring.clone());
-        let recovered = identity.recover(Readiness::Now).await.expect("recovered");
+        let recovered = identity.recover().await.expect("recovered");
         assert_eq!((recovered.pending, recovered.lost, recovered.unclear), (0, 0, 0));
         let held = i64::try_from(stock(&vault).await.available).expect("few");
         assert_eq!(identity.account().await.expect("account").used[MODEL], held);

@@ -21,7 +21,7 @@ async fn die_in_flight(world: &World, fault: Fault, requests: usize) {
 
 async fn restart(world: &World) -> (Process, llmtor::identity::Recovered) {
     let process = world.start();
-    let recovered = process.identity.recover(Readiness::Now).await.expect("recovered");
+    let recovered = process.identity.recover().await.expect("recovered");
     (process, recovered)
 }
 
@@ -52,6 +52,30 @@ async fn a_death_after_finalizing_leaves_a_token() {
     assert_eq!((recovered.made, recovered.pending), (0, 0));
     assert_eq!(process.stock().await.available, 3);
     assert_eq!(world.issuer.used(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_finished_with_the_readiness_it_was_ordered_with() {
+    for (ordered, available) in [(Readiness::Now, 1), (Readiness::Delayed, 0)] {
+        let world = World::new(10).await;
+        world.issuer.script([Fault::HangAfter]);
+        let process = world.start();
+        let order = MintOrder { model: model(), count: 1, readiness: ordered };
+        tokio::select! {
+            minted = process.identity.mint(order, &|_| ()) => panic!("it ended: {minted:?}"),
+            () = world.issuer.hung() => {}
+        }
+        drop(process);
+        // By the start-up, or by a mint that is ordered otherwise.
+        let process = world.start();
+        if ordered == Readiness::Now {
+            assert_eq!(process.identity.recover().await.expect("recovered").made, 1);
+        } else {
+            assert_eq!(process.mint(0).await.recovered.made, 1);
+        }
+        let stock = process.stock().await;
+        assert_eq!((stock.available, stock.maturing), (available, 1 - available), "{ordered:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,13 +125,13 @@ async fn an_old_row_waits_while_the_ledger_cannot_be_asked() {
     let url = world.issuer.url();
     let gone = World { issuer: super::Issuer::start(0).await, ..world };
     let process = gone.start_elsewhere("http://127.0.0.1:9");
-    let recovered = process.identity.recover(Readiness::Now).await.expect("recovered");
+    let recovered = process.identity.recover().await.expect("recovered");
     assert_eq!((recovered.made, recovered.pending, recovered.lost), (0, 1, 0));
     let stopped = recovered.stopped.expect("a reason");
     assert!(stopped.to_string().contains("cannot be reached"), "{stopped}");
     drop(process);
     let process = gone.start_elsewhere(&url);
-    let recovered = process.identity.recover(Readiness::Now).await.expect("recovered");
+    let recovered = process.identity.recover().await.expect("recovered");
     assert_eq!((recovered.pending, recovered.lost), (0, 1));
 }
 
@@ -118,7 +142,7 @@ async fn a_row_blinded_under_a_key_that_was_replaced_waits_for_that_key() {
     let mut other = Keyring::default();
     other.insert(MODEL.parse().expect("name"), public_key(1));
     let process = world.start_with(other);
-    let recovered = process.identity.recover(Readiness::Now).await.expect("recovered");
+    let recovered = process.identity.recover().await.expect("recovered");
     assert_eq!((recovered.made, recovered.stranded, recovered.lost), (0, 1, 0));
     assert!(recovered.stopped.is_none());
     drop(process);
