@@ -43,6 +43,7 @@ const HOME_VARIABLE: &str = "LLMTOR_HOME";
 
 /// Runs the command line `arguments` (the program's name first) to its end.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| output::panicked(panic.location())));
     let raw: Vec<OsString> = arguments.into_iter().collect();
     let parsed = match Arguments::try_parse_from(&raw) {
         Ok(parsed) => parsed,

@@ -155,6 +155,15 @@ impl<T> Envelope<T> {
     }
 }
 
+/// `status` of a 400 (protocol.md §2).
+pub const STATUS_INVALID: &str = "Invalid request.";
+/// `status` of a 401 (protocol.md §2).
+pub const STATUS_UNAUTHORIZED: &str = "Unauthorized";
+/// `status` of a 404 (protocol.md §2).
+pub const STATUS_NOT_FOUND: &str = "Resource not found.";
+/// `status` of a 500 (protocol.md §2).
+pub const STATUS_INTERNAL: &str = "Internal Server Error.";
+
 /// What a failure carries (protocol.md §2); the text in `error` is often the only signal.
 #[derive(Serialize, Deserialize)]
 pub struct Failure {
@@ -163,4 +172,38 @@ pub struct Failure {
     /// Absent on 404.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+impl Failure {
+    /// Whether HTTP status and `status` text go together as the backend writes them. JSON with a `status` is common:
+    /// what a gateway on the way says is not the backend's word on whether a request was processed.
+    pub fn is_the_backends(&self, http_status: u16) -> bool {
+        let written = match http_status {
+            400 => STATUS_INVALID,
+            401 => STATUS_UNAUTHORIZED,
+            404 => STATUS_NOT_FOUND,
+            500 => STATUS_INTERNAL,
+            _ => return false,
+        };
+        self.status == written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_backends_own_pairs_of_statuses_are_its_word() {
+        let failure = |status: &str| Failure { status: status.into(), error: None };
+        assert!(failure("Invalid request.").is_the_backends(400));
+        assert!(failure("Unauthorized").is_the_backends(401));
+        assert!(failure("Resource not found.").is_the_backends(404));
+        assert!(failure("Internal Server Error.").is_the_backends(500));
+        for (status, code) in
+            [("fail", 400), ("Invalid request.", 408), ("Forbidden", 403), ("Unauthorized", 403)]
+        {
+            assert!(!failure(status).is_the_backends(code), "{status} {code}");
+        }
+    }
 }

@@ -30,7 +30,9 @@ use super::Shared;
 use super::ledger::SessionHash;
 use super::limits::Pace;
 use super::settings::Planes;
-use crate::wire::{Envelope, Failure, SESSION_COOKIE};
+use crate::wire::{
+    Envelope, Failure, SESSION_COOKIE, STATUS_INTERNAL, STATUS_INVALID, STATUS_NOT_FOUND, STATUS_UNAUTHORIZED,
+};
 
 /// How much of a body over its limit is read and thrown away, so that the client gets to read the answer.
 const DRAINED: usize = 16 << 20;
@@ -77,19 +79,19 @@ fn ok(data: impl Serialize) -> Response {
 }
 
 fn invalid(error: &str) -> Response {
-    fail(StatusCode::BAD_REQUEST, "Invalid request.", error)
+    fail(StatusCode::BAD_REQUEST, STATUS_INVALID, error)
 }
 
 fn unauthorized() -> Response {
-    fail(StatusCode::UNAUTHORIZED, "Unauthorized", "no valid session")
+    fail(StatusCode::UNAUTHORIZED, STATUS_UNAUTHORIZED, "no valid session")
 }
 
 fn internal(error: &str) -> Response {
-    fail(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error.", error)
+    fail(StatusCode::INTERNAL_SERVER_ERROR, STATUS_INTERNAL, error)
 }
 
 fn not_found() -> Response {
-    json(StatusCode::NOT_FOUND, &Failure { status: "Resource not found.".into(), error: None })
+    json(StatusCode::NOT_FOUND, &Failure { status: STATUS_NOT_FOUND.into(), error: None })
 }
 
 /// Plain text, as the deployed server's rate limiter (protocol.md §2).

@@ -23,6 +23,14 @@ enum Reader {
 #[derive(Clone, Copy)]
 pub(super) struct Output(Reader);
 
+/// For the panic hook: where, and not what. A panic's text may quote the data that it fell over.
+pub(super) fn panicked(location: Option<&std::panic::Location<'_>>) {
+    match location {
+        Some(at) => eprintln!("llmtor failed at {}:{}; please report this", at.file(), at.line()),
+        None => eprintln!("llmtor failed; please report this"),
+    }
+}
+
 impl Output {
     pub(super) fn new(json: bool) -> Self {
         Self(if json { Reader::Program } else { Reader::Person })

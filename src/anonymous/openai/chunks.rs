@@ -28,6 +28,8 @@ pub struct Chunks {
     text: String,
     /// How much of `text` is out, bytes.
     said: usize,
+    /// The provider's citations; they follow the text that they point into.
+    annotations: Option<serde_json::Value>,
     finish_reason: async_openai::types::chat::FinishReason,
     usage: Option<Usage>,
     usage_chunk: UsageChunk,
@@ -60,7 +62,8 @@ impl Chunks {
             created: i64,
             model: &'a str,
         }
-        let Completion { id, created, model, content, refusal, finish_reason, usage, .. } = completion;
+        let Completion { id, created, model, content, refusal, annotations, finish_reason, usage } =
+            completion;
         let mut head = b"data: ".to_vec();
         write_json(
             &mut head,
@@ -68,11 +71,12 @@ impl Chunks {
         );
         // Left open: every chunk goes on from here.
         head.pop();
-        let (field, text) = match (content, refusal) {
+        let (field, text) = match (content.filter(|content| !content.is_empty()), refusal) {
             (None, Some(refusal)) => (Field::Refusal, refusal),
             (content, _) => (Field::Content, content.unwrap_or_default()),
         };
-        Self { head, field, text, said: 0, finish_reason, usage, usage_chunk, next: Next::Role }
+        let next = Next::Role;
+        Self { head, field, text, said: 0, annotations, finish_reason, usage, usage_chunk, next }
     }
 
     /// The next events, whole, in at least `wanted` bytes unless the stream ends before; `None` after
@@ -123,6 +127,9 @@ impl Chunks {
                 Next::Text
             }
             Next::Text => {
+                if let Some(annotations) = &self.annotations {
+                    self.write_choice(out, |out| write_annotations(out, annotations), b"null");
+                }
                 self.write_finish(out);
                 Next::Usage
             }
@@ -161,6 +168,12 @@ impl Chunks {
     }
 }
 
+fn write_annotations(out: &mut Vec<u8>, annotations: &serde_json::Value) {
+    out.extend_from_slice(br#"{"annotations":"#);
+    write_json(out, annotations);
+    out.push(b'}');
+}
+
 #[cfg(test)]
 mod tests {
     use async_openai::types::chat::CreateChatCompletionStreamResponse;
@@ -191,6 +204,17 @@ mod tests {
         }
         assert!(chunks.is_over());
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn citations_follow_the_text_and_an_empty_text_does_not_hide_a_refusal() {
+        let cited = json!({"content": "see [1]", "annotations": [{"type": "url_citation"}]});
+        let stream = all(chunks(&cited, UsageChunk::Omitted), 1);
+        let at = |what: &str| stream.find(what).unwrap_or_else(|| panic!("{what} is missing in {stream}"));
+        assert!(at("see [1]") < at(r#""delta":{"annotations":[{"type":"url_citation"}]}"#));
+        assert!(at("url_citation") < at(r#""finish_reason":"stop""#));
+        let refused = json!({"content": "", "refusal": "I refuse"});
+        assert!(all(chunks(&refused, UsageChunk::Omitted), 1).contains(r#""delta":{"refusal":"I refuse"}"#));
     }
 
     #[test]

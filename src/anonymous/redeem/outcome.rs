@@ -93,6 +93,8 @@ pub(super) enum Outcome {
     InvalidToken,
     Expired,
     CannotReuse,
+    /// Neither a refusal nor an answer. Said once it may be a mishap; said again, it is what was stored.
+    Empty,
     /// Unknown, and worth asking again.
     Silent(RedeemErrorKind, Option<Duration>),
     /// Unknown, and asking again would bring the same.
@@ -146,8 +148,7 @@ fn read_success(body: &[u8]) -> Outcome {
     } else if data.is_blocked {
         Outcome::Blocked { categories: upstream::categories(&data.blocked_reason) }
     } else if data.proxy_response.0.is_empty() {
-        // Neither a refusal nor an answer: not something that the backend says.
-        Outcome::Silent(RedeemErrorKind::BackendGarbled, None)
+        Outcome::Empty
     } else {
         match upstream::inspect(&data.proxy_response.0) {
             Content::Answer { created } => Outcome::Answered(Answer { body: data.proxy_response.0 }, created),
@@ -162,16 +163,18 @@ fn read_success(body: &[u8]) -> Outcome {
 fn read_failure(reply: &Reply, model: &ModelName) -> Outcome {
     let (status, retry_after) = (reply.status, reply.retry_after);
     let failing = RedeemErrorKind::BackendFailing { status, retry_after };
-    // Without the backend's own `status` text it is a page of something in between.
-    let Ok(Failure { error, .. }) = lenient::from_slice::<Failure>(&reply.body) else {
+    // What is not in the backend's own words is a page of something in between, which may have passed the
+    // request on before it gave up.
+    let Ok(failure) = lenient::from_slice::<Failure>(&reply.body) else {
         return Outcome::Silent(failing, retry_after);
     };
-    // The backend's refusals are 500s (protocol.md §2); the same words under another status are not its own.
-    let refusal = match status {
-        500 => refusal::classify(error.as_deref().unwrap_or_default()),
-        _ => Refusal::Unrecognised,
-    };
-    match refusal {
+    if !failure.is_the_backends(status) {
+        return Outcome::Silent(failing, retry_after);
+    }
+    if status != 500 {
+        return Outcome::RefusedBefore(RedeemErrorKind::RequestRefused { status });
+    }
+    match refusal::classify(failure.error.as_deref().unwrap_or_default()) {
         Refusal::MissingToken => Outcome::RefusedBefore(RedeemErrorKind::AbuseTokensWanted),
         Refusal::ModelMismatch => Outcome::RefusedBefore(RedeemErrorKind::RequestRefused { status }),
         Refusal::UnknownModel => {
@@ -181,11 +184,7 @@ fn read_failure(reply: &Reply, model: &ModelName) -> Outcome {
         Refusal::TokenExpired => Outcome::Expired,
         Refusal::CannotReuse => Outcome::CannotReuse,
         Refusal::AnalysisFailed => Outcome::RefusedAfter(RedeemErrorKind::AnalysisFailed),
-        Refusal::NoQuota | Refusal::Unrecognised => match status {
-            429 => Outcome::RefusedBefore(failing),
-            400..=499 => Outcome::RefusedBefore(RedeemErrorKind::RequestRefused { status }),
-            _ => Outcome::Silent(failing, retry_after),
-        },
+        Refusal::NoQuota | Refusal::Unrecognised => Outcome::Silent(failing, retry_after),
     }
 }
 
@@ -198,7 +197,8 @@ impl Outcome {
             | Self::Spent(_)
             | Self::RefusedAfter(_)
             | Self::Expired
-            | Self::CannotReuse => true,
+            | Self::CannotReuse
+            | Self::Empty => true,
             Self::RefusedBefore(_) | Self::InvalidToken | Self::Silent(..) | Self::Hopeless(_) => false,
         }
     }
@@ -211,7 +211,7 @@ impl Outcome {
                 Verdict::Deliver(answer)
             }
             // What comes may be another prompt's.
-            (Self::Blocked { .. } | Self::Spent(_) | Self::CannotReuse, _) if maybe_spent => {
+            (Self::Blocked { .. } | Self::Spent(_) | Self::CannotReuse | Self::Empty, _) if maybe_spent => {
                 Verdict::WipeAndTakeAnother(RedeemErrorKind::TokenReused)
             }
             (Self::Answered(..), _) => Verdict::WipeAndTakeAnother(RedeemErrorKind::TokenReused),
@@ -230,6 +230,8 @@ impl Outcome {
             (Self::Expired, _) => Verdict::Wipe(RedeemErrorKind::AnswerLost),
             (Self::CannotReuse, _) => Verdict::Wipe(RedeemErrorKind::TokenReused),
             (Self::Silent(kind, pause), _) => Verdict::Repeat(kind, pause),
+            (Self::Empty, Trail::Clean) => Verdict::Repeat(RedeemErrorKind::BackendGarbled, None),
+            (Self::Empty, Trail::Silent) => Verdict::Fail(RedeemErrorKind::AnswerUnreadable),
         }
     }
 }

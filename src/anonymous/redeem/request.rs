@@ -2,7 +2,7 @@
 //!
 //! The body is what [`RedeemRequest`] serialises to, padded at its end with JSON whitespace up to a bucket, so
 //! that its length on the wire tells little about the length of the conversation. It depends on nothing
-//! but the prompt, the payment and the configured limit: a repeat is the same bytes.
+//! but the prompt and the payment: a repeat is the same bytes.
 
 use bytes::Bytes;
 
@@ -10,9 +10,12 @@ use super::Prompt;
 use super::error::{RedeemError, RedeemErrorKind, TokenFate};
 use crate::vault::AbuseRule;
 use crate::wire::redemption::{ExtraBody, LlmMask, RedeemRequest};
+use crate::wire::{BODY_LIMIT, BODY_LIMIT_BEFORE};
 
-/// The smallest bucket, bytes; the next ones are its doubles, the last one is the limit.
-const FIRST_BUCKET: usize = 4096;
+/// The lengths that are seen on the wire, bytes. The same for everybody: a configured limit must not show.
+/// 30,000 stands where 32,768 would, and 250,000 where 262,144 would: the limits of older servers and of
+/// today's (protocol.md §4).
+const BUCKETS: [usize; 7] = [4096, 8192, 16_384, BODY_LIMIT_BEFORE, 65_536, 131_072, BODY_LIMIT];
 /// Base64 of a signature under RSA-2048 (protocol.md §3).
 const SIGNATURE: usize = 344;
 /// Everything but the model, twice, and the messages.
@@ -55,10 +58,10 @@ pub(super) fn body(prompt: &Prompt, llmmask: &LlmMask, limit: usize) -> Result<B
     Ok(Bytes::from(body))
 }
 
-/// The padded length of `len` bytes.
+/// The padded length of `len` bytes; `len` itself where the next bucket is over the limit.
 fn bucket(len: usize, limit: usize) -> usize {
-    let doubled = len.max(FIRST_BUCKET).checked_next_power_of_two().unwrap_or(limit);
-    doubled.min(limit).max(len)
+    let next = BUCKETS.into_iter().find(|bucket| len <= *bucket);
+    next.filter(|bucket| *bucket <= limit).unwrap_or(len)
 }
 
 fn too_large(limit: usize) -> RedeemError {
@@ -112,7 +115,7 @@ mod tests {
             prop_assume!(len <= limit);
             let padded = bucket(len, limit);
             prop_assert!(len <= padded && padded <= limit);
-            prop_assert!(padded == limit || padded.is_power_of_two());
+            prop_assert!(padded == len || BUCKETS.contains(&padded));
         }
     }
 
@@ -120,6 +123,18 @@ mod tests {
     fn a_short_and_a_shorter_conversation_have_the_same_length() {
         let mask = payment(AbuseRule::Required);
         let lengths = ["hi", "hello there"].map(|text| body(&prompt(text), &mask, 250_000).unwrap().len());
-        assert_eq!(lengths, [FIRST_BUCKET; 2]);
+        assert_eq!(lengths, [BUCKETS[0]; 2]);
+    }
+
+    #[test]
+    fn what_an_older_server_takes_is_not_padded_beyond_its_limit() {
+        assert_eq!(bucket(20_000, BODY_LIMIT), BODY_LIMIT_BEFORE);
+        assert_eq!(bucket(BODY_LIMIT_BEFORE + 1, BODY_LIMIT), 65_536);
+        assert_eq!(bucket(200_000, BODY_LIMIT), BODY_LIMIT);
+    }
+
+    #[test]
+    fn a_limit_set_by_hand_does_not_show() {
+        assert_eq!(bucket(90_000, 100_000), 90_000);
     }
 }

@@ -226,15 +226,30 @@ async fn sign_out(State(shared): App, headers: HeaderMap) -> Response {
     }
 }
 
+/// Whether somebody in between speaks for another: behind a proxy on this machine everybody's address is
+/// this machine's, and a foreign page may send a visitor's browser here.
+fn is_relayed(headers: &HeaderMap) -> bool {
+    let foreign_page = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host
+        .strip_suffix(|c: char| c.is_ascii_digit())
+        .map_or(host, |_| host.rsplit_once(':').map_or(host, |(name, _)| name));
+    let named_here = ["localhost", "127.0.0.1", "[::1]"].contains(&name);
+    let forwarded = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+    foreign_page || !named_here || forwarded.into_iter().any(|name| headers.contains_key(name))
+}
+
 /// There is no identity provider here. With a development account configured, a browser on this machine gets
 /// that account's new session as the deployed server would give it: as a cookie of this origin, and a
 /// redirect that does not carry it.
 async fn sign_in(
     State(shared): App,
     peer: Option<axum::Extension<Peer>>,
+    headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let local = peer.is_some_and(|axum::Extension(Peer(peer))| peer.ip().to_canonical().is_loopback());
+    let local = peer.is_some_and(|axum::Extension(Peer(peer))| peer.ip().to_canonical().is_loopback())
+        && !is_relayed(&headers);
     let (Some(name), true) = (shared.settings.development_account.clone(), local) else {
         return not_found();
     };

@@ -130,6 +130,8 @@ fn client(key_env: Option<&str>, timeout: Duration) -> Result<reqwest::Client, P
         .connect_timeout(CONNECT)
         .timeout(timeout)
         .redirect(reqwest::redirect::Policy::none())
+        // What the environment says would send prompts and the key elsewhere than the settings do.
+        .no_proxy()
         .build()
         .map_err(|_| ProviderError::Client)
 }
