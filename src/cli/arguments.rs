@@ -205,7 +205,8 @@ pub(super) enum TokensCommand {
         #[arg(long, value_name = "M")]
         model: ModelName,
         /// How many
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        #[arg(long, value_name = "N", allow_negative_numbers = true)]
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
         count: u32,
         /// Usable at once
         #[arg(long)]
@@ -309,6 +310,15 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_count_out_of_range_is_told_the_range() {
+        for wrong in ["0", "-1", "100001", "99999999999"] {
+            let words = ["llmtor", "tokens", "mint", "--model", "gpt-4.1", "--count", wrong];
+            let error = Arguments::command().try_get_matches_from(words).unwrap_err().to_string();
+            assert!(error.contains("1..=100000"), "{wrong}: {error}");
+        }
     }
 
     #[test]

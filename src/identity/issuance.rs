@@ -26,7 +26,7 @@ mod prepared;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::blind::{BlindSignature, PublicKey};
+use crate::blind::{BlindError, BlindSignature, PublicKey};
 use crate::clock::Timestamp;
 use crate::identity::api::Rejected;
 use crate::identity::error::{Foreign, IdentityError};
@@ -266,11 +266,10 @@ impl Identity {
                 let share = share.min(size - worker * share);
                 tokio::task::spawn_blocking(move || {
                     let mut rng = rand::rng();
-                    (0..share)
-                        .map(|_| {
-                            Prepared::new(&key, &mut rng).map(|prepared| (request_id(&mut rng), prepared))
-                        })
-                        .collect::<Result<Vec<_>, _>>()
+                    let prepared = Prepared::batch(&key, share, &mut rng)?;
+                    Ok::<Vec<_>, BlindError>(
+                        prepared.into_iter().map(|prepared| (request_id(&mut rng), prepared)).collect(),
+                    )
                 })
             })
             .collect();

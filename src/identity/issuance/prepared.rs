@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::CryptoRng;
 
 use crate::blind::{
-    BlindError, BlindSignature, BlindedMessage, BlindingSecret, PublicKey, Signature, TokenMessage,
+    BlindError, BlindSignature, BlindedMessage, Blinding, BlindingSecret, PublicKey, Signature, TokenMessage,
 };
 use crate::clock::Timestamp;
 use crate::vault::{NewIssuance, Readiness, RequestId};
@@ -19,11 +19,18 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// A fresh credit token, blinded under `key`: the client's work before the request.
-    pub fn new<R: CryptoRng + ?Sized>(key: &PublicKey, rng: &mut R) -> Result<Self, BlindError> {
-        let message = TokenMessage::credit(rng);
-        let blinding = key.blind(rng, &message)?;
-        Ok(Self { message, blinded: blinding.blinded, secret: blinding.secret })
+    /// Fresh credit tokens, blinded under `key`: the client's work before the requests.
+    pub fn batch<R: CryptoRng + ?Sized>(
+        key: &PublicKey,
+        count: usize,
+        rng: &mut R,
+    ) -> Result<Vec<Self>, BlindError> {
+        let messages: Vec<_> = (0..count).map(|_| TokenMessage::credit(rng)).collect();
+        let blindings = key.blind_batch(rng, &messages)?;
+        let together = messages.into_iter().zip(blindings);
+        Ok(together
+            .map(|(message, Blinding { blinded, secret })| Self { message, blinded, secret })
+            .collect())
     }
 
     /// What is sent.

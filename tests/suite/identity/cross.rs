@@ -79,7 +79,7 @@ fn what_is_blinded_and_finalized_here_verifies_in_the_official_library() {
     }
     let key = issuer::public_key(0);
     let token = TokenMessage::credit(&mut rand::rng());
-    let blinding = key.blind(&mut rand::rng(), &token).expect("blinded");
+    let blinding = &key.blind_batch(&mut rand::rng(), std::slice::from_ref(&token)).expect("blinded")[0];
     let signed = node(&json!({
         "step": "sign", "pkcs8": encode(&issuer::private_key(0)), "blinded": encode(blinding.blinded.as_bytes()),
     }));
