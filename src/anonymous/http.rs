@@ -7,7 +7,8 @@
 //! - Checks run in this order, and nothing is read of the body before the last: Host, Origin, key, route and
 //!   method, content type, body.
 //! - An answer counts as delivered, and its token as spent, only when the operating system has taken the
-//!   last byte of it (`handover`). A client that hangs up before finds the answer again by asking again.
+//!   last byte of it (`handover`). A client that hangs up before finds the answer again by asking again;
+//!   one that stops reading is hung up on.
 //! - Failures get their status in `error` and nowhere else. No message repeats what the client sent.
 //! - Nothing of a request but its route is logged.
 //!
@@ -55,10 +56,15 @@ pub struct Limits {
     pub body_time: Duration,
     /// Longest time for the headers; also how long an idle connection is kept.
     pub head_time: Duration,
+    /// Longest time in which the system takes nothing more of an answer because the client does not read; then
+    /// the connection is cut, and the answer stays with its token. A slow reader is not cut: the system's
+    /// buffers, some megabytes, count as read.
+    pub write_time: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body_bytes: 8_388_608, body_time: Duration::from_secs(60), head_time: Duration::from_secs(60) }
+        let minute = Duration::from_secs(60);
+        Self { body_bytes: 8_388_608, body_time: minute, head_time: minute, write_time: minute }
     }
 }

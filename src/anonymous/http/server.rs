@@ -1,9 +1,13 @@
 //! Accepting connections, keeping them, and ending them.
 //!
 //! On shutdown no connection is accepted any more, idle ones are closed, calls under way get the grace
-//! period, and then are cut: their answers stay with their tokens and the same request finds them.
+//! period, and then are cut: their answers stay with their tokens and the same request finds them. So does
+//! the answer of a client that stops reading it: its connection is cut after [`Limits::write_time`].
+//!
+//! [`Limits::write_time`]: super::Limits::write_time
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -16,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +42,7 @@ struct Common {
     /// The grace period is over.
     cut: CancellationToken,
     head_time: Duration,
+    write_time: Duration,
 }
 
 /// Serves `endpoint` on all `listeners` until `shutdown`, then waits up to `grace` for the calls under way.
@@ -51,6 +57,7 @@ pub async fn serve(
     let _cut_at_the_end = cut.clone().drop_guard();
     let common = Common {
         head_time: endpoint.limits.head_time,
+        write_time: endpoint.limits.write_time,
         service: Arc::new(Service::new(endpoint)),
         tasks: TaskTracker::new(),
         shutdown,
@@ -94,11 +101,11 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 async fn connection(stream: TcpStream, common: Common) {
-    let Common { service, tasks: _, shutdown, cut, head_time } = common;
+    let Common { service, tasks: _, shutdown, cut, head_time, write_time } = common;
     // Without it every small write of a stream waits for an acknowledgement: 44 ms each.
     let _ = stream.set_nodelay(true);
     let handovers = Arc::new(Handovers::default());
-    let socket = Socket { stream, handovers: Arc::clone(&handovers) };
+    let socket = Socket { stream, handovers: Arc::clone(&handovers), write_time, stalled: None };
     let answer = service_fn(move |request| {
         let service = Arc::clone(&service);
         let handovers = Arc::clone(&handovers);
@@ -119,10 +126,30 @@ async fn connection(stream: TcpStream, common: Common) {
     let _ = cut.run_until_cancelled(connection).await;
 }
 
-/// A socket that tells when it has taken everything: hyper flushes it only with its own buffer empty.
+/// A socket that tells when it has taken everything, which hyper flushes only with its own buffer empty, and
+/// that fails once its peer has taken nothing for too long.
 struct Socket {
     stream: TcpStream,
     handovers: Arc<Handovers>,
+    write_time: Duration,
+    /// Set while the peer takes nothing: when that becomes a failure.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Socket {
+    /// What a write came to: a stall begins with the first that waits and ends with the next that does not.
+    fn watch(&mut self, written: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let write_time = self.write_time;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(write_time)));
+        stalled.as_mut().poll(cx).map(|()| {
+            tracing::debug!("a client does not read its answer: cutting its connection");
+            Err(io::ErrorKind::TimedOut.into())
+        })
+    }
 }
 
 impl AsyncRead for Socket {
@@ -137,7 +164,8 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch(written, cx)
     }
 
     fn poll_write_vectored(
@@ -145,7 +173,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.watch(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
