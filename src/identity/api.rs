@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::identity::dial::{self, Deadlines, Route};
-use crate::identity::error::{Failing, Foreign, IdentityError};
+use crate::identity::error::{Distrust, Failing, Foreign, IdentityError};
 use crate::identity::session::Session;
 use crate::identity::url::IdentityUrl;
 use crate::wire::refusal::{Refusal, classify};
@@ -29,6 +29,8 @@ pub(crate) struct Api {
 pub(crate) enum Rejected {
     /// No answer.
     Unreachable(Failing),
+    /// The TLS handshake failed for the server's certificate: nothing was sent.
+    Untrusted(Distrust),
     /// An answer of somebody else, with its status.
     Foreign(Foreign, u16),
     /// 401.
@@ -54,7 +56,8 @@ impl Rejected {
     pub(crate) fn is_transient(self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Foreign(..) | Self::RateLimited | Self::Failed(_) => true,
-            Self::Unauthorized
+            Self::Untrusted(_)
+            | Self::Unauthorized
             | Self::Conflict
             | Self::Exhausted
             | Self::NoQuota
@@ -69,6 +72,7 @@ impl From<Rejected> for IdentityError {
     fn from(rejected: Rejected) -> Self {
         match rejected {
             Rejected::Unreachable(failing) => Self::Unreachable(failing),
+            Rejected::Untrusted(distrust) => Self::Certificate(distrust),
             Rejected::Foreign(foreign, status) => Self::NotTheBackend(foreign, status),
             Rejected::Unauthorized => Self::SessionExpired,
             Rejected::RateLimited | Rejected::Exhausted => Self::RateLimited,
@@ -130,7 +134,7 @@ impl Api {
             }
             None => request,
         };
-        let answer = request.send().await.map_err(|error| Rejected::Unreachable(failing(&error)))?;
+        let answer = request.send().await.map_err(|error| lost(&error))?;
         let status = answer.status();
         if status.is_redirection() {
             return Err(Rejected::Foreign(Foreign::Redirect, status.as_u16()));
@@ -147,7 +151,7 @@ impl Api {
         let mut body = Vec::new();
         let mut chunks = answer.bytes_stream();
         while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|error| Rejected::Unreachable(failing(&error)))?;
+            let chunk = chunk.map_err(|error| lost(&error))?;
             if body.len() + chunk.len() > self.answer_bytes {
                 return Err(too_large);
             }
@@ -192,12 +196,44 @@ fn enveloped<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejected> {
     }
 }
 
-fn failing(error: &reqwest::Error) -> Failing {
-    if error.is_connect() {
+/// Why there is no answer.
+fn lost(error: &reqwest::Error) -> Rejected {
+    if let Some(distrust) = distrust(error) {
+        return Rejected::Untrusted(distrust);
+    }
+    Rejected::Unreachable(if error.is_connect() {
         Failing::Connecting
     } else if error.is_timeout() {
         Failing::TimedOut
     } else {
         Failing::Interrupted
+    })
+}
+
+/// What rustls holds against the server's certificate, if that is what stopped the call.
+fn distrust(error: &(dyn std::error::Error + 'static)) -> Option<Distrust> {
+    use rustls::CertificateError as Bad;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // An `io::Error` passes its content's source on, and not its content.
+        let content = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let found = error
+            .downcast_ref()
+            .or_else(|| content.and_then(|content| content.downcast_ref::<rustls::Error>()));
+        if let Some(rustls::Error::InvalidCertificate(bad)) = found {
+            return Some(match bad {
+                // Another signature than the authority's: somebody took its name.
+                Bad::UnknownIssuer | Bad::BadSignature => Distrust::Issuer,
+                Bad::Expired | Bad::ExpiredContext { .. } => Distrust::Expired,
+                Bad::NotValidYet | Bad::NotValidYetContext { .. } => Distrust::NotYetValid,
+                Bad::NotValidForName | Bad::NotValidForNameContext { .. } => Distrust::Name,
+                _ => Distrust::Other,
+            });
+        }
+        next = match content {
+            Some(content) => Some(content),
+            None => error.source(),
+        };
     }
+    None
 }

@@ -42,6 +42,12 @@ pub enum IdentityError {
         "the backend cannot be reached ({0}); check `backend.identity_url` and the network, then try again"
     )]
     Unreachable(Failing),
+    /// TLS found somebody there who cannot show that it is the backend.
+    #[error(
+        "the backend's certificate was refused: {0}. Nothing was sent. Check `backend.identity_url` and the network; \
+         if it persists, tell the operator"
+    )]
+    Certificate(Distrust),
     /// Something answered that does not speak the protocol.
     #[error(
         "{0} at `backend.identity_url` (HTTP {1}); is it the backend's address, or is a portal or CDN in between?"
@@ -121,6 +127,33 @@ impl std::fmt::Display for Failing {
     }
 }
 
+/// What is wrong with a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distrust {
+    /// Its issuer is not one of the system's authorities.
+    Issuer,
+    /// Its time is over.
+    Expired,
+    /// Its time has not come.
+    NotYetValid,
+    /// It is for another host.
+    Name,
+    /// Revoked, malformed, for another purpose.
+    Other,
+}
+
+impl std::fmt::Display for Distrust {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Issuer => "no certificate authority that this machine trusts has issued it",
+            Self::Expired => "it has expired (or this machine's clock is wrong)",
+            Self::NotYetValid => "it is not valid yet (or this machine's clock is wrong)",
+            Self::Name => "it is for another host name",
+            Self::Other => "it is not valid",
+        })
+    }
+}
+
 /// What answered instead of the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
@@ -172,9 +205,11 @@ impl IdentityError {
             Self::InvalidSession | Self::NotSignedIn | Self::SealedSession | Self::SessionExpired => {
                 ErrorKind::SignIn
             }
-            Self::Unreachable(_) | Self::RateLimited | Self::NotTheBackend(..) | Self::Internal => {
-                ErrorKind::Transient
-            }
+            Self::Unreachable(_)
+            | Self::Certificate(_)
+            | Self::RateLimited
+            | Self::NotTheBackend(..)
+            | Self::Internal => ErrorKind::Transient,
             Self::Refused(_) | Self::NotOffered(_) | Self::AbuseAlreadyIssued | Self::AbuseExhausted => {
                 ErrorKind::Refused
             }

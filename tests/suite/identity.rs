@@ -3,6 +3,7 @@
 
 mod abuse;
 mod cross;
+mod https;
 mod issuer;
 mod mint;
 mod reference;
