@@ -78,7 +78,7 @@ pub enum HomeError {
     },
     /// Something is sealed under a key that is not there any more.
     #[error(
-        "the vault's key is gone: vault.db or session.sealed is here, its master key is not; restore the key, or move those files away to start with an empty vault"
+        "the vault's key is gone: the master key that vault.db and session.sealed were sealed under is not where it was put; restore it (master.key, or the keyring that had it), or move those two and master.toml away to start with an empty vault"
     )]
     KeyGone,
     /// The key that was found is not the one that was made.

@@ -10,7 +10,8 @@
 //! | a key that does not fit the check value | [`HomeError::KeyDamaged`] |
 //!
 //! The key is stored before the record is written: a crash in between leaves a key without a record, which is
-//! taken up again if it is a file, and is a stray keyring entry otherwise.
+//! taken up again if it is a file, and is a stray keyring entry otherwise. So does a keyring that is unlocked only
+//! after first use has given it up.
 
 use std::fs;
 use std::sync::mpsc;
@@ -180,7 +181,15 @@ fn load_with<R: Ring>(
         let in_keyring = match wanted {
             KeyStore::File => None,
             KeyStore::Auto if !evident => None,
-            KeyStore::Auto => store_in(ring(), &key, LOOK).ok(),
+            KeyStore::Auto => {
+                let stored = store_in(ring(), &key, LOOK);
+                if stored.is_err() {
+                    tracing::warn!(
+                        "the keyring did not take the master key (none there, or locked): it is kept in the file master.key"
+                    );
+                }
+                stored.ok()
+            }
             KeyStore::Keyring => {
                 Some(store_in(ring(), &key, UNLOCK).map_err(|Unreachable| HomeError::NoKeyring)?)
             }

@@ -6,6 +6,8 @@
 mod books;
 mod crash;
 mod files;
+#[cfg(target_os = "linux")]
+mod keyring;
 mod lifecycle;
 
 use std::path::{Path, PathBuf};
