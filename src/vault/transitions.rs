@@ -152,7 +152,7 @@ impl Books {
     }
 
     pub(super) fn release(&mut self, grip: &Grip) -> Result<(), VaultError> {
-        let shelf = self
+        let place = self
             .conn
             .prepare_cached(
                 "UPDATE tokens SET state = 'available', owner = NULL
@@ -160,12 +160,12 @@ impl Books {
             )?
             .query_row((grip.id, grip.call.column()), shelf_at)
             .optional()?;
-        self.shelve(grip, shelf.ok_or(VaultError::LostRace)?);
+        self.shelve(grip, place.ok_or(VaultError::LostRace)?);
         Ok(())
     }
 
     pub(super) fn return_unspent(&mut self, grip: &Grip) -> Result<(), VaultError> {
-        let shelf = self
+        let place = self
             .conn
             .prepare_cached(
                 "UPDATE tokens SET state = 'available', owner = NULL, digest = NULL, presented_at = NULL,
@@ -174,9 +174,9 @@ impl Books {
             )?
             .query_row((grip.id, grip.call.column()), shelf_at)
             .optional()?;
-        match shelf {
-            Some(shelf) => {
-                self.shelve(grip, shelf);
+        match place {
+            Some(place) => {
+                self.shelve(grip, place);
                 self.sweep_abuse_tokens()
             }
             // In doubt from an earlier attempt, of which this one says nothing.

@@ -90,7 +90,7 @@ enum Step {
     /// It was long spent and is wiped; the error is for when no other is tried.
     Lapsed(RedeemError),
     /// Its signature was refused on a clean trail. The verdict on another says what becomes of it.
-    Refused(Presented, RedeemErrorKind),
+    Refused(Box<Presented>, RedeemErrorKind),
 }
 
 /// Whether the backend is known to accept signatures of the pinned key.
@@ -113,7 +113,7 @@ impl Course<'_> {
     async fn run(&self) -> End {
         let mut lapsed = 0;
         // Refused as invalid, and held until another token of the key tells which of the two is at fault.
-        let mut suspect: Option<(Presented, RedeemErrorKind)> = None;
+        let mut suspect: Option<(Box<Presented>, RedeemErrorKind)> = None;
         let mut next = self.first().await;
         loop {
             let held = match next {
@@ -135,7 +135,7 @@ impl Course<'_> {
                     model = %self.prompt.model,
                     "the backend does not accept a token's signature, though it accepts another's; the token is set aside"
                 );
-                note(self.shared.withdrawals.set_aside(presented).await);
+                note(self.shared.withdrawals.set_aside(*presented).await);
             }
             match step {
                 Step::End(end) => {
@@ -195,12 +195,12 @@ impl Course<'_> {
     }
 
     /// Nothing shows that the refused token rather than the backend's key is at fault: it goes back to the stock.
-    async fn acquit(&self, presented: Presented, kind: RedeemErrorKind) -> RedeemError {
+    async fn acquit(&self, presented: Box<Presented>, kind: RedeemErrorKind) -> RedeemError {
         tracing::error!(
             model = %self.prompt.model,
             "the backend does not accept a token's signature: its key is not the pinned one; the token is kept"
         );
-        RedeemError::new(kind, self.return_unspent(presented).await)
+        RedeemError::new(kind, self.return_unspent(*presented).await)
     }
 
     /// Presents one token until something is known of it.
@@ -281,7 +281,7 @@ impl Course<'_> {
                 note(vault.settle(presented).await);
                 Step::Lapsed(RedeemError::new(kind, TokenFate::Spent))
             }
-            Verdict::Refused(kind) => Step::Refused(presented, kind),
+            Verdict::Refused(kind) => Step::Refused(Box::new(presented), kind),
             Verdict::Return(kind) => self.put_back(presented, trail, kind).await,
             // A `Repeat` that comes here has no attempt left.
             Verdict::Doubt(kind) | Verdict::Repeat(kind, _) => {

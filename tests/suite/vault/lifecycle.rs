@@ -1,6 +1,6 @@
 //! A token's way through its states, and an issuance's.
 
-use llmtor::vault::{AbuseHoldings, Doubt, History, Shortage, VaultErrorKind};
+use llmtor::vault::{AbuseHoldings, Doubt, History, PinnedKeys, Shortage, VaultErrorKind};
 use llmtor::wire::redemption::{Epoch, LlmMask};
 
 use super::*;
@@ -233,6 +233,73 @@ async fn a_token_of_another_model_is_not_drawn() {
     let drawn = vault.withdrawals().reserve(call(), &other, key(), AbuseRule::Omitted).await;
     let expected = VaultError::OutOfTokens { model: other, shortage: Shortage::Empty };
     assert_eq!(drawn.err(), Some(expected));
+}
+
+#[tokio::test]
+async fn a_token_keeps_its_key_through_every_return_and_is_drawn_under_no_other() {
+    let place = Place::new();
+    let mut vault = place.open();
+    stock_up(&vault, 1).await;
+    let other = Fingerprint::from_bytes([9; 32]);
+    for step in 0..4 {
+        let withdrawals = vault.withdrawals();
+        let digest = withdrawals.digest(&model(), b"[]");
+        match step {
+            0 => withdrawals.release(reserve(&vault).await.unwrap()).await.unwrap(),
+            1 => {
+                let presented = withdrawals.present(reserve(&vault).await.unwrap(), digest).await.unwrap();
+                withdrawals.return_unspent(presented).await.unwrap();
+            }
+            2 => {
+                drop(withdrawals.present(reserve(&vault).await.unwrap(), digest).await.unwrap());
+                assert_eq!(stock(&vault).await, Stock { in_doubt: 1, ..NONE });
+                place.clock.advance(7 * DAY);
+            }
+            _ => {
+                vault.close().await.unwrap();
+                vault = place.open();
+            }
+        }
+        let drawn = vault.withdrawals().reserve(call(), &model(), other, AbuseRule::Omitted).await;
+        let expected = VaultError::OutOfTokens { model: model(), shortage: Shortage::Empty };
+        assert_eq!(drawn.err(), Some(expected), "step {step}");
+        assert!(reserve(&vault).await.is_ok(), "step {step}");
+    }
+}
+
+#[tokio::test]
+async fn tokens_of_another_key_or_of_none_that_is_pinned_are_counted_apart() {
+    let place = Place::new();
+    let vault = place.open();
+    stock_up(&vault, 2).await;
+    stock_up_from(&vault, 1, START.plus_seconds(100)).await;
+    let under = async |pinned: PinnedKeys| vault.census().stock_under(pinned).await.unwrap()[&model()];
+    let usable = Stock { available: 2, maturing: 1, ..NONE };
+    assert_eq!(under([(model(), key())].into()).await, usable);
+    let apart = Stock { other_key: 3, ..NONE };
+    assert_eq!(under([(model(), Fingerprint::from_bytes([9; 32]))].into()).await, apart);
+    assert_eq!(under(PinnedKeys::new()).await, apart);
+}
+
+#[tokio::test]
+async fn nothing_is_drawn_while_a_token_is_in_doubt_about_the_very_request() {
+    let place = Place::new();
+    let vault = place.open();
+    let withdrawals = vault.withdrawals();
+    stock_up(&vault, 2).await;
+    let draw = async |text: &[u8]| {
+        let digest = withdrawals.digest(&model(), text);
+        let name = model();
+        withdrawals.reserve_unless_in_doubt(call(), digest, &name, key(), AbuseRule::Omitted).await.unwrap()
+    };
+    let reserved = draw(b"[1]").await.expect("drawn");
+    drop(withdrawals.present(reserved, withdrawals.digest(&model(), b"[1]")).await.unwrap());
+    assert!(draw(b"[1]").await.is_none());
+    assert_eq!(stock(&vault).await, Stock { available: 1, in_doubt: 1, ..NONE });
+    assert!(draw(b"[2]").await.is_some());
+    // In another call's hands it is not in doubt: two equal calls at once take a token each.
+    let resumed = withdrawals.resume(call(), withdrawals.digest(&model(), b"[1]")).await.unwrap();
+    assert!(resumed.is_some() && draw(b"[1]").await.is_some());
 }
 
 #[tokio::test]
