@@ -44,7 +44,7 @@ use crate::clock::SharedClock;
 use crate::vault::{AbuseRule, CallId, PinnedKeys, Withdrawals};
 use crate::wire::ModelName;
 use parking::{Found, Landing};
-use shared::Shared;
+use shared::{Pins, Shared};
 
 /// What the backend keeps of a call: model and messages, as the bytes that are digested and sent.
 pub struct Prompt {
@@ -98,9 +98,9 @@ impl Default for Limits {
 /// How a [`Redeemer`] works.
 #[derive(Clone)]
 pub struct Settings {
-    /// Whether the backend wants abuse tokens.
+    /// Whether the backend wants abuse tokens, to begin with.
     pub abuse: AbuseRule,
-    /// Whose tokens are drawn.
+    /// Whose tokens are drawn, to begin with.
     pub keys: Arc<PinnedKeys>,
     /// Tells an answer made in this call from one that the backend kept.
     pub clock: SharedClock,
@@ -160,7 +160,7 @@ impl Redeemer {
         if shared.tasks.is_closed() {
             return Err(RedeemError::new(RedeemErrorKind::ShuttingDown, TokenFate::Unspent));
         }
-        request::check_size(&prompt, shared.settings.abuse, shared.settings.limits.request)?;
+        request::check_size(&prompt, shared.pins().abuse, shared.settings.limits.request)?;
         let digest = shared.withdrawals.digest(&prompt.model, prompt.messages.get().as_bytes());
         let (call, result) = match shared.parking.adopt(digest) {
             Some(Found::Landed(landing)) => return self.hand_over(landing),
@@ -198,6 +198,12 @@ impl Redeemer {
                 Err(error)
             }
         }
+    }
+
+    /// Other keys are pinned: calls that begin from now on follow them. Those under way, and what is parked for an
+    /// identical request, stay as they are.
+    pub fn pin(&self, abuse: AbuseRule, keys: PinnedKeys) {
+        self.shared.pin(Pins { abuse, keys: Arc::new(keys) });
     }
 
     /// Takes no new calls, waits for those under way up to `grace`, then leaves the rest in doubt.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::anonymous::http::{self, Endpoint};
 use crate::anonymous::openai::models::Catalog;
+use crate::anonymous::redeem::Redeemer;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::control::Server;
@@ -18,7 +19,7 @@ use crate::datadir::{Home, HomeLock};
 use crate::secret::Secret;
 use crate::supervisor::{Ended, Signals, Supervisor};
 
-use super::redemption::{self, Current, Switch};
+use super::redemption;
 use super::{AppError, Operations, api_key, listen};
 
 /// A running daemon. Dropping it without [`Daemon::run`] ends it at once.
@@ -41,7 +42,8 @@ impl Daemon {
         let control = Server::bind(&home.control_path())?;
 
         let keyring = operations.keyring();
-        let switch = Switch::new(operations.withdrawals(), transport, config, &keyring, operations.clock());
+        let (withdrawals, clock) = (operations.withdrawals(), operations.clock());
+        let redeemer = redemption::redeemer(withdrawals, transport, config, &keyring, clock);
         let now = operations.clock().now();
         let catalog = Catalog::new(Catalog::listings(&keyring, now));
         operations.announce(DaemonReport {
@@ -49,10 +51,10 @@ impl Daemon {
             base_url: base_url.clone(),
             transport: transport_state.to_owned(),
         });
-        operations.watch_keys(watcher(&switch, &catalog, now));
+        operations.watch_keys(watcher(&redeemer, &catalog, now));
 
         let endpoint = Endpoint {
-            redeemer: Box::new(Current(switch.clone())),
+            redeemer: Box::new(redeemer.clone()),
             catalog,
             api_key: api_key.clone(),
             limits: http::Limits { body_bytes: config.server.body_limit, ..http::Limits::default() },
@@ -65,7 +67,7 @@ impl Daemon {
         supervisor.part("the local endpoint", async move {
             let serving = http::serve(listeners, endpoint, stop.clone(), grace);
             let ((), told) = tokio::join!(serving, told(&stop));
-            switch.drain(grace.saturating_sub(told.elapsed())).await;
+            redeemer.drain(grace.saturating_sub(told.elapsed())).await;
             Ok::<_, AppError>(())
         });
         supervisor.part("the control socket", control.serve(operations.clone(), supervisor.stop()));
@@ -121,16 +123,16 @@ async fn told(stop: &CancellationToken) -> Instant {
 }
 
 fn watcher(
-    switch: &Arc<Switch>,
+    redeemer: &Arc<Redeemer>,
     catalog: &Catalog,
     started: Timestamp,
 ) -> Box<dyn Fn(&crate::keys::Keyring) + Send + Sync> {
-    // Weak: the switch belongs to the endpoint, and the operations outlive it.
-    let (switch, catalog) = (Arc::downgrade(switch), catalog.clone());
+    // Weak: the redeemer belongs to the endpoint, and the operations outlive it.
+    let (redeemer, catalog) = (Arc::downgrade(redeemer), catalog.clone());
     Box::new(move |keyring| {
         catalog.replace(Catalog::listings(keyring, started));
-        if let Some(switch) = switch.upgrade() {
-            switch.keys_changed(keyring);
+        if let Some(redeemer) = redeemer.upgrade() {
+            redemption::follow(&redeemer, keyring);
         }
     })
 }

@@ -235,7 +235,7 @@ impl Redemption {
             tracing::warn!(%error, "nothing stored");
             Refused::Text(error.to_string())
         })?;
-        Ok(ProxyAnswer { proxy_response: Base64Bytes(upstream), ..ProxyAnswer::default() })
+        Ok(ProxyAnswer { proxy_response: Some(Base64Bytes(upstream)), ..ProxyAnswer::default() })
     }
 
     async fn store(

@@ -10,7 +10,7 @@ use super::{AbuseRule, CallId, Doubt, History, RequestDigest, VaultError};
 use crate::blind::Fingerprint;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
-use crate::wire::redemption::LlmMask;
+use crate::wire::redemption::{Epoch, LlmMask};
 use crate::wire::{Base64Bytes, ModelName};
 
 impl CallId {
@@ -265,7 +265,12 @@ impl Books {
     fn abuse_for(&self, rule: AbuseRule) -> Result<Option<(&HeldAbuse, &HeldAbuse)>, VaultError> {
         match (rule, &self.permanent, &self.transient) {
             (AbuseRule::Omitted, _, _) => Ok(None),
-            (AbuseRule::Required, Some(permanent), Some(transient)) => Ok(Some((permanent, transient))),
+            // A past month's would be refused, and the backend would see the token with two prompts.
+            (AbuseRule::Required, Some(permanent), Some(transient))
+                if transient.epoch >= Epoch::at(self.clock.now().unix()) =>
+            {
+                Ok(Some((permanent, transient)))
+            }
             (AbuseRule::Required, _, _) => Err(VaultError::NoAbuseTokens),
         }
     }

@@ -351,7 +351,7 @@ mod tests {
         )
         .expect("read");
         assert!(!proxied.data.is_blocked);
-        assert_eq!(proxied.data.proxy_response.0, [1, 2]);
+        assert_eq!(proxied.data.proxy_response.unwrap().0, [1, 2]);
     }
 
     #[test]
@@ -381,7 +381,7 @@ mod tests {
         let bytes = Base64Bytes(vec![7; 48 << 20]);
         let text = format!(r#"{{"status":"Ok.","data":{{"proxy_response":"{}"}}}}"#, bytes.encode());
         let answer: Envelope<ProxyAnswer> = from_slice(text.as_bytes()).expect("read");
-        assert!(answer.data.proxy_response == bytes);
+        assert!(answer.data.proxy_response == Some(bytes));
     }
 
     fn outer() -> impl Strategy<Value = Outer> {

@@ -75,7 +75,8 @@ pub struct ProxyAnswer {
     /// Opaque.
     pub metadata: Base64Bytes,
     /// What the upstream provider answered, error bodies included.
-    pub proxy_response: Base64Bytes,
+    /// Absent and `null` are the same; empty is an answer, if a strange one.
+    pub proxy_response: Option<Base64Bytes>,
 }
 
 /// The month an abuse token is good for: year × 12 + month (1…12), UTC (protocol.md §3).

@@ -243,10 +243,19 @@ async fn a_blacklisted_abuse_token_is_refused_and_costs_no_token() {
 async fn an_expired_epoch_is_refused_and_costs_no_token() {
     let way = Way::open().await;
     way.hold(MODEL, &way.house.token(MODEL).await).await;
-    // The backend's month has turned; the daemon's abuse token is of the month before.
+    // The backend's month has turned, the daemon's clock is behind.
     way.house.clock.advance(20 * DAY);
-    way.clock.advance(20 * DAY);
     way.refused("in the next month", 403, "abuse_token_expired").await;
+    assert_eq!(way.house.upstream.count(), 0);
+    assert_eq!(way.stock().await, Stock { available: 1, ..Stock::default() });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn last_months_abuse_token_is_not_sent_at_all() {
+    let way = Way::open().await;
+    way.hold(MODEL, &way.house.token(MODEL).await).await;
+    way.clock.advance(20 * DAY);
+    way.refused("in the next month", 403, "abuse_token_missing").await;
     assert_eq!(way.house.upstream.count(), 0);
     assert_eq!(way.stock().await, Stock { available: 1, ..Stock::default() });
 }

@@ -32,7 +32,7 @@ use super::exchange::{self, Bounds};
 use super::outcome::{self, Past, Trail, Verdict, Window};
 use super::parking::{Claim, Landing};
 use super::request;
-use super::shared::Shared;
+use super::shared::{Pins, Shared};
 use crate::anonymous::transport::{Stream, TransportError, TransportErrorKind};
 use crate::blind::Fingerprint;
 use crate::clock::Timestamp;
@@ -48,7 +48,8 @@ pub(super) async fn run(shared: Arc<Shared>, call: CallId, digest: RequestDigest
     let seat = Seat { shared: &shared, call };
     let deadline = Instant::now() + shared.settings.deadlines.call;
     let begun = shared.settings.clock.now();
-    let course = Course { shared: &shared, call, digest, prompt: &prompt, deadline, begun };
+    let pins = shared.pins();
+    let course = Course { shared: &shared, pins: &pins, call, digest, prompt: &prompt, deadline, begun };
     let (result, spent) = tokio::select! {
         biased;
         end = course.run() => end,
@@ -102,6 +103,7 @@ enum Signatures {
 
 struct Course<'a> {
     shared: &'a Shared,
+    pins: &'a Pins,
     call: CallId,
     digest: RequestDigest,
     prompt: &'a Prompt,
@@ -166,7 +168,7 @@ impl Course<'_> {
 
     /// The token in doubt about this request, if there is one, else a fresh one.
     async fn first(&self) -> Result<Held, RedeemError> {
-        let (vault, abuse) = (&self.shared.withdrawals, self.shared.settings.abuse);
+        let (vault, abuse) = (&self.shared.withdrawals, self.pins.abuse);
         let (model, key) = (&self.prompt.model, self.key()?);
         let drawn = vault.reserve_unless_in_doubt(self.call, self.digest, model, key, abuse).await;
         if let Some(reserved) = drawn.map_err(|error| vault_error(error, TokenFate::Unspent))? {
@@ -181,14 +183,14 @@ impl Course<'_> {
     }
 
     async fn reserve(&self) -> Result<Reserved, RedeemError> {
-        let (model, abuse) = (&self.prompt.model, self.shared.settings.abuse);
+        let (model, abuse) = (&self.prompt.model, self.pins.abuse);
         let drawn = self.shared.withdrawals.reserve(self.call, model, self.key()?, abuse).await;
         drawn.map_err(|error| vault_error(error, TokenFate::Unspent))
     }
 
     fn key(&self) -> Result<Fingerprint, RedeemError> {
         let model = &self.prompt.model;
-        self.shared.settings.keys.get(model).copied().ok_or_else(|| {
+        self.pins.keys.get(model).copied().ok_or_else(|| {
             let kind = RedeemErrorKind::OutOfTokens { model: model.clone(), maturing: None };
             RedeemError::new(kind, TokenFate::Unspent)
         })

@@ -13,6 +13,7 @@
 //! | `cannot reuse` | at | spent; an error | the same |
 //! | moderation failed | after | unspent: back to the stock | still in doubt: the earlier copy may yet arrive, and would then be answered and stored |
 //! | answer, blocked, provider's error, unreadable content | end | spent | spent |
+//! | an empty answer | end | unknown: the same bytes again | spent: it is what the backend stored |
 //! | silence, unknown text, a page of something in between | ? | unknown: the same bytes again, then in doubt | the same |
 //!
 //! A token that was in doubt until its term passed, *maybe spent*, may still have its old answer at the backend: our
@@ -41,7 +42,7 @@ use crate::clock::Timestamp;
 use crate::vault::History;
 use crate::wire::redemption::ProxyAnswer;
 use crate::wire::refusal::{self, Refusal};
-use crate::wire::{Envelope, Failure, ModelName, lenient};
+use crate::wire::{Base64Bytes, Envelope, Failure, ModelName, lenient};
 
 /// How far our clock and the provider's may differ, seconds.
 const CLOCKS_DIFFER: i64 = 60;
@@ -93,7 +94,7 @@ pub(super) enum Outcome {
     InvalidToken,
     Expired,
     CannotReuse,
-    /// Neither a refusal nor an answer. Said once it may be a mishap; said again, it is what was stored.
+    /// An answer without a byte. Said once it may be a mishap; said again, it is what was stored.
     Empty,
     /// Unknown, and worth asking again.
     Silent(RedeemErrorKind, Option<Duration>),
@@ -147,15 +148,18 @@ fn read_success(body: &[u8]) -> Outcome {
         Outcome::RefusedBefore(RedeemErrorKind::AbuseTokenInvalid)
     } else if data.is_blocked {
         Outcome::Blocked { categories: upstream::categories(&data.blocked_reason) }
-    } else if data.proxy_response.0.is_empty() {
-        Outcome::Empty
     } else {
-        match upstream::inspect(&data.proxy_response.0) {
-            Content::Answer { created } => Outcome::Answered(Answer { body: data.proxy_response.0 }, created),
-            Content::Error { reason, message } => {
-                Outcome::Spent(RedeemErrorKind::Upstream { reason, message })
-            }
-            Content::Unreadable => Outcome::Spent(RedeemErrorKind::AnswerUnreadable),
+        match data.proxy_response {
+            // Neither a refusal nor an answer: not something that the backend says.
+            None => Outcome::Silent(RedeemErrorKind::BackendGarbled, None),
+            Some(Base64Bytes(body)) if body.is_empty() => Outcome::Empty,
+            Some(Base64Bytes(body)) => match upstream::inspect(&body) {
+                Content::Answer { created } => Outcome::Answered(Answer { body }, created),
+                Content::Error { reason, message } => {
+                    Outcome::Spent(RedeemErrorKind::Upstream { reason, message })
+                }
+                Content::Unreadable => Outcome::Spent(RedeemErrorKind::AnswerUnreadable),
+            },
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What every call of one [`Redeemer`](super::Redeemer) shares.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -11,7 +11,13 @@ use tokio_util::task::TaskTracker;
 use super::Settings;
 use super::parking::{Landing, Parking};
 use crate::anonymous::transport::Transport;
-use crate::vault::Withdrawals;
+use crate::vault::{AbuseRule, PinnedKeys, Withdrawals};
+
+/// What follows from the backend's pinned keys. A call keeps to what was pinned when it began.
+pub(super) struct Pins {
+    pub(super) abuse: AbuseRule,
+    pub(super) keys: Arc<PinnedKeys>,
+}
 
 pub(super) struct Shared {
     pub(super) withdrawals: Withdrawals,
@@ -22,6 +28,7 @@ pub(super) struct Shared {
     pub(super) tasks: TaskTracker,
     /// Cancelled when the grace period is over: calls leave their tokens in doubt.
     pub(super) stop: CancellationToken,
+    pins: RwLock<Arc<Pins>>,
     runtime: Handle,
 }
 
@@ -36,11 +43,22 @@ impl Shared {
             withdrawals,
             transport,
             parking: Parking::new(settings.parking),
+            pins: RwLock::new(Arc::new(Pins { abuse: settings.abuse, keys: Arc::clone(&settings.keys) })),
             settings,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             runtime: Handle::current(),
         })
+    }
+
+    /// What is pinned now.
+    pub(super) fn pins(&self) -> Arc<Pins> {
+        Arc::clone(&self.pins.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on calls begin under `pins`.
+    pub(super) fn pin(&self, pins: Pins) {
+        *self.pins.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pins);
     }
 
     /// Runs `work` to its end whoever goes away; from any thread, also outside the runtime.

@@ -40,6 +40,22 @@ async fn a_call_whose_caller_hung_up_is_adopted_while_it_runs() {
 }
 
 #[tokio::test]
+async fn a_change_of_pinned_keys_leaves_what_is_running_and_parked_where_it_is_found() {
+    let gate = Arc::new(Semaphore::new(0));
+    let mut settings = parking(Duration::from_secs(60));
+    settings.deadlines.first_byte = Duration::from_secs(20);
+    let (rule, keys) = (settings.abuse, settings.keys.as_ref().clone());
+    let backend = Scripted::playing(vec![Act::completion("one").after(&gate)]).await;
+    let bench = Bench::with(2, backend, settings).await;
+    hang_up(&bench, "hello", 1).await;
+    bench.redeemer.pin(rule, keys);
+    gate.add_permits(1);
+    assert_eq!(bench.ask("hello").await.unwrap(), completion("one"));
+    bench.expect_stock("one token", [1, 0, 0, 1]).await;
+    assert_eq!(bench.backend.seen().len(), 1);
+}
+
+#[tokio::test]
 async fn an_answer_that_nobody_took_is_given_to_the_next_identical_request() {
     let backend = Scripted::playing(vec![Act::completion("one"), Act::completion("two")]).await;
     let bench = Bench::with(2, backend, parking(Duration::from_secs(60))).await;

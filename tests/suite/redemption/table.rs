@@ -91,6 +91,11 @@ async fn what_the_backend_stored_is_spent() {
 }
 
 #[tokio::test]
+async fn an_empty_answer_is_believed_when_it_is_repeated() {
+    row(Act::provider(""), RedeemErrorKind::AnswerUnreadable, TokenFate::Spent, SPENT).await;
+}
+
+#[tokio::test]
 async fn what_proves_nothing_leaves_the_token_in_doubt() {
     use RedeemErrorKind as Kind;
     let failing = |status| Kind::BackendFailing { status, retry_after: None };
@@ -105,6 +110,10 @@ async fn what_proves_nothing_leaves_the_token_in_doubt() {
         (Act::json(200, &json!({"status": "Ok.", "data": {"proxy_response": "%%%"}})), Kind::BackendGarbled),
         (Act::json(200, &json!({"status": "Ok.", "data": {"is_blocked": "yes"}})), Kind::BackendGarbled),
         (Act::json(200, &json!({"status": "Ok.", "data": {}})), Kind::BackendGarbled),
+        // A gateway that passed the request on before it gave up: another prompt must not get the token.
+        (Act::json(408, &json!({"status": "fail", "message": "upstream timed out"})), failing(408)),
+        (Act::json(403, &json!({"status": "Forbidden", "error": "token expired"})), failing(403)),
+        (Act::refusal("failed to store: context: token expired"), failing(500)),
         (
             raw(b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"),
             failing(302),
