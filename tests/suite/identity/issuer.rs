@@ -113,11 +113,11 @@ pub(super) fn public_key(which: usize) -> PublicKey {
 pub(super) fn sign(which: usize, blinded: &[u8]) -> Vec<u8> {
     let key = &key_pairs()[which].sk;
     let signature =
-        key.blind_sign(&blind_rsa_signatures::BlindMessage(blinded.to_vec())).unwrap_or_else(|_| {
+        key.blind_sign(blind_rsa_signatures::BlindMessage(blinded.to_vec())).unwrap_or_else(|_| {
             // Blinded under the other key's modulus, it may be beyond this one's. A forgery need not be of this message.
             let mut smaller = blinded.to_vec();
             smaller[0] = 0;
-            key.blind_sign(&blind_rsa_signatures::BlindMessage(smaller)).expect("signed")
+            key.blind_sign(blind_rsa_signatures::BlindMessage(smaller)).expect("signed")
         });
     signature.0
 }
