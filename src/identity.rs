@@ -19,6 +19,7 @@ pub mod error;
 pub mod issuance;
 mod recovery;
 pub mod session;
+mod sign_in;
 pub mod url;
 
 use std::time::Duration;
@@ -36,10 +37,11 @@ pub use dial::{Deadlines, Route};
 pub use error::{ErrorKind, IdentityError};
 pub use issuance::{MintOrder, MintProgress, Minted, Pace};
 pub use recovery::Recovered;
-pub use session::{Session, SessionFile};
+pub use session::{Predecessor, Session, SessionFile};
+pub use sign_in::{SignedIn, SignedOut};
 pub use url::IdentityUrl;
 
-pub use crate::vault::Readiness;
+pub use crate::vault::{Abandoned, Readiness};
 
 /// What the identity plane is made of.
 pub struct Parts {
@@ -102,19 +104,18 @@ impl Identity {
         Ok(self.api.get::<Me>(&["me"]).await?.into())
     }
 
-    /// Signs out at the backend (the session ends there) and wipes the session file, the latter in any case.
-    pub async fn sign_out(&self) -> Result<(), IdentityError> {
-        let told =
-            self.api.post::<serde::de::IgnoredAny>(&["users", "signout"], &serde_json::json!({})).await;
-        self.file.wipe()?;
-        match told {
-            // An answer without data, or a session that was over already, is a sign-out too.
-            Ok(_)
-            | Err(api::Rejected::Unauthorized | api::Rejected::Foreign(error::Foreign::Incomplete, _)) => {
-                Ok(())
-            }
-            Err(rejected) => Err(rejected.into()),
-        }
+    /// Asks the backend whose session it is and keeps it. Pending issuances stay if the session kept before was the
+    /// same account's; otherwise they are wiped first; see [`sign_in`].
+    pub async fn sign_in(&self) -> Result<SignedIn, IdentityError> {
+        let _turn = self.turn.lock().await;
+        self.sign_in_in_turn().await
+    }
+
+    /// Finishes what is pending as far as that goes in [`Pace::parting`], signs out at the backend (the session ends
+    /// there), wipes the session file and then what is still pending; the latter two in any case.
+    pub async fn sign_out(&self) -> Result<SignedOut, IdentityError> {
+        let _turn = self.turn.lock().await;
+        self.sign_out_in_turn().await
     }
 
     /// Finishes what an earlier run left unfinished; see [`recovery`] for the rules. Call it at start-up;

@@ -180,10 +180,28 @@ impl Drop for Vault {
 /// Which abuse tokens are held ready.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AbuseHoldings {
-    /// Whether the permanent one is.
-    pub permanent: bool,
-    /// The month of the transient one, if there is one.
-    pub transient: Option<Epoch>,
+    /// The key that signed the permanent one, if there is one.
+    pub permanent: Option<Fingerprint>,
+    /// The transient one, if there is one.
+    pub transient: Option<HeldTransient>,
+}
+
+/// A transient abuse token that is held ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldTransient {
+    /// The month that it is for.
+    pub epoch: Epoch,
+    /// The key that signed it.
+    pub key: Fingerprint,
+}
+
+/// Pending issuances that were wiped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Abandoned {
+    /// Of credit tokens.
+    pub credits: usize,
+    /// Of abuse tokens.
+    pub abuse: usize,
 }
 
 /// A UUIDv4 text, the idempotency key of one issuance.

@@ -10,6 +10,7 @@ use std::sync::{PoisonError, RwLock};
 
 use tokio::sync::Mutex;
 
+use crate::blind::PublicKey;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::control::message::{
@@ -19,8 +20,8 @@ use crate::control::message::{
 use crate::control::{Operation, Perform, Progress, ProgressSender, Refusal, Report};
 use crate::datadir::{Home, HomeLock};
 use crate::identity::{
-    AbuseSetup, Deadlines, Identity, IdentityError, IdentityUrl, MintOrder, Minted, Obtained, Pace, Parts,
-    Recovered, Route, Session, SessionFile,
+    Abandoned, AbuseSetup, Deadlines, Identity, IdentityError, IdentityUrl, MintOrder, Minted, Obtained,
+    Pace, Parts, Predecessor, Recovered, Route, Session, SessionFile, SignedIn, SignedOut,
 };
 use crate::keys::{self, Keyring, Replacement};
 use crate::secret::Secret;
@@ -247,10 +248,14 @@ impl Operations {
     async fn abuse(&self) -> Result<AbuseReport, AppError> {
         let held = self.census.abuse().await?;
         let keyring = self.keyring();
+        // A token that another key signed than the pinned one is no token to the backend.
+        let is_signed = |by, pinned: Option<&PublicKey>| pinned.is_none_or(|key| key.fingerprint() == by);
+        let permanent = held.permanent.filter(|by| is_signed(*by, keyring.abuse_permanent()));
+        let transient = held.transient.filter(|held| is_signed(held.key, keyring.abuse_transient()));
         Ok(AbuseReport {
             required: keyring.abuse_permanent().is_some() && keyring.abuse_transient().is_some(),
-            permanent: held.permanent,
-            transient: held.transient.map(month),
+            permanent: permanent.is_some(),
+            transient: transient.map(|held| month(held.epoch)),
             obtained: Vec::new(),
         })
     }
@@ -258,21 +263,26 @@ impl Operations {
     async fn login(&self, text: &Secret<String>) -> Result<LoginReport, AppError> {
         let _turn = self.turn.lock().await;
         let session = Session::parse(text.expose())?;
-        // A session that the backend does not know would only fail later, and hide the one that works.
-        let account = self.identity_of(session.clone())?.account().await?;
-        self.session_file.store(&session, &mut rand::rng())?;
-        Ok(LoginReport { name: account.name, email: account.email })
+        let SignedIn { account, predecessor, abandoned } = self.identity_of(session)?.sign_in().await?;
+        let mut notes = given_up(abandoned);
+        if predecessor == Predecessor::Another && self.census.abuse().await?.permanent.is_some() {
+            notes.push(
+                "this is another account than before; the abuse tokens obtained under the earlier one stay in use"
+                    .to_owned(),
+            );
+        }
+        Ok(LoginReport { name: account.name, email: account.email, notes })
     }
 
     async fn logout(&self) -> Result<LogoutReport, AppError> {
         let _turn = self.turn.lock().await;
-        let at_backend = match self.identity()?.sign_out().await {
-            Ok(()) => true,
-            // Gone from here all the same.
-            Err(_) if !self.home.session_path().exists() => false,
-            Err(error) => return Err(error.into()),
-        };
-        Ok(LogoutReport { at_backend })
+        let SignedOut { recovered, abandoned, untold } = self.identity()?.sign_out().await?;
+        let mut notes = notes(&recovered);
+        if recovered.made > 0 {
+            notes.insert(0, format!("{} begun earlier were finished first", recovered.made));
+        }
+        notes.extend(given_up(abandoned));
+        Ok(LogoutReport { at_backend: untold.is_none(), notes })
     }
 
     fn import(&self, files: &[KeyFile], on_change: ChangedKey) -> Result<ImportReport, AppError> {
@@ -375,6 +385,22 @@ pub(super) fn notes(recovered: &Recovered) -> Vec<String> {
     let counts =
         told.into_iter().filter(|(count, _)| *count > 0).map(|(count, text)| format!("{count} {text}"));
     counts.chain(alarms.iter().map(ToString::to_string)).collect()
+}
+
+/// What the user should know of pending issuances that a sign-in or a sign-out wiped.
+fn given_up(Abandoned { credits, abuse }: Abandoned) -> Vec<String> {
+    let told = [
+        (
+            credits,
+            "begun under the account that was signed in before were given up: credits already taken for them are \
+             lost, the others are still in that account",
+        ),
+        (
+            abuse,
+            "abuse token(s) begun under that account were given up: a permanent one may not be issued to it again",
+        ),
+    ];
+    told.into_iter().filter(|(count, _)| *count > 0).map(|(count, text)| format!("{count} {text}")).collect()
 }
 
 #[cfg(test)]

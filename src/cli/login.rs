@@ -9,6 +9,7 @@ use crate::secret::Secret;
 use super::Context;
 use super::exit::{Exit, Failure};
 use super::operate::{mismatch, operate};
+use super::output::noted;
 
 /// More than any session is long.
 const LIMIT: u64 = 16 * 1024;
@@ -36,10 +37,11 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     };
     context.output.result(&report, || {
         let who = [report.name.as_str(), report.email.as_str()].join(" ");
-        match who.trim() {
+        let text = match who.trim() {
             "" => "logged in; the session is kept sealed in the home".into(),
             who => format!("logged in as {who}; the session is kept sealed in the home"),
-        }
+        };
+        noted(&text, &report.notes)
     });
     Ok(Exit::Done)
 }

@@ -5,16 +5,17 @@ use crate::control::{Operation, Report};
 use super::Context;
 use super::exit::{Exit, Failure};
 use super::operate::{mismatch, operate};
+use super::output::noted;
 
 pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     let Report::Logout(report) = operate(context, Operation::Logout).await? else { return Err(mismatch()) };
     context.output.result(&report, || {
-        if report.at_backend {
-            "logged out; tokens in stock stay usable".into()
+        let text = if report.at_backend {
+            "logged out; tokens in stock stay usable"
         } else {
             "the session is removed from this machine, but the backend could not be told and may still know it"
-                .into()
-        }
+        };
+        noted(text, &report.notes)
     });
     Ok(Exit::Done)
 }

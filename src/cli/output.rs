@@ -91,6 +91,14 @@ impl Output {
     }
 }
 
+/// `text`, and a line for each note.
+pub(super) fn noted(text: &str, notes: &[String]) -> String {
+    std::iter::once(text.to_owned())
+        .chain(notes.iter().map(|note| format!("note: {note}")))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
 /// Prints one line and flushes it. A reader that has gone away is no failure of the command.
 fn line(text: &str) {
     let mut out = std::io::stdout().lock();

@@ -228,6 +228,9 @@ pub struct LoginReport {
     pub name: String,
     /// The account's mail address; may be empty.
     pub email: String,
+    /// What became of issuances begun under another account, if there were any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// The session is gone.
@@ -235,6 +238,9 @@ pub struct LoginReport {
 pub struct LogoutReport {
     /// Whether the backend ended it too; it may have been unreachable.
     pub at_backend: bool,
+    /// What became of issuances that were pending, if there were any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// What an import did.

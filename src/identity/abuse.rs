@@ -8,16 +8,19 @@
 //! The blinding state is durable before the request, as in [`issuance`](super::issuance). What verifies under the
 //! pinned key is stored, and nothing else. A row for a month that is over is wiped: nobody takes its token.
 //!
+//! A token counts as held only if the key that is pinned now signed it; once another key is pinned, a token is
+//! obtained anew and takes the place of the one that the backend would refuse.
+//!
 //! Both tokens tie this user's redemptions together (for the length of the month, and for good); that is what the
 //! backend asks for.
 
-use crate::blind::{BlindSignature, BlindedMessage, BlindingSecret, PublicKey, TokenMessage};
+use crate::blind::{BlindSignature, BlindedMessage, BlindingSecret, Fingerprint, PublicKey, TokenMessage};
 use crate::clock::Timestamp;
 use crate::identity::api::Rejected;
 use crate::identity::error::Foreign;
 use crate::identity::{Identity, IdentityError};
 use crate::keys::KeyName;
-use crate::vault::{AbuseKind, NewAbuseIssuance};
+use crate::vault::{AbuseKind, HeldTransient, NewAbuseIssuance};
 use crate::wire::identity::{AbuseIssueAnswer, AbuseIssueRequest};
 use crate::wire::redemption::Epoch;
 
@@ -47,9 +50,9 @@ pub struct AbuseSetup {
 /// Which abuse tokens are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AbuseStatus {
-    /// Whether the permanent token is held.
+    /// Whether the permanent token is held, signed by the pinned key.
     pub permanent: bool,
-    /// The month of the transient token that is held.
+    /// The month of the transient token that is held, signed by the pinned key.
     pub transient: Option<Epoch>,
     /// The month now.
     pub current: Epoch,
@@ -82,8 +85,8 @@ impl Identity {
         let held = self.deposits.abuse().await?;
         let now = self.clock.now();
         Ok(AbuseStatus {
-            permanent: held.permanent,
-            transient: held.transient,
+            permanent: is_signed(held.permanent, self.keyring.abuse_permanent()),
+            transient: transient_under(held.transient, self.keyring.abuse_transient()),
             current: Epoch::at(now.unix()),
             seconds_left: seconds_left(now),
         })
@@ -94,14 +97,15 @@ impl Identity {
         let permanent_key = key_of(self.keyring.abuse_permanent(), KeyName::AbusePermanent)?;
         let transient_key = key_of(self.keyring.abuse_transient(), KeyName::AbuseTransient)?;
 
-        let permanent = if self.deposits.abuse().await?.permanent {
+        let permanent = if is_signed(self.deposits.abuse().await?.permanent, Some(&permanent_key)) {
             Obtained::Held
         } else {
             self.obtain(AbuseKind::Permanent, &permanent_key).await?
         };
         loop {
             let epoch = Epoch::at(self.clock.now().unix());
-            let transient = if self.deposits.abuse().await?.transient == Some(epoch) {
+            let held = transient_under(self.deposits.abuse().await?.transient, Some(&transient_key));
+            let transient = if held == Some(epoch) {
                 Obtained::Held
             } else {
                 self.obtain(AbuseKind::Transient(epoch), &transient_key).await?
@@ -111,6 +115,20 @@ impl Identity {
                 return Ok(AbuseSetup { permanent, transient, epoch });
             }
         }
+    }
+
+    /// Finishes abuse issuances that are pending and that some use can come of.
+    pub(super) async fn finish_abuse(&self) -> Result<(), IdentityError> {
+        let this_month = AbuseKind::Transient(Epoch::at(self.clock.now().unix()));
+        for kind in [AbuseKind::Permanent, this_month] {
+            let pinned = self.keyring.get(&key_name(kind)).cloned();
+            if let (Some(row), Some(key)) = (self.deposits.pending_abuse(kind).await?, pinned)
+                && row.key == key.fingerprint()
+            {
+                self.obtain(kind, &key).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn obtain(&self, kind: AbuseKind, key: &PublicKey) -> Result<Obtained, IdentityError> {
@@ -203,6 +221,16 @@ impl Identity {
         }
         Err(IdentityError::Internal)
     }
+}
+
+/// Whether the key that signed a token is the pinned one.
+fn is_signed(by: Option<Fingerprint>, pinned: Option<&PublicKey>) -> bool {
+    by.is_some() && by == pinned.map(PublicKey::fingerprint)
+}
+
+/// The month of a transient token that the pinned key signed.
+fn transient_under(held: Option<HeldTransient>, pinned: Option<&PublicKey>) -> Option<Epoch> {
+    held.filter(|held| is_signed(Some(held.key), pinned)).map(|held| held.epoch)
 }
 
 fn key_name(kind: AbuseKind) -> KeyName {

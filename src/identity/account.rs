@@ -7,6 +7,9 @@ use crate::wire::identity::{Counts, Me};
 /// The account as the backend sees it. Kept nowhere; shown to its owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Account {
+    /// The backend's id for it.
+    #[serde(skip)]
+    pub id: String,
     /// Mail address.
     pub email: String,
     /// Display name.
@@ -26,6 +29,7 @@ impl From<Me> for Account {
         // Go writes models without credits as 0, and an absent map as null: both mean none.
         let held = |counts: Option<Counts>| counts.unwrap_or_default();
         Self {
+            id: me.id,
             email: me.email,
             name: me.name,
             active: held(me.subscription_info.active_auth_tokens),

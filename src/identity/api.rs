@@ -35,17 +35,17 @@ pub(crate) enum Rejected {
     Foreign(Foreign, u16),
     /// 401.
     Unauthorized,
-    /// 409.
+    /// 409 of an abuse endpoint: issued before.
     Conflict,
-    /// 429 in the backend's JSON: a quota of the protocol.
+    /// 429 in JSON of an abuse endpoint: a quota of the protocol.
     Exhausted,
-    /// 429 in anything else: the rate limiter.
+    /// Any other 429: the rate limiter.
     RateLimited,
     /// `no quota left`.
     NoQuota,
     /// `no auth manager found`.
     UnknownModel,
-    /// 400, 404 and the like: the request was not accepted.
+    /// 400 or 404 in the backend's words: the request was not accepted.
     Invalid(u16),
     /// A 5xx of the backend whose text the protocol does not list.
     Failed(u16),
@@ -63,6 +63,17 @@ impl Rejected {
             | Self::NoQuota
             | Self::UnknownModel
             | Self::Invalid(_) => false,
+        }
+    }
+}
+
+impl Rejected {
+    /// What it is where the protocol knows of no 409 and of no quota behind a 429: no word of the backend's.
+    fn outside_abuse(self) -> Self {
+        match self {
+            Self::Conflict => Self::Foreign(Foreign::NotJson, StatusCode::CONFLICT.as_u16()),
+            Self::Exhausted => Self::RateLimited,
+            other => other,
         }
     }
 }
@@ -98,7 +109,7 @@ impl Api {
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<T, Rejected> {
-        enveloped(&self.call(Method::GET, segments, None).await?)
+        enveloped(&self.call(Method::GET, segments, None).await.map_err(Rejected::outside_abuse)?)
     }
 
     pub(crate) async fn post<T: DeserializeOwned>(
@@ -106,10 +117,12 @@ impl Api {
         segments: &[&str],
         body: &impl Serialize,
     ) -> Result<T, Rejected> {
-        enveloped(&self.call(Method::POST, segments, Some(encode(body)?)).await?)
+        let answer = self.call(Method::POST, segments, Some(encode(body)?)).await;
+        enveloped(&answer.map_err(Rejected::outside_abuse)?)
     }
 
-    /// As [`Api::post`], for an endpoint that the protocol does not say to wrap its answer: both are read.
+    /// As [`Api::post`], for the abuse endpoints: the protocol does not say that they wrap their answer, so both are
+    /// read, and gives their 409 and 429 a meaning.
     pub(crate) async fn post_bare<T: DeserializeOwned>(
         &self,
         segments: &[&str],
@@ -161,23 +174,28 @@ impl Api {
     }
 }
 
-/// What a status other than 200 says (protocol.md §2).
+/// What a status other than 200 says (protocol.md §2). Only the backend's own word refuses: whatever else has a
+/// `status` may be a gateway's, which may have passed the request on before it gave up.
 fn judge(status: StatusCode, body: &[u8]) -> Rejected {
     let failure = lenient::from_slice::<Failure>(body).ok();
     let code = status.as_u16();
     match (status, failure) {
         (StatusCode::TOO_MANY_REQUESTS, Some(_)) => Rejected::Exhausted,
         (StatusCode::TOO_MANY_REQUESTS, None) => Rejected::RateLimited,
-        (StatusCode::UNAUTHORIZED, Some(_)) => Rejected::Unauthorized,
         (StatusCode::CONFLICT, Some(_)) => Rejected::Conflict,
-        (status, Some(failure)) => match classify(failure.error.as_deref().unwrap_or_default()) {
-            Refusal::NoQuota => Rejected::NoQuota,
-            Refusal::UnknownModel => Rejected::UnknownModel,
-            _ if status.is_server_error() => Rejected::Failed(code),
+        (status, Some(failure)) if failure.is_the_backends(code) => match status {
+            StatusCode::UNAUTHORIZED => Rejected::Unauthorized,
+            StatusCode::INTERNAL_SERVER_ERROR => {
+                match classify(failure.error.as_deref().unwrap_or_default()) {
+                    Refusal::NoQuota => Rejected::NoQuota,
+                    Refusal::UnknownModel => Rejected::UnknownModel,
+                    _ => Rejected::Failed(code),
+                }
+            }
             _ => Rejected::Invalid(code),
         },
-        (status, None) if status.is_server_error() => Rejected::Unreachable(Failing::Gateway),
-        (_, None) => Rejected::Foreign(Foreign::NotJson, code),
+        (status, _) if status.is_server_error() => Rejected::Unreachable(Failing::Gateway),
+        _ => Rejected::Foreign(Foreign::NotJson, code),
     }
 }
 

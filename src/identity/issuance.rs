@@ -19,7 +19,7 @@
 //! | `no quota left`, unknown model, 401, 400, 404 at the first sending | wiped: refused before the ledger is touched | stops |
 //! | `no quota left`, unknown model at a repeat | as no answer: another server of the backend may have debited the first sending and remember it | stops |
 //! | 401, 400, 404 at a repeat | stays Blinded: the first sending may have been debited | stops |
-//! | no answer, 5xx, 429, HTML, an incomplete answer | repeated as it is, [`Pace::attempts`] times within five minutes; then stays Blinded | stops |
+//! | no answer, 5xx, 429, HTML, an incomplete answer, a refusal in other words than the backend's | repeated as it is, [`Pace::attempts`] times within five minutes; then stays Blinded | stops |
 
 mod prepared;
 
@@ -61,6 +61,8 @@ pub struct Pace {
     pub first_pause: Duration,
     /// The longest pause.
     pub ceiling: Duration,
+    /// How long a sign-out goes on finishing what is pending.
+    pub parting: Duration,
 }
 
 impl Default for Pace {
@@ -70,6 +72,7 @@ impl Default for Pace {
             attempts: 6,
             first_pause: Duration::from_millis(250),
             ceiling: Duration::from_secs(8),
+            parting: Duration::from_secs(20),
         }
     }
 }

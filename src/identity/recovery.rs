@@ -19,6 +19,8 @@
 //! | older, no mark, the account has used no credit of the model | a new RequestID, sent |
 //! | older, no mark, otherwise | wiped, reported as *unclear*: possibly debited |
 //! | answered with a signature that does not verify | stays and is an alarm: asked again at each start and mint while it is young (what was mangled on the way may come whole), then judged as any other old row |
+//! | its account signs out | as above, for a bounded time; then wiped, reported as given up ([`sign_in`](super::sign_in)) |
+//! | another account signs in, or it cannot be told whose it is | wiped, reported as given up, and never sent |
 //! | blinded under a key that is not pinned any more | stays, reported as *stranded*: pin that key again to resume it |
 //!
 //! An alarm stands in nobody's way. Mints of other models go on and report it. A mint of the same model goes on too, under

@@ -3,17 +3,21 @@
 //! The file `session.sealed` is `1 ‖ nonce[24] ‖ XChaCha20-Poly1305(JSON)` under a key derived from the
 //! home's master key; the version byte and a label are authenticated with it. Beside the session it holds
 //! the ledger marks of the same account (see [`crate::identity::issuance`]), so that signing out, or in
-//! as somebody else, forgets both at once.
+//! as somebody else, forgets both at once, and a tag of the account: HMAC-SHA-256 of its id under the same key. The
+//! tag answers one question, whether a sign-in is the same account's, on which hangs what becomes of
+//! issuances that are pending.
 //!
-//! Deliberately absent: the account's name or address on disk, and the session in any `Debug`.
+//! Deliberately absent: the account's id, name or address on disk, and the session in any `Debug`.
 
 use std::collections::BTreeMap;
 use std::io::{self, Seek as _, Write as _};
 
 use chacha20poly1305::aead::{Aead as _, Payload};
-use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::datadir::Home;
@@ -24,6 +28,7 @@ use crate::wire::{ModelName, SESSION_COOKIE};
 const VERSION: u8 = 1;
 const NONCE_LEN: usize = 24;
 const LABEL: &[u8] = b"llmtor session\x01";
+const TAG_LABEL: &[u8] = b"llmtor account\x01";
 
 /// The value of the cookie `sessionID`: a lower-case UUID with hyphens.
 #[derive(Clone)]
@@ -81,8 +86,22 @@ pub struct SessionFile {
 #[derive(Serialize, Deserialize)]
 struct Content {
     session: String,
+    /// `None` if the backend gave the account no id.
+    #[serde(default)]
+    account: Option<[u8; 32]>,
     #[serde(default)]
     marks: LedgerMarks,
+}
+
+/// Whose session was kept before, as seen from an account that signs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Predecessor {
+    /// The same account's.
+    Same,
+    /// Another account's.
+    Another,
+    /// No session is kept, or it cannot be told whose it is.
+    Unknown,
 }
 
 impl SessionFile {
@@ -91,13 +110,36 @@ impl SessionFile {
         Self { home, key }
     }
 
-    /// Keeps `session`. Ledger marks stay if it is the session that is kept already: they are one account's.
-    pub fn store<R: CryptoRng + ?Sized>(&self, session: &Session, rng: &mut R) -> Result<(), IdentityError> {
-        let marks = match self.read() {
-            Ok(Some(kept)) if kept.session == session.expose() => kept.marks.clone(),
-            _ => LedgerMarks::new(),
+    /// Keeps `session`, which is that of the account with this `id` (`/me`). Ledger marks stay if it is the same
+    /// account's as before.
+    pub fn store<R: CryptoRng + ?Sized>(
+        &self,
+        session: &Session,
+        id: &str,
+        rng: &mut R,
+    ) -> Result<(), IdentityError> {
+        let marks = match self.predecessor_of(id) {
+            Predecessor::Same => self.marks()?,
+            Predecessor::Another | Predecessor::Unknown => LedgerMarks::new(),
         };
-        self.write(session, marks, rng)
+        self.write(session, self.tag(id), marks, rng)
+    }
+
+    /// Whether the session that is kept is that of the account with this `id`. A file that does not open tells nothing.
+    pub fn predecessor_of(&self, id: &str) -> Predecessor {
+        let kept = self.read().ok().flatten().and_then(|kept| kept.account);
+        match (kept, self.tag(id)) {
+            (Some(kept), Some(new)) if kept == new => Predecessor::Same,
+            (Some(_), Some(_)) => Predecessor::Another,
+            _ => Predecessor::Unknown,
+        }
+    }
+
+    fn tag(&self, id: &str) -> Option<[u8; 32]> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.expose()).ok().filter(|_| !id.is_empty())?;
+        mac.update(TAG_LABEL);
+        mac.update(id.as_bytes());
+        Some(mac.finalize().into_bytes().into())
     }
 
     /// The kept session, if there is one.
@@ -132,7 +174,9 @@ impl SessionFile {
     /// Replaces the ledger marks, if `session` is still the one that is kept.
     pub(crate) fn set_marks(&self, session: &Session, marks: LedgerMarks) -> Result<(), IdentityError> {
         match self.read()? {
-            Some(kept) if kept.session == session.expose() => self.write(session, marks, &mut rand::rng()),
+            Some(kept) if kept.session == session.expose() => {
+                self.write(session, kept.account, marks, &mut rand::rng())
+            }
             _ => Ok(()),
         }
     }
@@ -140,10 +184,11 @@ impl SessionFile {
     fn write<R: CryptoRng + ?Sized>(
         &self,
         session: &Session,
+        account: Option<[u8; 32]>,
         marks: LedgerMarks,
         rng: &mut R,
     ) -> Result<(), IdentityError> {
-        let content = Content { session: session.expose().to_owned(), marks };
+        let content = Content { session: session.expose().to_owned(), account, marks };
         let mut plain = serde_json::to_vec(&content).map_err(|_| IdentityError::Internal)?;
         let mut nonce = [0u8; NONCE_LEN];
         rng.fill_bytes(&mut nonce);

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::draw::DrawIndex;
 use super::sealing::{Place, Sealer};
-use super::{AbuseHoldings, AbuseKind, VaultError};
+use super::{AbuseHoldings, AbuseKind, HeldTransient, VaultError};
 use crate::blind::Fingerprint;
 use crate::clock::{SharedClock, Timestamp};
 use crate::secret::Secret;
@@ -24,6 +24,7 @@ enum Caches {
 pub(super) struct HeldAbuse {
     pub(super) id: i64,
     pub(super) epoch: Epoch,
+    pub(super) key: Fingerprint,
     pub(super) token: Secret<Vec<u8>>,
     pub(super) signature: Secret<Vec<u8>>,
 }
@@ -141,20 +142,21 @@ impl Books {
 
     /// One abuse token, current or superseded.
     pub(super) fn abuse_token(&self, id: i64) -> Result<HeldAbuse, VaultError> {
-        let (kind, epoch, sealed): (String, u32, Vec<u8>) = self
+        let (kind, epoch, key, sealed): (String, u32, [u8; 32], Vec<u8>) = self
             .conn
-            .prepare_cached("SELECT kind, epoch, sealed FROM abuse_tokens WHERE id = ?1")?
-            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            .prepare_cached("SELECT kind, epoch, key, sealed FROM abuse_tokens WHERE id = ?1")?
+            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
         let place = Place { table: "abuse_tokens", row: &id.to_be_bytes(), subject: &kind };
         let [token, signature] = self.sealer.open(&place, &sealed)?;
-        Ok(HeldAbuse { id, epoch: Epoch::from_number(epoch), token, signature })
+        let (epoch, key) = (Epoch::from_number(epoch), Fingerprint::from_bytes(key));
+        Ok(HeldAbuse { id, epoch, key, token, signature })
     }
 
     /// Which abuse tokens new redemptions would carry.
     pub(super) fn abuse_holdings(&self) -> AbuseHoldings {
         AbuseHoldings {
-            permanent: self.permanent.is_some(),
-            transient: self.transient.as_ref().map(|held| held.epoch),
+            permanent: self.permanent.as_ref().map(|held| held.key),
+            transient: self.transient.as_ref().map(|held| HeldTransient { epoch: held.epoch, key: held.key }),
         }
     }
 

@@ -12,13 +12,14 @@ use super::books::{Books, model_at};
 use super::sealing::Place;
 use super::thread::{Durability, Mailbox};
 use super::{
-    AbuseHoldings, AbuseKind, NewAbuseIssuance, NewIssuance, PendingIssuance, Readiness, RequestId,
-    VaultError,
+    Abandoned, AbuseHoldings, AbuseKind, NewAbuseIssuance, NewIssuance, PendingIssuance, Readiness,
+    RequestId, VaultError,
 };
 use crate::blind::{BlindedMessage, BlindingSecret, Fingerprint, Signature, TokenMessage};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::wire::ModelName;
+use crate::wire::redemption::Epoch;
 
 /// The identity plane's capability: it can put tokens in, and never read one back.
 #[derive(Clone)]
@@ -88,8 +89,9 @@ impl Deposits {
     }
 
     /// The abuse token is ready and takes the place of the one before; durable. The one before is wiped as
-    /// soon as no presented or in-doubt token went with it. A transient one of an older epoch than the one
-    /// held is dropped: it came too late to be of use.
+    /// soon as no presented or in-doubt token went with it. A transient one of a month that is over by the vault's
+    /// clock is dropped if one of a later month is held: it came too late to be of use. That of the current
+    /// month always takes the place, also of one from a time when the clock was ahead.
     pub async fn finalize_abuse(&self, kind: AbuseKind, signature: Signature) -> Result<(), VaultError> {
         self.mailbox.call(Durability::Synced, move |books| books.finalize_abuse(kind, &signature)).await
     }
@@ -97,6 +99,12 @@ impl Deposits {
     /// Wipes a pending abuse issuance.
     pub async fn abandon_abuse(&self, kind: AbuseKind) -> Result<(), VaultError> {
         self.mailbox.call(Durability::Relaxed, move |books| books.abandon_abuse(kind)).await
+    }
+
+    /// Wipes every pending issuance, of credits and of abuse tokens alike, in one commit; durable. For when the account
+    /// in whose name they were begun is not the one at hand any more: sent in another's name they would tie both.
+    pub async fn abandon_all(&self) -> Result<Abandoned, VaultError> {
+        self.mailbox.call(Durability::Synced, Books::abandon_all).await
     }
 
     /// Which abuse tokens are held ready.
@@ -231,6 +239,12 @@ impl Books {
         if self.wipe_issuance(id)? == 1 { Ok(()) } else { Err(VaultError::UnknownIssuance) }
     }
 
+    fn abandon_all(&mut self) -> Result<Abandoned, VaultError> {
+        let credits = self.conn.prepare_cached("DELETE FROM issuances")?.execute([])?;
+        let abuse = self.conn.prepare_cached("DELETE FROM abuse_issuances")?.execute([])?;
+        Ok(Abandoned { credits, abuse })
+    }
+
     fn wipe_issuance(&self, id: &RequestId) -> Result<usize, VaultError> {
         let mut statement = self.conn.prepare_cached("DELETE FROM issuances WHERE request_id = ?1")?;
         Ok(statement.execute([&id.0])?)
@@ -269,7 +283,8 @@ impl Books {
             AbuseKind::Permanent => None,
             AbuseKind::Transient(_) => self.transient.as_ref().map(|held| held.epoch.number()),
         };
-        if held.is_none_or(|held| held <= epoch) {
+        let is_over = epoch < Epoch::at(self.clock.now().unix()).number();
+        if !is_over || held.is_none_or(|held| held <= epoch) {
             self.conn
                 .prepare_cached("UPDATE abuse_tokens SET superseded = 1 WHERE kind = ?1 AND superseded = 0")?
                 .execute([name])?;
@@ -278,9 +293,10 @@ impl Books {
             let sealed = self.sealer.seal(&place, &[pending.message.expose(), signature.expose()]);
             self.conn
                 .prepare_cached(
-                    "INSERT INTO abuse_tokens (id, kind, epoch, superseded, sealed) VALUES (?1, ?2, ?3, 0, ?4)",
+                    "INSERT INTO abuse_tokens (id, kind, epoch, key, superseded, sealed)
+                     VALUES (?1, ?2, ?3, ?4, 0, ?5)",
                 )?
-                .execute((id, name, epoch, sealed))?;
+                .execute((id, name, epoch, pending.key.as_bytes(), sealed))?;
             self.sweep_due = true;
             self.sweep_abuse_tokens()?;
         }

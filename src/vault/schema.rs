@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `issuances` | what unblinds a signature that is not here yet | finalized, abandoned |
 //! | `tokens` | token and signature, the public key that verifies them, state, and for a presented one the request's digest and the abuse tokens it went with | settled |
-//! | `abuse_issuances`, `abuse_tokens` | the same for abuse tokens | finalized; superseded and no row of `tokens` refers to it |
+//! | `abuse_issuances`, `abuse_tokens` | the same for abuse tokens | finalized, abandoned; superseded and no row of `tokens` refers to it |
 //! | `counters` | spent, per model, ever | never |
 //! | `meta` | the key check | never |
 //!
@@ -59,6 +59,7 @@ CREATE TABLE abuse_tokens (
     id         INTEGER PRIMARY KEY,
     kind       TEXT NOT NULL CHECK (kind IN ('permanent', 'transient')),
     epoch      INTEGER NOT NULL CHECK (kind = 'transient' OR epoch = 0),
+    key        BLOB NOT NULL CHECK (length(key) = 32),
     superseded INTEGER NOT NULL CHECK (superseded IN (0, 1)),
     sealed     BLOB NOT NULL
 ) STRICT;

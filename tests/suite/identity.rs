@@ -9,6 +9,7 @@ mod mint;
 mod reference;
 mod resume;
 mod session;
+mod switch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,8 @@ use issuer::Issuer;
 /// 2026-11-22T12:00:00Z.
 const START: i64 = 1_795_348_800;
 const SESSION: &str = "ca9a41e5-0000-4000-8000-5e5510ca9a41";
+/// Of another account.
+const OTHER_SESSION: &str = "ca9a41e5-0000-4000-8000-07e5510ca9a4";
 const MODEL: &str = "gpt-4.1";
 
 fn model() -> ModelName {
@@ -81,8 +84,12 @@ impl World {
         let keys = VaultKeys { sealing: master.derive("sealing"), digest: master.derive("digest") };
         let (vault, _) = Vault::open(&self.home().vault_path(), keys, self.clock.clone()).expect("vault");
         let session = Session::parse(SESSION).expect("session");
-        self.session_file().store(&session, &mut rand::rng()).expect("stored");
-        let identity = Identity::new(Parts {
+        self.session_file().store(&session, "u1", &mut rand::rng()).expect("stored");
+        Process { identity: self.identity(&vault, session, keyring, url), vault }
+    }
+
+    fn identity(&self, vault: &Vault, session: Session, keyring: Keyring, url: &str) -> Identity {
+        Identity::new(Parts {
             url: IdentityUrl::parse(url).expect("url"),
             route: Route::Direct,
             deadlines: Deadlines { call: Duration::from_secs(10), ..Deadlines::default() },
@@ -91,6 +98,7 @@ impl World {
                 attempts: 3,
                 first_pause: Duration::from_millis(1),
                 ceiling: Duration::from_millis(2),
+                parting: Duration::from_secs(5),
             },
             delay: Duration::from_secs(21_600),
             session,
@@ -99,8 +107,7 @@ impl World {
             deposits: vault.deposits(),
             clock: self.clock.clone(),
         })
-        .expect("identity");
-        Process { identity, vault }
+        .expect("identity")
     }
 }
 

@@ -18,10 +18,11 @@ use llmtor::blind::{BlindedMessage, BlindingSecret, Fingerprint, Signature, Toke
 use llmtor::clock::{Clock as _, ManualClock, SharedClock, Timestamp};
 use llmtor::secret::Secret;
 use llmtor::vault::{
-    AbuseKind, AbuseRule, CallId, NewAbuseIssuance, NewIssuance, RecoveryReport, RequestId, Reserved, Stock,
-    Vault, VaultError, VaultKeys,
+    AbuseHoldings, AbuseKind, AbuseRule, CallId, HeldTransient, NewAbuseIssuance, NewIssuance,
+    RecoveryReport, RequestId, Reserved, Stock, Vault, VaultError, VaultKeys,
 };
 use llmtor::wire::ModelName;
+use llmtor::wire::redemption::Epoch;
 
 const DAY: i64 = 24 * 3600;
 const START: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -112,6 +113,12 @@ async fn stock(vault: &Vault) -> Stock {
 
 async fn reserve(vault: &Vault) -> Result<Reserved, VaultError> {
     vault.withdrawals().reserve(call(), &model(), key(), AbuseRule::Omitted).await
+}
+
+/// What [`hold_abuse`] of both kinds comes to.
+fn holdings(epoch: Epoch) -> AbuseHoldings {
+    let key = Fingerprint::from_bytes([8; 32]);
+    AbuseHoldings { permanent: Some(key), transient: Some(HeldTransient { epoch, key }) }
 }
 
 async fn hold_abuse(vault: &Vault, kind: AbuseKind, token: &str) {

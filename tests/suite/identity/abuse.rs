@@ -1,10 +1,10 @@
 //! The abuse tokens: once for good, once a month, and never lost for want of an answer.
 
 use llmtor::identity::{ErrorKind, IdentityError, Obtained};
-use llmtor::keys::Keyring;
+use llmtor::keys::{KeyName, Keyring};
 use llmtor::wire::redemption::Epoch;
 
-use super::issuer::Fault;
+use super::issuer::{Fault, public_key};
 use super::{START, World};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,4 +103,38 @@ async fn without_pinned_abuse_keys_nothing_is_asked_for() {
     let error = process.identity.abuse_setup().await.expect_err("no key");
     assert!(error.to_string().contains("abuse-permanent"), "{error}");
     assert_eq!(world.issuer.seen(<[_]>::len), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_a_key_that_is_no_longer_pinned_are_obtained_anew() {
+    let world = World::new(0).await;
+    let mut before = world.issuer.keyring();
+    before.insert(KeyName::AbusePermanent, public_key(1));
+    before.insert(KeyName::AbuseTransient, public_key(1));
+    let process = world.start_with(before);
+    world.issuer.script([Fault::Forged; 2]);
+    process.identity.abuse_setup().await.expect("under the old keys");
+    assert!(process.identity.abuse_status().await.expect("status").is_complete());
+    drop(process);
+
+    let process = world.start();
+    let status = process.identity.abuse_status().await.expect("status");
+    assert!(!status.permanent && status.transient.is_none(), "{status:?}");
+    let setup = process.identity.abuse_setup().await.expect("under the new keys");
+    assert_eq!((setup.permanent, setup.transient), (Obtained::Issued, Obtained::Issued));
+    assert!(process.identity.abuse_status().await.expect("status").is_complete());
+    assert_eq!(process.identity.abuse_setup().await.expect("again").permanent, Obtained::Held);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_once_ahead_costs_one_token_and_not_one_a_setup() {
+    let world = World::new(0).await;
+    let process = world.start();
+    world.clock.advance(400 * 86_400);
+    process.identity.abuse_setup().await.expect("a year ahead");
+    world.clock.advance(-400 * 86_400);
+    let setup = process.identity.abuse_setup().await.expect("put right");
+    assert_eq!((setup.transient, setup.epoch), (Obtained::Issued, Epoch::at(START)));
+    assert!(process.identity.abuse_status().await.expect("status").is_complete());
+    assert_eq!(process.identity.abuse_setup().await.expect("again").transient, Obtained::Held);
 }

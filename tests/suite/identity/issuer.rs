@@ -15,7 +15,7 @@ use llmtor::keys::{KeyName, Keyring};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use super::{MODEL, SESSION};
+use super::{MODEL, OTHER_SESSION, SESSION};
 
 /// What happens to one request instead of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +42,14 @@ pub(super) enum Fault {
     Endless,
     /// A redirect to the same path.
     Redirect,
-    /// Done, signed under another key.
+    /// Done, signed under the key that is not published.
     Forged,
     /// Not done, and never answered.
     HangBefore,
     /// Done, and never answered.
     HangAfter,
+    /// Done; a gateway gave up on it, in JSON of this status, and with a refusal's words if the backend has some for it.
+    Gateway(u16),
     /// 401.
     Unauthorized,
     /// Not done: another server, which does not know of a debit that took the last credit.
@@ -107,14 +109,17 @@ pub(super) fn public_key(which: usize) -> PublicKey {
     PublicKey::from_spki_pem(&key_pairs()[which].pk.to_pem().expect("pem")).expect("key")
 }
 
+/// Signed under that key, whichever it was blinded under.
 pub(super) fn sign(which: usize, blinded: &[u8]) -> Vec<u8> {
-    let mut blinded = blinded.to_vec();
-    if which != 0 {
-        // Blinded under the other key's modulus, it may be beyond this one's. A forgery need not be of this message.
-        blinded[0] = 0;
-    }
-    let blinded = blind_rsa_signatures::BlindMessage(blinded);
-    key_pairs()[which].sk.blind_sign(&blinded).expect("signed").0
+    let key = &key_pairs()[which].sk;
+    let signature =
+        key.blind_sign(blind_rsa_signatures::BlindMessage(blinded.to_vec())).unwrap_or_else(|_| {
+            // Blinded under the other key's modulus, it may be beyond this one's. A forgery need not be of this message.
+            let mut smaller = blinded.to_vec();
+            smaller[0] = 0;
+            key.blind_sign(blind_rsa_signatures::BlindMessage(smaller)).expect("signed")
+        });
+    signature.0
 }
 
 /// PKCS #8 DER.
@@ -236,7 +241,8 @@ async fn answer(state: Arc<State>, request: Request) -> Response<Body> {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let path = parts.uri.path().to_owned();
     let cookie = parts.headers.get("cookie").and_then(|cookie| cookie.to_str().ok()).unwrap_or_default();
-    let known = cookie == format!("sessionID={SESSION}");
+    let known = [SESSION, OTHER_SESSION].iter().any(|session| cookie == format!("sessionID={session}"));
+    let id = if cookie.ends_with(SESSION) { "u1" } else { "u2" };
     let issuing = path.contains("auth-token");
     let fault = {
         let mut books = state.books.lock().expect("books");
@@ -264,6 +270,9 @@ async fn answer(state: Arc<State>, request: Request) -> Response<Body> {
             gathered.await;
         }
         state.gathered.notify_waiters();
+    }
+    if path.ends_with("/me") {
+        return me(&state, id);
     }
     let answer = faulty(&state, &path, &body, fault).await;
     if issuing {
@@ -303,6 +312,10 @@ async fn faulty(state: &State, path: &str, body: &Value, fault: Option<Fault>) -
             state.hung.notify_one();
             std::future::pending().await
         }
+        Some(Fault::Gateway(status)) => {
+            done(state, path, body, 0);
+            reply(status, json!({"status": "fail", "error": "no quota left"}).to_string())
+        }
         Some(
             fault @ (Fault::AnswerLost
             | Fault::AnswerCut
@@ -322,15 +335,19 @@ async fn faulty(state: &State, path: &str, body: &Value, fault: Option<Fault>) -
     }
 }
 
+fn me(state: &State, id: &str) -> Response<Body> {
+    let (active, used) = {
+        let books = state.books.lock().expect("books");
+        (books.active, books.used)
+    };
+    ok(&json!({"id": id, "Email": "m@example.org", "Name": "M", "SubscriptionInfo": {
+        "ActiveAuthTokens": {MODEL: active}, "UsedAuthTokens": if used == 0 { Value::Null } else { json!({MODEL: used}) },
+        "PaymentLogs": null}, "PermanentAbuseTokenIssuedAt": null, "TransientAbuseTokenEpoch": 0}))
+}
+
 /// The request is done, signed under key `which`.
 fn done(state: &State, path: &str, body: &Value, which: usize) -> Response<Body> {
     let mut books = state.books.lock().expect("books");
-    if path.ends_with("/me") {
-        let (active, used) = (books.active, books.used);
-        return ok(&json!({"id": "u1", "Email": "m@example.org", "Name": "M", "SubscriptionInfo": {
-            "ActiveAuthTokens": {MODEL: active}, "UsedAuthTokens": if used == 0 { Value::Null } else { json!({MODEL: used}) },
-            "PaymentLogs": null}, "PermanentAbuseTokenIssuedAt": null, "TransientAbuseTokenEpoch": 0}));
-    }
     let blinded = STANDARD.decode(body["BlindedToken"].as_str().unwrap_or_default()).expect("base64");
     if path.contains("abuse-token") {
         return ok(&json!({"SignedBlindedToken": STANDARD.encode(sign(which, &blinded))}));

@@ -83,6 +83,13 @@ async fn a_fault_that_passes_costs_no_second_credit() {
         Fault::NoData,
         Fault::Endless,
         Fault::Redirect,
+        Fault::Conflict,
+        Fault::Exhausted,
+        Fault::Gateway(400),
+        Fault::Gateway(401),
+        Fault::Gateway(404),
+        Fault::Gateway(408),
+        Fault::Gateway(500),
     ];
     for fault in faults {
         let world = World::new(9).await;
@@ -201,6 +208,23 @@ async fn a_refusal_of_a_repeat_does_not_give_up_a_debited_credit() {
         let recovered = process.identity.recover().await.expect("recovered");
         assert_eq!((recovered.made, recovered.refused), (1, 0), "{refusal:?}");
         assert_eq!((process.stock().await.available, world.issuer.used()), (1, 1), "{refusal:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_in_other_words_than_the_backends_gives_up_no_row() {
+    for fault in
+        [400, 401, 404, 408, 500].map(Fault::Gateway).into_iter().chain([Fault::Conflict, Fault::Exhausted])
+    {
+        let world = World::new(1).await;
+        world.issuer.script([fault; 3]);
+        let process = world.start();
+        let minted = process.mint(1).await;
+        assert_eq!((minted.made, minted.pending), (0, 1), "{fault:?}: {:?}", minted.stopped);
+        assert_eq!(minted.stopped.map(|error| error.kind()), Some(ErrorKind::Transient), "{fault:?}");
+        // Whether it was debited or not, the repeat brings the token for one credit.
+        let recovered = process.identity.recover().await.expect("recovered");
+        assert_eq!((recovered.made, world.issuer.used()), (1, 1), "{fault:?}");
     }
 }
 

@@ -65,7 +65,7 @@ impl Reference {
         let (vault, _) = Vault::open(&home.vault_path(), keys, self.clock.clone()).expect("vault");
         let session = Session::parse(&self.session).expect("session");
         let file = SessionFile::new(home, master.derive("session"));
-        file.store(&session, &mut rand::rng()).expect("stored");
+        file.store(&session, "alice", &mut rand::rng()).expect("stored");
         let identity = Identity::new(Parts {
             url: IdentityUrl::parse(&self.url).expect("url"),
             route: Route::Direct,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use llmtor::vault::{AbuseHoldings, Doubt, VaultErrorKind};
+use llmtor::vault::{Doubt, VaultErrorKind};
 use llmtor::wire::redemption::Epoch;
 
 use super::*;
@@ -143,7 +143,7 @@ async fn a_superseded_abuse_token_stays_as_long_as_a_token_needs_it_and_is_then_
     assert_eq!(resumed.llmmask().transient_abuse_token.as_ref().unwrap().0, b"canary-old");
     withdrawals.settle(resumed).await.unwrap();
     assert_eq!(held(), 1);
-    let holdings = AbuseHoldings { permanent: true, transient: Some(next) };
+    let holdings = holdings(next);
     assert_eq!(vault.census().abuse().await.unwrap(), holdings);
 }
 

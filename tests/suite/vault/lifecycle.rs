@@ -1,6 +1,6 @@
 //! A token's way through its states, and an issuance's.
 
-use llmtor::vault::{AbuseHoldings, Doubt, History, PinnedKeys, Shortage, VaultErrorKind};
+use llmtor::vault::{Abandoned, Doubt, History, PinnedKeys, Shortage, VaultErrorKind};
 use llmtor::wire::redemption::{Epoch, LlmMask};
 
 use super::*;
@@ -325,7 +325,7 @@ async fn without_both_abuse_tokens_a_call_that_needs_them_is_refused_before_a_to
             assert!(drawn.is_ok());
         }
     }
-    let holdings = AbuseHoldings { permanent: true, transient: Some(epoch) };
+    let holdings = holdings(epoch);
     assert_eq!(vault.census().abuse().await.unwrap(), holdings);
     assert_eq!(vault.deposits().abuse().await.unwrap(), holdings);
 }
@@ -400,9 +400,47 @@ async fn an_abuse_issuance_is_pending_once_and_a_late_one_does_not_replace_a_new
     deposits.finalize_abuse(kind(6), signature()).await.unwrap();
     deposits.finalize_abuse(kind(5), signature()).await.unwrap();
     assert!(deposits.pending_abuse(kind(5)).await.unwrap().is_none());
-    assert_eq!(deposits.abuse().await.unwrap().transient, Some(Epoch::from_number(6)));
+    assert_eq!(deposits.abuse().await.unwrap().transient.unwrap().epoch, Epoch::from_number(6));
     assert_eq!(deposits.finalize_abuse(kind(6), signature()).await, Err(VaultError::UnknownIssuance));
     assert_eq!(deposits.abandon_abuse(kind(6)).await, Err(VaultError::UnknownIssuance));
+}
+
+#[tokio::test]
+async fn the_current_months_token_takes_the_place_of_one_from_when_the_clock_was_ahead() {
+    let place = Place::new();
+    let vault = place.open();
+    let now = Epoch::at(START.unix());
+    let ahead = Epoch::from_number(now.number() + 14);
+    hold_abuse(&vault, AbuseKind::Transient(ahead), "canary-ahead").await;
+    hold_abuse(&vault, AbuseKind::Transient(now), "canary-now").await;
+    assert_eq!(vault.deposits().abuse().await.unwrap().transient.unwrap().epoch, now);
+}
+
+#[tokio::test]
+async fn abandoning_all_wipes_what_is_pending_and_leaves_what_is_held() {
+    let place = Place::new();
+    let vault = place.open();
+    let deposits = vault.deposits();
+    let epoch = Epoch::at(START.unix());
+    stock_up(&vault, 2).await;
+    hold_abuse(&vault, AbuseKind::Permanent, "canary-permanent").await;
+    hold_abuse(&vault, AbuseKind::Transient(epoch), "canary-transient").await;
+    deposits.begin(vec![issuance("a", "1"), issuance("b", "2"), issuance("c", "3")]).await.unwrap();
+    let later = AbuseKind::Transient(Epoch::from_number(epoch.number() + 1));
+    let new = NewAbuseIssuance {
+        kind: later,
+        key: Fingerprint::from_bytes([8; 32]),
+        message: TokenMessage::from_bytes(b"canary-transient".to_vec()),
+        blinded: BlindedMessage::from_bytes(vec![1]),
+        secret: BlindingSecret::from_bytes(vec![2]),
+    };
+    deposits.begin_abuse(new).await.unwrap();
+    assert_eq!(deposits.abandon_all().await.unwrap(), Abandoned { credits: 3, abuse: 1 });
+    assert!(deposits.pending().await.unwrap().is_empty());
+    assert!(deposits.pending_abuse(later).await.unwrap().is_none());
+    assert_eq!(deposits.abandon_all().await.unwrap(), Abandoned::default());
+    assert_eq!(stock(&vault).await, Stock { available: 2, ..NONE });
+    assert_eq!(deposits.abuse().await.unwrap(), holdings(epoch));
 }
 
 #[tokio::test]
