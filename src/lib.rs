@@ -20,5 +20,7 @@ pub mod identity;
 pub mod keys;
 pub mod secret;
 pub mod supervisor;
+#[cfg(feature = "tor")]
+pub mod tor;
 pub mod vault;
 pub mod wire;

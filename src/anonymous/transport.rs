@@ -4,7 +4,15 @@
 //! [`Transport::open`] fails, not one byte of the call has left for the backend: the token is untouched.
 //! Error kinds say *where* the opening failed, because that decides what the user can do about it.
 //!
-//! Deliberately absent: a pool of connections, reuse, and any fallback to another transport.
+//! | file | what it is |
+//! | --- | --- |
+//! | `loopback` | a backend on this machine |
+//! | `isolated` | Tor, whichever way: one circuit per call (or as configured), warmed ahead of need in `pool` |
+//! | `arti` | the dialler of the embedded Tor client |
+//! | `socks` | the dialler of a Tor that runs beside, over SOCKS |
+//! | `target`, `tls` | where the backend is, and how its certificate is judged |
+//!
+//! Deliberately absent: use of a stream for a second call, and any fallback to another transport.
 
 use std::fmt;
 use std::future::Future;
@@ -13,22 +21,62 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub use crate::tor::{Blockage, Exit};
+
 pub mod loopback;
+pub mod target;
 
 /// A byte stream to the backend, used for one exchange and never again.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
+/// A stream on which nothing has been said, and the exit that it goes through, where that can be known.
+pub struct Opened {
+    /// To the backend, TLS included where the backend speaks it.
+    pub stream: Box<dyn Stream>,
+    /// Told so that another attempt can avoid it.
+    pub exit: Option<Exit>,
+}
+
+/// What the caller wishes of a stream.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// Exits that failed this call.
+    pub avoid: Vec<Exit>,
+    /// Tells the calls of one conversation from those of others; only `per-conversation` isolation looks at it.
+    pub conversation: Option<Conversation>,
+}
+
+/// A keyed digest of how a conversation begins; random per process, so that it means nothing elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Conversation(pub [u8; 16]);
+
+impl fmt::Debug for Conversation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Conversation(…)")
+    }
+}
+
 /// What [`Transport::open`] returns.
-pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, TransportError>> + Send + 'a>>;
+pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<Opened, TransportError>> + Send + 'a>>;
+/// What [`Transport::ready`] returns.
+pub type Readiness<'a> = Pin<Box<dyn Future<Output = Result<(), TransportError>> + Send + 'a>>;
 
 /// Opens one fresh, isolated stream per call.
 pub trait Transport: Send + Sync + 'static {
+    /// Waits until streams can be opened, as long as the transport thinks right.
+    fn ready(&self) -> Readiness<'_> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// A stream on which nothing has been said. Cancel-safe; the caller sets the time limit.
-    fn open(&self) -> Opening<'_>;
+    fn open(&self, wish: Wish) -> Opening<'_>;
 
     /// What `Host:` says: the backend's host, and its port unless it is the scheme's own.
     fn authority(&self) -> &str;
+
+    /// Nothing opened from now on shares a circuit with anything opened before.
+    fn new_identity(&self) {}
 }
 
 /// What a transport is still waiting for.
@@ -39,15 +87,21 @@ pub enum NotReady {
         /// 0 to 100.
         percent: u8,
     },
-    /// Started, and stuck on something that the user can see to (network down, clock wrong, bridge dead).
-    Blocked,
+    /// Started, and stuck on something that the user can see to.
+    Blocked(Blockage),
 }
 
 impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bootstrapping { percent } => write!(f, "starting up, {percent} % done"),
-            Self::Blocked => f.write_str("the network does not let it start"),
+            Self::Blocked(blockage) => f.write_str(match blockage {
+                Blockage::Offline => "no relay can be reached; this machine seems to be offline",
+                Blockage::Filtered => "connections to Tor seem to be filtered here; a bridge may help",
+                Blockage::Unreachable => "the Tor network cannot be reached",
+                Blockage::Clock => "this machine's clock is wrong; set it",
+                Blockage::Directory => "no usable directory of the Tor network can be had",
+            }),
         }
     }
 }
@@ -65,6 +119,8 @@ pub enum TransportErrorKind {
     Timeout,
     /// The way to the backend could not be built.
     Connect,
+    /// The certificate shown is not one for the backend: somebody on the way, or the backend itself.
+    Certificate,
 }
 
 /// A stream that could not be opened. Nothing has left for the backend.
@@ -72,12 +128,13 @@ pub enum TransportErrorKind {
 pub struct TransportError {
     kind: TransportErrorKind,
     retry_after: Option<Duration>,
+    exit: Option<Exit>,
 }
 
 impl TransportError {
     /// A failure at the place that `kind` names.
     pub fn new(kind: TransportErrorKind) -> Self {
-        Self { kind, retry_after: None }
+        Self { kind, retry_after: None, exit: None }
     }
 
     /// The same, with a hint when trying again is worthwhile.
@@ -85,6 +142,18 @@ impl TransportError {
     pub fn retry_after(mut self, pause: Duration) -> Self {
         self.retry_after = Some(pause);
         self
+    }
+
+    /// The same, at this exit.
+    #[must_use]
+    pub fn at(mut self, exit: Option<Exit>) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    /// The exit that failed, if the transport knows.
+    pub fn exit(&self) -> Option<Exit> {
+        self.exit
     }
 
     /// Where it failed.
@@ -106,6 +175,7 @@ impl fmt::Display for TransportError {
             TransportErrorKind::Refused => f.write_str("the backend refused the connection"),
             TransportErrorKind::Timeout => f.write_str("no connection to the backend in time"),
             TransportErrorKind::Connect => f.write_str("no connection to the backend"),
+            TransportErrorKind::Certificate => f.write_str("the backend's certificate is not accepted"),
         }
     }
 }

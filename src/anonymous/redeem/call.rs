@@ -33,7 +33,7 @@ use super::outcome::{self, Past, Trail, Verdict, Window};
 use super::parking::{Claim, Landing};
 use super::request;
 use super::shared::{Pins, Shared};
-use crate::anonymous::transport::{Stream, TransportError, TransportErrorKind};
+use crate::anonymous::transport::{Opened, TransportError, TransportErrorKind, Wish};
 use crate::blind::Fingerprint;
 use crate::clock::Timestamp;
 use crate::vault::{CallId, Doubt, Presented, RequestDigest, Reserved, Shortage, VaultError};
@@ -216,7 +216,7 @@ impl Course<'_> {
                 break;
             }
             let stream = match self.open().await {
-                Ok(stream) => stream,
+                Ok(opened) => opened.stream,
                 Err(error) => match error.kind() {
                     // Waiting is the client's business: it may be minutes.
                     TransportErrorKind::NotReady(reason) => {
@@ -230,7 +230,8 @@ impl Course<'_> {
                     }
                     TransportErrorKind::Refused
                     | TransportErrorKind::Timeout
-                    | TransportErrorKind::Connect => {
+                    | TransportErrorKind::Connect
+                    | TransportErrorKind::Certificate => {
                         pause = error.retry_hint();
                         continue;
                     }
@@ -339,9 +340,9 @@ impl Course<'_> {
         }
     }
 
-    async fn open(&self) -> Result<Box<dyn Stream>, TransportError> {
+    async fn open(&self) -> Result<Opened, TransportError> {
         let patience = self.shared.settings.deadlines.connect.min(self.remaining());
-        match timeout(patience, self.shared.transport.open()).await {
+        match timeout(patience, self.shared.transport.open(Wish::default())).await {
             Ok(opened) => opened,
             Err(_) => Err(TransportError::new(TransportErrorKind::Timeout)),
         }

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::TcpStream;
 use url::{Host, Url};
 
-use super::{Opening, Stream, Transport, TransportError, TransportErrorKind};
+use super::{Opened, Opening, Transport, TransportError, TransportErrorKind, Wish};
 
 /// Why an address is not one for the loopback transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,11 +64,11 @@ impl Loopback {
         Ok(Self { addresses: ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect(), authority })
     }
 
-    async fn connect(&self) -> Result<Box<dyn Stream>, TransportError> {
+    async fn connect(&self) -> Result<Opened, TransportError> {
         let mut last = TransportError::new(TransportErrorKind::NotLoopback);
         for address in &self.addresses {
             match dial(*address).await {
-                Ok(stream) => return Ok(Box::new(stream)),
+                Ok(stream) => return Ok(Opened { stream: Box::new(stream), exit: None }),
                 Err(error) => last = error,
             }
         }
@@ -77,7 +77,7 @@ impl Loopback {
 }
 
 impl Transport for Loopback {
-    fn open(&self) -> Opening<'_> {
+    fn open(&self, _wish: Wish) -> Opening<'_> {
         Box::pin(self.connect())
     }
 

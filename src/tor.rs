@@ -1,0 +1,183 @@
+//! Tor, in process: one Arti client, its life and what it says of itself.
+//!
+//! Both planes and the reference backend's onion service stand on this; it knows none of them.
+//!
+//! Invariants: what it dials are relays and bridges of the configured network, nothing else; names are resolved by
+//! the exit; guard state is kept under the home; nothing of a target or a path is logged.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+/// Where a client keeps its state, and Arti's own settings for it.
+#[derive(Clone)]
+pub struct Settings {
+    /// Guards and keys; kept for ever.
+    pub state: PathBuf,
+    /// Directory documents; may be lost.
+    pub cache: PathBuf,
+    /// Arti's own settings (`tor_network`, `path_rules`, `bridges`, …), as in an `arti.toml`. `storage.state_dir` and
+    /// `storage.cache_dir` are ours.
+    pub arti: toml::Table,
+}
+
+/// How far a client is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// 0 to 100.
+    pub percent: u8,
+    /// What follows from it.
+    pub phase: Phase,
+}
+
+/// Whether streams can be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Under way.
+    Bootstrapping,
+    /// Streams can be opened.
+    Ready,
+    /// Ready, and its background work suspended until the next stream.
+    Dormant,
+    /// Stuck, as far as the client can tell.
+    Blocked(Blockage),
+}
+
+/// On what a client is stuck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blockage {
+    /// No TCP connection to any relay.
+    Offline,
+    /// TCP, but no Tor behind it.
+    Filtered,
+    /// Some other trouble on the way to the network.
+    Unreachable,
+    /// This machine's clock is wrong.
+    Clock,
+    /// No directory that can be used.
+    Directory,
+}
+
+/// Why there is no client.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TorError {
+    /// Arti's own settings are refused; the text names the setting and the reason (for a bridge line too).
+    #[error("Tor's settings are refused: {0}")]
+    Settings(String),
+    /// The state or cache directory cannot be used.
+    #[error("Tor cannot use its directory: {0}")]
+    Storage(String),
+}
+
+/// Why a stream was not opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectErrorKind {
+    /// The client itself is not up, or lost the network.
+    NotReady,
+    /// The exit or onion service refused: nobody listens there.
+    Refused,
+    /// No such name or onion service.
+    NoSuchHost,
+    /// It took too long.
+    Timeout,
+    /// The exit does not let us there, or misbehaved.
+    Exit,
+    /// The path could not be built.
+    Path,
+}
+
+/// A stream that was not opened, and through which exit, if one was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectError {
+    /// Where it failed.
+    pub kind: ConnectErrorKind,
+    /// The exit that was used.
+    pub exit: Option<Exit>,
+}
+
+/// The last relay of a path; to be compared, never shown.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Exit([u8; 32]);
+
+impl std::fmt::Debug for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Exit(…)")
+    }
+}
+
+impl Exit {
+    /// From an identity, or a digest of one.
+    pub fn new(identity: [u8; 32]) -> Self {
+        Self(identity)
+    }
+}
+
+/// Streams with different isolations never share a circuit.
+#[derive(Clone)]
+pub struct Isolation(arti_client::IsolationToken);
+
+impl Isolation {
+    /// Another than all others.
+    #[expect(clippy::new_without_default, reason = "no two are equal, so none is the default")]
+    pub fn new() -> Self {
+        Self(arti_client::IsolationToken::new())
+    }
+}
+
+/// A byte stream to a target through Tor.
+pub trait TorStream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// The exit it goes through; `None` for an onion service.
+    fn exit(&self) -> Option<Exit>;
+}
+
+/// A running client. Clones share everything.
+#[derive(Clone)]
+pub struct Tor {
+    _isolation: Isolation,
+}
+
+impl Tor {
+    /// Starts a client that bootstraps in the background and keeps trying. Must be called inside a Tokio runtime.
+    pub fn launch(_settings: &Settings) -> Result<Self, TorError> {
+        todo!()
+    }
+
+    /// A client with the same guards and directory whose streams never share a circuit with this one's.
+    #[must_use]
+    pub fn separate(&self) -> Self {
+        todo!()
+    }
+
+    /// How far it is.
+    pub fn status(&self) -> Status {
+        todo!()
+    }
+
+    /// Every change of [`Tor::status`].
+    pub fn changes(&self) -> watch::Receiver<Status> {
+        todo!()
+    }
+
+    /// Waits until streams can be opened; the status as it is then, or when `patience` is over.
+    pub async fn ready(&self, _patience: Duration) -> Result<(), Status> {
+        todo!()
+    }
+
+    /// A stream to `host` (a name, an address or an onion address) on the circuit of `isolation`. Wakes a dormant
+    /// client. Cancel-safe; has a time limit of its own only for what would never end.
+    pub async fn connect(
+        &self,
+        _host: &str,
+        _port: u16,
+        _isolation: &Isolation,
+    ) -> Result<Box<dyn TorStream>, ConnectError> {
+        todo!()
+    }
+
+    /// Suspends background work until the next stream.
+    pub fn doze(&self) {
+        todo!()
+    }
+}
