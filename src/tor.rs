@@ -5,23 +5,12 @@
 //! Invariants: what it dials are relays and bridges of the configured network, nothing else; names are resolved by
 //! the exit; guard state is kept under the home; nothing of a target or a path is logged.
 
-use std::path::PathBuf;
-use std::time::Duration;
+mod client;
+mod dial;
+mod settings;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
-
-/// Where a client keeps its state, and Arti's own settings for it.
-#[derive(Clone)]
-pub struct Settings {
-    /// Guards and keys; kept for ever.
-    pub state: PathBuf,
-    /// Directory documents; may be lost.
-    pub cache: PathBuf,
-    /// Arti's own settings (`tor_network`, `path_rules`, `bridges`, …), as in an `arti.toml`. `storage.state_dir` and
-    /// `storage.cache_dir` are ours.
-    pub arti: toml::Table,
-}
+pub use client::{Tor, TorStream};
+pub use settings::Settings;
 
 /// How far a client is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +19,13 @@ pub struct Status {
     pub percent: u8,
     /// What follows from it.
     pub phase: Phase,
+}
+
+impl Status {
+    /// Whether a stream is worth trying.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready | Phase::Dormant)
+    }
 }
 
 /// Whether streams can be opened.
@@ -123,61 +119,5 @@ impl Isolation {
     #[expect(clippy::new_without_default, reason = "no two are equal, so none is the default")]
     pub fn new() -> Self {
         Self(arti_client::IsolationToken::new())
-    }
-}
-
-/// A byte stream to a target through Tor.
-pub trait TorStream: AsyncRead + AsyncWrite + Send + Unpin {
-    /// The exit it goes through; `None` for an onion service.
-    fn exit(&self) -> Option<Exit>;
-}
-
-/// A running client. Clones share everything.
-#[derive(Clone)]
-pub struct Tor {
-    _isolation: Isolation,
-}
-
-impl Tor {
-    /// Starts a client that bootstraps in the background and keeps trying. Must be called inside a Tokio runtime.
-    pub fn launch(_settings: &Settings) -> Result<Self, TorError> {
-        todo!()
-    }
-
-    /// A client with the same guards and directory whose streams never share a circuit with this one's.
-    #[must_use]
-    pub fn separate(&self) -> Self {
-        todo!()
-    }
-
-    /// How far it is.
-    pub fn status(&self) -> Status {
-        todo!()
-    }
-
-    /// Every change of [`Tor::status`].
-    pub fn changes(&self) -> watch::Receiver<Status> {
-        todo!()
-    }
-
-    /// Waits until streams can be opened; the status as it is then, or when `patience` is over.
-    pub async fn ready(&self, _patience: Duration) -> Result<(), Status> {
-        todo!()
-    }
-
-    /// A stream to `host` (a name, an address or an onion address) on the circuit of `isolation`. Wakes a dormant
-    /// client. Cancel-safe; has a time limit of its own only for what would never end.
-    pub async fn connect(
-        &self,
-        _host: &str,
-        _port: u16,
-        _isolation: &Isolation,
-    ) -> Result<Box<dyn TorStream>, ConnectError> {
-        todo!()
-    }
-
-    /// Suspends background work until the next stream.
-    pub fn doze(&self) {
-        todo!()
     }
 }
