@@ -24,6 +24,7 @@ mod exchange;
 mod outcome;
 mod parking;
 mod request;
+mod route;
 mod shared;
 mod upstream;
 
@@ -78,8 +79,11 @@ impl Default for Deadlines {
     }
 }
 
+/// Powers of two from 4 KiB on, below the backend's limit (protocol.md §4): few sizes for whoever watches.
+pub const DEFAULT_PADDING: [usize; 6] = [4096, 8192, 16_384, 32_768, 65_536, 131_072];
+
 /// What a call may cost before it is cut.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// Largest body that the backend accepts, bytes (protocol.md §4).
     pub request: usize,
@@ -87,11 +91,14 @@ pub struct Limits {
     pub answer: usize,
     /// How often one token is presented in one call; at least once.
     pub attempts: u32,
+    /// The lengths that bodies are padded to, ascending, bytes; above the last one they are padded to `request`.
+    /// Empty for no padding.
+    pub padding: Arc<[usize]>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { request: 250_000, answer: 64 << 20, attempts: 4 }
+        Self { request: 250_000, answer: 64 << 20, attempts: 4, padding: DEFAULT_PADDING.into() }
     }
 }
 

@@ -23,8 +23,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use crate::tor::{Blockage, Exit};
 
+pub mod arti;
+pub mod isolated;
 pub mod loopback;
+mod pool;
 pub mod target;
+pub mod tls;
 
 /// A byte stream to the backend, used for one exchange and never again.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -77,6 +81,11 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Nothing opened from now on shares a circuit with anything opened before.
     fn new_identity(&self) {}
+
+    /// How many streams wait for a call.
+    fn warm(&self) -> usize {
+        0
+    }
 }
 
 /// What a transport is still waiting for.
@@ -119,6 +128,8 @@ pub enum TransportErrorKind {
     Timeout,
     /// The way to the backend could not be built.
     Connect,
+    /// The proxy is not Tor.
+    NotTor,
     /// The certificate shown is not one for the backend: somebody on the way, or the backend itself.
     Certificate,
 }
@@ -175,6 +186,7 @@ impl fmt::Display for TransportError {
             TransportErrorKind::Refused => f.write_str("the backend refused the connection"),
             TransportErrorKind::Timeout => f.write_str("no connection to the backend in time"),
             TransportErrorKind::Connect => f.write_str("no connection to the backend"),
+            TransportErrorKind::NotTor => f.write_str("the proxy is not Tor"),
             TransportErrorKind::Certificate => f.write_str("the backend's certificate is not accepted"),
         }
     }

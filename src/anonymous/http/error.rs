@@ -322,6 +322,10 @@ impl Look {
                 again(StatusCode::SERVICE_UNAVAILABLE, "tor_not_ready", retry_after.unwrap_or(LATER))
             }
             Kind::Unreachable => again(StatusCode::SERVICE_UNAVAILABLE, "backend_unreachable", SOON),
+            Kind::CertificateRefused => {
+                never(StatusCode::BAD_GATEWAY, "api_error", "backend_certificate_refused")
+            }
+            Kind::ProxyNotTor => never(StatusCode::SERVICE_UNAVAILABLE, "server_error", "proxy_is_not_tor"),
             Kind::UnknownModel { .. } => never(StatusCode::NOT_FOUND, INVALID_REQUEST, "model_not_found"),
             Kind::RequestRefused { .. } => never(StatusCode::BAD_GATEWAY, "api_error", "backend_refused"),
             Kind::TokenRefused { .. } => never(StatusCode::BAD_GATEWAY, "api_error", "token_refused"),

@@ -32,8 +32,9 @@ use super::exchange::{self, Bounds};
 use super::outcome::{self, Past, Trail, Verdict, Window};
 use super::parking::{Claim, Landing};
 use super::request;
+use super::route::Route;
 use super::shared::{Pins, Shared};
-use crate::anonymous::transport::{Opened, TransportError, TransportErrorKind, Wish};
+use crate::anonymous::transport::{Conversation, Opened, TransportError, TransportErrorKind, Wish};
 use crate::blind::Fingerprint;
 use crate::clock::Timestamp;
 use crate::vault::{CallId, Doubt, Presented, RequestDigest, Reserved, Shortage, VaultError};
@@ -49,7 +50,9 @@ pub(super) async fn run(shared: Arc<Shared>, call: CallId, digest: RequestDigest
     let deadline = Instant::now() + shared.settings.deadlines.call;
     let begun = shared.settings.clock.now();
     let pins = shared.pins();
-    let course = Course { shared: &shared, pins: &pins, call, digest, prompt: &prompt, deadline, begun };
+    let conversation = shared.conversations.of(&prompt);
+    let course =
+        Course { shared: &shared, pins: &pins, call, digest, prompt: &prompt, deadline, begun, conversation };
     let (result, spent) = tokio::select! {
         biased;
         end = course.run() => end,
@@ -101,6 +104,14 @@ enum Signatures {
     Untold,
 }
 
+/// How soon the next attempt may be.
+enum Pace {
+    /// It goes another way.
+    Now,
+    /// As whoever failed asked for, or longer.
+    After(Duration),
+}
+
 struct Course<'a> {
     shared: &'a Shared,
     pins: &'a Pins,
@@ -109,6 +120,7 @@ struct Course<'a> {
     prompt: &'a Prompt,
     deadline: Instant,
     begun: Timestamp,
+    conversation: Option<Conversation>,
 }
 
 impl Course<'_> {
@@ -211,12 +223,14 @@ impl Course<'_> {
         let mut trail = if resumed { Trail::Silent } else { Trail::Clean };
         let mut last = RedeemErrorKind::Unreachable;
         let mut pause = None;
+        // Each attempt goes another way: an exit that failed this call is not asked again.
+        let mut route = Route::new(self.conversation);
         for attempt in 0..self.shared.settings.limits.attempts.max(1) {
             if attempt > 0 && !self.wait(attempt, pause.take()).await {
                 break;
             }
-            let stream = match self.open().await {
-                Ok(opened) => opened.stream,
+            let Opened { stream, exit } = match self.open(route.wish()).await {
+                Ok(opened) => opened,
                 Err(error) => match error.kind() {
                     // Waiting is the client's business: it may be minutes.
                     TransportErrorKind::NotReady(reason) => {
@@ -225,14 +239,25 @@ impl Course<'_> {
                             .give_up(held, RedeemErrorKind::TransportNotReady { reason, retry_after })
                             .await;
                     }
+                    TransportErrorKind::NotTor => {
+                        return self.give_up(held, RedeemErrorKind::ProxyNotTor).await;
+                    }
                     TransportErrorKind::NotLoopback => {
                         return self.give_up(held, RedeemErrorKind::Unreachable).await;
                     }
+                    TransportErrorKind::Certificate => {
+                        route.distrust(error.exit());
+                        if route.distrusts() {
+                            return self.give_up(held, RedeemErrorKind::CertificateRefused).await;
+                        }
+                        pause = Some(Pace::Now);
+                        continue;
+                    }
                     TransportErrorKind::Refused
                     | TransportErrorKind::Timeout
-                    | TransportErrorKind::Connect
-                    | TransportErrorKind::Certificate => {
-                        pause = error.retry_hint();
+                    | TransportErrorKind::Connect => {
+                        route.failed(error.exit());
+                        pause = error.retry_hint().map(Pace::After);
                         continue;
                     }
                 },
@@ -241,8 +266,9 @@ impl Course<'_> {
                 Ok(presented) => presented,
                 Err(error) => return Step::End(failed(error)),
             };
-            let limit = self.shared.settings.limits.request;
-            let body = match request::body(self.prompt, presented.llmmask(), limit) {
+            let limits = &self.shared.settings.limits;
+            let body = request::body(self.prompt, presented.llmmask(), limits.request, &limits.padding);
+            let body = match body {
                 Ok(body) => body,
                 Err(error) => return self.put_back(presented, trail, error.kind().clone()).await,
             };
@@ -259,7 +285,13 @@ impl Course<'_> {
                     tracing::debug!(attempt, "no usable answer; the token's state is unknown");
                     trail = Trail::Silent;
                     last = kind;
-                    pause = hint;
+                    pause = match (hint, exit) {
+                        (Some(hint), _) => Some(Pace::After(hint)),
+                        // Another exit may answer at once.
+                        (None, Some(_)) => Some(Pace::Now),
+                        (None, None) => None,
+                    };
+                    route.failed(exit);
                     held = Held::Presented(presented);
                 }
                 verdict => return self.carry_out(verdict, presented, trail).await,
@@ -340,9 +372,12 @@ impl Course<'_> {
         }
     }
 
-    async fn open(&self) -> Result<Opened, TransportError> {
+    async fn open(&self, wish: Wish) -> Result<Opened, TransportError> {
+        let transport = &self.shared.transport;
+        let late = |_| Err(TransportError::new(TransportErrorKind::Timeout));
+        timeout(self.remaining(), transport.ready()).await.unwrap_or_else(late)?;
         let patience = self.shared.settings.deadlines.connect.min(self.remaining());
-        match timeout(patience, self.shared.transport.open(Wish::default())).await {
+        match timeout(patience, transport.open(wish)).await {
             Ok(opened) => opened,
             Err(_) => Err(TransportError::new(TransportErrorKind::Timeout)),
         }
@@ -358,7 +393,12 @@ impl Course<'_> {
     }
 
     /// Waits before the next attempt; false if there is no time left for one.
-    async fn wait(&self, attempt: u32, hint: Option<Duration>) -> bool {
+    async fn wait(&self, attempt: u32, pace: Option<Pace>) -> bool {
+        let hint = match pace {
+            Some(Pace::Now) => return !self.remaining().is_zero(),
+            Some(Pace::After(hint)) => Some(hint),
+            None => None,
+        };
         let doubled = self.shared.settings.deadlines.pause.saturating_mul(1 << (attempt - 1).min(6));
         // Jitter, so that calls that failed together do not come back together.
         let jittered = doubled.mul_f64(rand::rng().random_range(0.5..1.5));

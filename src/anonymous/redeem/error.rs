@@ -125,6 +125,16 @@ pub enum RedeemErrorKind {
     /// No stream to the backend could be opened, so nothing left this machine. Unspent.
     #[error("the backend cannot be reached; check `anonymous_url` and the network, then try again")]
     Unreachable,
+    /// The certificate that stands for the backend is not accepted, at several exits. No call was made. Unspent.
+    #[error(
+        "the backend's TLS certificate is not accepted, whichever way it is reached; check `backend.anonymous_url`, and `tls.extra_roots` or `tls.pin` if you set them"
+    )]
+    CertificateRefused,
+    /// The proxy that prompts were to leave by does not behave as Tor does. Nothing was sent. Unspent.
+    #[error(
+        "the SOCKS proxy is not Tor, so nothing was sent; check the address in `anonymous.transport`, or start with --allow-socks-without-tor if you know what that gives away"
+    )]
+    ProxyNotTor,
     /// The backend wants a field of the payment that this installation does not send: the abuse keys are
     /// not imported. Unspent.
     #[error(

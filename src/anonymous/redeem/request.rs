@@ -10,12 +10,7 @@ use super::Prompt;
 use super::error::{RedeemError, RedeemErrorKind, TokenFate};
 use crate::vault::AbuseRule;
 use crate::wire::redemption::{ExtraBody, LlmMask, RedeemRequest};
-use crate::wire::{BODY_LIMIT, BODY_LIMIT_BEFORE};
 
-/// The lengths that are seen on the wire, bytes. The same for everybody: a configured limit must not show.
-/// 30,000 stands where 32,768 would, and 250,000 where 262,144 would: the limits of older servers and of
-/// today's (protocol.md §4).
-const BUCKETS: [usize; 7] = [4096, 8192, 16_384, BODY_LIMIT_BEFORE, 65_536, 131_072, BODY_LIMIT];
 /// Base64 of a signature under RSA-2048 (protocol.md §3).
 const SIGNATURE: usize = 344;
 /// Everything but the model, twice, and the messages.
@@ -45,23 +40,31 @@ pub(super) fn check_size(prompt: &Prompt, abuse: AbuseRule, limit: usize) -> Res
 }
 
 /// The body to send, padded; an error if it is over `limit` bytes.
-pub(super) fn body(prompt: &Prompt, llmmask: &LlmMask, limit: usize) -> Result<Bytes, RedeemError> {
+pub(super) fn body(
+    prompt: &Prompt,
+    llmmask: &LlmMask,
+    limit: usize,
+    padding: &[usize],
+) -> Result<Bytes, RedeemError> {
     let request =
         RedeemRequest { model: &prompt.model, messages: &prompt.messages, extra_body: ExtraBody { llmmask } };
-    let mut body = Vec::with_capacity(bucket(prompt.messages.get().len() + ENVELOPE + ABUSE + 256, limit));
+    let mut body =
+        Vec::with_capacity(bucket(prompt.messages.get().len() + ENVELOPE + ABUSE + 256, limit, padding));
     // Writing names, base64 and raw JSON into a vector cannot fail; if it does, nothing is sent.
     serde_json::to_writer(&mut body, &request).map_err(|_| too_large(limit))?;
     if body.len() > limit {
         return Err(too_large(limit));
     }
-    body.resize(bucket(body.len(), limit), b' ');
+    body.resize(bucket(body.len(), limit, padding), b' ');
     Ok(Bytes::from(body))
 }
 
-/// The padded length of `len` bytes; `len` itself where the next bucket is over the limit.
-fn bucket(len: usize, limit: usize) -> usize {
-    let next = BUCKETS.into_iter().find(|bucket| len <= *bucket);
-    next.filter(|bucket| *bucket <= limit).unwrap_or(len)
+/// The padded length of `len` bytes, which are within `limit`: the next bucket, or the limit where that is nearer.
+fn bucket(len: usize, limit: usize, padding: &[usize]) -> usize {
+    if padding.is_empty() {
+        return len;
+    }
+    padding.iter().copied().find(|bucket| len <= *bucket).map_or(limit, |bucket| bucket.min(limit)).max(len)
 }
 
 fn too_large(limit: usize) -> RedeemError {
@@ -74,7 +77,8 @@ mod tests {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::wire::{Base64Bytes, ModelName};
+    use crate::anonymous::redeem::DEFAULT_PADDING;
+    use crate::wire::{BODY_LIMIT, BODY_LIMIT_BEFORE, Base64Bytes, ModelName};
 
     fn prompt(text: &str) -> Prompt {
         let messages = serde_json::json!([{"role": "user", "content": text}]).to_string();
@@ -102,39 +106,36 @@ mod tests {
         fn the_size_known_beforehand_is_the_size_sent(text in ".{0,300}", required: bool) {
             let abuse = if required { AbuseRule::Required } else { AbuseRule::Omitted };
             let prompt = prompt(&text);
-            let sent = body(&prompt, &payment(abuse), 1 << 20).unwrap();
+            let sent = body(&prompt, &payment(abuse), 1 << 20, &DEFAULT_PADDING).unwrap();
             let exact = sent.trim_ascii_end().len();
             prop_assert!(check_size(&prompt, abuse, exact).is_ok());
             prop_assert!(check_size(&prompt, abuse, exact - 1).is_err());
-            prop_assert!(body(&prompt, &payment(abuse), exact).is_ok());
-            prop_assert!(body(&prompt, &payment(abuse), exact - 1).is_err());
+            prop_assert!(body(&prompt, &payment(abuse), exact, &DEFAULT_PADDING).is_ok());
+            prop_assert!(body(&prompt, &payment(abuse), exact - 1, &DEFAULT_PADDING).is_err());
         }
 
         #[test]
         fn padding_only_adds_spaces_and_stays_within_the_limit(len in 0usize..400_000, limit in 1usize..400_000) {
             prop_assume!(len <= limit);
-            let padded = bucket(len, limit);
+            let padded = bucket(len, limit, &DEFAULT_PADDING);
             prop_assert!(len <= padded && padded <= limit);
-            prop_assert!(padded == len || BUCKETS.contains(&padded));
+            prop_assert!(padded == limit || DEFAULT_PADDING.contains(&padded));
+            prop_assert_eq!(bucket(len, limit, &[]), len);
         }
     }
 
     #[test]
     fn a_short_and_a_shorter_conversation_have_the_same_length() {
         let mask = payment(AbuseRule::Required);
-        let lengths = ["hi", "hello there"].map(|text| body(&prompt(text), &mask, 250_000).unwrap().len());
-        assert_eq!(lengths, [BUCKETS[0]; 2]);
+        let length = |text| body(&prompt(text), &mask, 250_000, &DEFAULT_PADDING).unwrap().len();
+        assert_eq!(["hi", "hello there"].map(length), [DEFAULT_PADDING[0]; 2]);
     }
 
     #[test]
-    fn what_an_older_server_takes_is_not_padded_beyond_its_limit() {
-        assert_eq!(bucket(20_000, BODY_LIMIT), BODY_LIMIT_BEFORE);
-        assert_eq!(bucket(BODY_LIMIT_BEFORE + 1, BODY_LIMIT), 65_536);
-        assert_eq!(bucket(200_000, BODY_LIMIT), BODY_LIMIT);
-    }
-
-    #[test]
-    fn a_limit_set_by_hand_does_not_show() {
-        assert_eq!(bucket(90_000, 100_000), 90_000);
+    fn lengths_are_powers_of_two_and_the_limit_of_the_backend() {
+        let lengths =
+            [1, 4097, 20_000, 100_000, 200_000].map(|len| bucket(len, BODY_LIMIT, &DEFAULT_PADDING));
+        assert_eq!(lengths, [4096, 8192, 32_768, 131_072, BODY_LIMIT]);
+        assert_eq!(bucket(20_000, BODY_LIMIT_BEFORE, &DEFAULT_PADDING), BODY_LIMIT_BEFORE);
     }
 }

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Settings;
 use super::parking::{Landing, Parking};
+use super::route::Conversations;
 use crate::anonymous::transport::Transport;
 use crate::vault::{AbuseRule, PinnedKeys, Withdrawals};
 
@@ -24,6 +25,7 @@ pub(super) struct Shared {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) settings: Settings,
     pub(super) parking: Parking,
+    pub(super) conversations: Conversations,
     /// Calls, settlements and parked answers: what a drain waits for.
     pub(super) tasks: TaskTracker,
     /// Cancelled when the grace period is over: calls leave their tokens in doubt.
@@ -43,6 +45,7 @@ impl Shared {
             withdrawals,
             transport,
             parking: Parking::new(settings.parking),
+            conversations: Conversations::new(&mut rand::rng()),
             pins: RwLock::new(Arc::new(Pins { abuse: settings.abuse, keys: Arc::clone(&settings.keys) })),
             settings,
             tasks: TaskTracker::new(),

@@ -1,0 +1,212 @@
+//! Streams through Tor, told apart by circuit.
+//!
+//! A [`Dialer`] knows one Tor (the embedded one, or one over SOCKS) and its *lanes*: two streams on different lanes never
+//! share a circuit. What is decided here is which lane a call gets:
+//!
+//! | isolation | lane | what it gives away |
+//! | --- | --- | --- |
+//! | per call | a new one, never used again | nothing |
+//! | per conversation | one for the calls that begin alike, for a few minutes | an exit, and the backend, see that these calls belong together; their growing histories say so anyway |
+//! | shared | one, until [`Transport::new_identity`] | all calls come from one exit: whoever sends one prompt is known to have sent the others |
+//!
+//! In every case a stream serves one call: nothing is said on it twice. Per call, streams are kept warm ahead of need
+//! ([`pool`](super::pool)); the other rules have their circuit already.
+//!
+//! An exit that failed a call is left out for the rest of it: streams that come out there are dropped unused.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::pool::Pool;
+use super::target::Target;
+use super::{Conversation, Opened, Opening, Readiness, Transport, TransportError, TransportErrorKind, Wish};
+use crate::clock::SharedClock;
+
+/// How many lanes are tried for one that ends at an exit not to be avoided.
+const LANES: usize = 8;
+/// How long a conversation keeps its lane; Tor itself leaves a circuit after ten minutes.
+const CONVERSATION: Duration = Duration::from_secs(9 * 60);
+/// How many conversations keep theirs.
+const CONVERSATIONS: usize = 256;
+
+/// A Tor that opens streams to one backend.
+pub trait Dialer: Send + Sync + 'static {
+    /// What keeps streams apart.
+    type Lane: Clone + Send + Sync + 'static;
+
+    /// A lane that shares no circuit with any other.
+    fn lane(&self) -> Self::Lane;
+
+    /// A stream on `lane`, TLS included, on which nothing has been said. Cancel-safe; the caller sets the time limit.
+    fn dial(&self, lane: &Self::Lane) -> impl Future<Output = Result<Opened, TransportError>> + Send;
+
+    /// Waits until dialling is worthwhile, as long as the dialler thinks right.
+    fn ready(&self) -> impl Future<Output = Result<(), TransportError>> + Send;
+
+    /// Nothing will be dialled for a while.
+    fn doze(&self) {}
+
+    /// Where streams go.
+    fn target(&self) -> &Target;
+}
+
+/// Which calls may share a circuit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IsolationRule {
+    /// None.
+    #[default]
+    PerCall,
+    /// Those of one conversation.
+    PerConversation,
+    /// All.
+    Shared,
+}
+
+/// How streams are opened and kept.
+#[derive(Clone)]
+pub struct Settings {
+    /// Which calls may share a circuit.
+    pub isolation: IsolationRule,
+    /// How many streams are kept warm at most; 0 for none.
+    pub pool: usize,
+    /// One dial's time limit.
+    pub dial: Duration,
+    /// After so long without a call nothing is kept warm, and the dialler may doze.
+    pub dormant_after: Duration,
+    /// The wall clock, by which a machine that slept is found out.
+    pub clock: SharedClock,
+}
+
+/// A transport through Tor.
+pub struct Isolated<D: Dialer> {
+    dialer: Arc<D>,
+    settings: Settings,
+    lanes: Mutex<Lanes<D::Lane>>,
+    pool: Option<Pool>,
+}
+
+struct Lanes<L> {
+    shared: Option<L>,
+    conversations: HashMap<Conversation, (L, Instant)>,
+}
+
+impl<L> Default for Lanes<L> {
+    fn default() -> Self {
+        Self { shared: None, conversations: HashMap::new() }
+    }
+}
+
+impl<D: Dialer> Isolated<D> {
+    /// Must be called inside a Tokio runtime, in which streams are kept warm until this is dropped.
+    pub fn new(dialer: D, settings: Settings) -> Self {
+        let dialer = Arc::new(dialer);
+        let pooled = settings.isolation == IsolationRule::PerCall && settings.pool > 0;
+        let pool = pooled.then(|| Pool::start(Arc::clone(&dialer), &settings));
+        Self { dialer, settings, lanes: Mutex::default(), pool }
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Lanes<D::Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn connect(&self, wish: Wish) -> Result<Opened, TransportError> {
+        if let Some(pool) = &self.pool {
+            while let Some(opened) = pool.take().await {
+                if !is_avoided(&wish, &opened) {
+                    return Ok(opened);
+                }
+            }
+        }
+        let mut last = TransportError::new(TransportErrorKind::Connect);
+        for _ in 0..LANES {
+            let lane = self.lane(&wish);
+            match dial(&*self.dialer, &lane, self.settings.dial).await {
+                Ok(opened) if !is_avoided(&wish, &opened) => return Ok(opened),
+                Ok(opened) => last = last.at(opened.exit),
+                Err(error) => {
+                    self.forget(&wish);
+                    return Err(error);
+                }
+            }
+            self.forget(&wish);
+        }
+        Err(last)
+    }
+
+    fn lane(&self, wish: &Wish) -> D::Lane {
+        let fresh = || self.dialer.lane();
+        match (self.settings.isolation, wish.conversation) {
+            (IsolationRule::Shared, _) => self.lanes().shared.get_or_insert_with(fresh).clone(),
+            (IsolationRule::PerConversation, Some(conversation)) => {
+                let mut lanes = self.lanes();
+                let now = Instant::now();
+                lanes.conversations.retain(|_, (_, since)| now.duration_since(*since) < CONVERSATION);
+                if lanes.conversations.len() >= CONVERSATIONS {
+                    lanes.conversations.clear();
+                }
+                lanes.conversations.entry(conversation).or_insert_with(|| (fresh(), now)).0.clone()
+            }
+            (IsolationRule::PerConversation, None) | (IsolationRule::PerCall, _) => fresh(),
+        }
+    }
+
+    /// The lane that this call would get again has failed it.
+    fn forget(&self, wish: &Wish) {
+        let mut lanes = self.lanes();
+        match (self.settings.isolation, wish.conversation) {
+            (IsolationRule::Shared, _) => lanes.shared = None,
+            (IsolationRule::PerConversation, Some(conversation)) => {
+                lanes.conversations.remove(&conversation);
+            }
+            (IsolationRule::PerConversation, None) | (IsolationRule::PerCall, _) => {}
+        }
+    }
+}
+
+/// One dial within its time limit.
+pub(super) async fn dial<D: Dialer>(
+    dialer: &D,
+    lane: &D::Lane,
+    limit: Duration,
+) -> Result<Opened, TransportError> {
+    match timeout(limit, dialer.dial(lane)).await {
+        Ok(result) => result,
+        Err(_) => Err(TransportError::new(TransportErrorKind::Timeout)),
+    }
+}
+
+fn is_avoided(wish: &Wish, opened: &Opened) -> bool {
+    opened.exit.is_some_and(|exit| wish.avoid.contains(&exit))
+}
+
+impl<D: Dialer> Transport for Isolated<D> {
+    fn ready(&self) -> Readiness<'_> {
+        Box::pin(self.dialer.ready())
+    }
+
+    fn open(&self, wish: Wish) -> Opening<'_> {
+        Box::pin(self.connect(wish))
+    }
+
+    fn authority(&self) -> &str {
+        self.dialer.target().authority()
+    }
+
+    fn new_identity(&self) {
+        *self.lanes() = Lanes::default();
+        if let Some(pool) = &self.pool {
+            pool.clear();
+        }
+    }
+
+    fn warm(&self) -> usize {
+        self.pool.as_ref().map_or(0, Pool::warm)
+    }
+}
+
+#[cfg(test)]
+mod tests;

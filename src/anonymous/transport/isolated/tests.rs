@@ -1,0 +1,247 @@
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
+use super::*;
+use crate::anonymous::transport::Exit;
+use crate::clock::{ManualClock, Timestamp};
+
+/// A Tor whose exits come as the script says; keeps the far ends.
+#[derive(Default)]
+struct Scripted {
+    exits: Mutex<VecDeque<Result<u8, TransportErrorKind>>>,
+    lanes: AtomicUsize,
+    dialled: Mutex<Vec<usize>>,
+    far: Mutex<Vec<Option<DuplexStream>>>,
+    dozed: AtomicUsize,
+}
+
+struct Script(Arc<Scripted>, Target);
+
+impl Dialer for Script {
+    type Lane = usize;
+
+    fn lane(&self) -> usize {
+        self.0.lanes.fetch_add(1, Ordering::SeqCst)
+    }
+
+    async fn dial(&self, lane: &usize) -> Result<Opened, TransportError> {
+        self.0.dialled.lock().unwrap().push(*lane);
+        let exit = self.0.exits.lock().unwrap().pop_front().unwrap_or(Ok(0)).map_err(TransportError::new)?;
+        let (near, far) = tokio::io::duplex(64);
+        self.0.far.lock().unwrap().push(Some(far));
+        Ok(Opened { stream: Box::new(near), exit: Some(Exit::new([exit; 32])) })
+    }
+
+    async fn ready(&self) -> Result<(), TransportError> {
+        Ok(())
+    }
+
+    fn doze(&self) {
+        self.0.dozed.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn target(&self) -> &Target {
+        &self.1
+    }
+}
+
+struct Place {
+    script: Arc<Scripted>,
+    transport: Isolated<Script>,
+    clock: Arc<ManualClock>,
+}
+
+fn place(isolation: IsolationRule, pool: usize, exits: &[Result<u8, TransportErrorKind>]) -> Place {
+    let script =
+        Arc::new(Scripted { exits: Mutex::new(exits.iter().copied().collect()), ..Scripted::default() });
+    let target = Target::new("https://backend.test").unwrap();
+    let clock = ManualClock::shared(Timestamp::from_unix(1_700_000_000));
+    let settings = Settings {
+        isolation,
+        pool,
+        dial: Duration::from_secs(5),
+        dormant_after: Duration::from_secs(3600),
+        clock: clock.clone(),
+    };
+    Place { transport: Isolated::new(Script(script.clone(), target), settings), script, clock }
+}
+
+impl Place {
+    fn lanes(&self) -> Vec<usize> {
+        self.script.dialled.lock().unwrap().clone()
+    }
+
+    async fn until_warm(&self, count: usize) {
+        while self.transport.warm() != count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+fn conversation(number: u8) -> Wish {
+    Wish { conversation: Some(Conversation([number; 16])), ..Wish::default() }
+}
+
+#[tokio::test]
+async fn each_call_has_a_lane_of_its_own_unless_told_otherwise() {
+    let place = place(IsolationRule::PerCall, 0, &[]);
+    for _ in 0..3 {
+        place.transport.open(conversation(1)).await.unwrap();
+    }
+    assert_eq!(place.lanes(), [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn a_conversation_keeps_its_lane_and_another_has_another() {
+    let place = place(IsolationRule::PerConversation, 0, &[]);
+    for number in [1, 2, 1, 2] {
+        place.transport.open(conversation(number)).await.unwrap();
+    }
+    assert_eq!(place.lanes(), [0, 1, 0, 1]);
+    place.transport.new_identity();
+    place.transport.open(conversation(1)).await.unwrap();
+    assert_eq!(place.lanes()[4], 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conversation_loses_its_lane_after_a_while() {
+    let place = place(IsolationRule::PerConversation, 0, &[]);
+    place.transport.open(conversation(1)).await.unwrap();
+    tokio::time::advance(CONVERSATION).await;
+    place.transport.open(conversation(1)).await.unwrap();
+    assert_eq!(place.lanes(), [0, 1]);
+}
+
+#[tokio::test]
+async fn shared_means_one_lane_until_it_fails_or_is_given_up() {
+    let exits = [Ok(1), Ok(1), Err(TransportErrorKind::Timeout)];
+    let place = place(IsolationRule::Shared, 0, &exits);
+    place.transport.open(Wish::default()).await.unwrap();
+    place.transport.open(Wish::default()).await.unwrap();
+    assert!(place.transport.open(Wish::default()).await.is_err());
+    place.transport.open(Wish::default()).await.unwrap();
+    place.transport.new_identity();
+    place.transport.open(Wish::default()).await.unwrap();
+    assert_eq!(place.lanes(), [0, 0, 0, 1, 2]);
+}
+
+#[tokio::test]
+async fn an_exit_that_failed_this_call_is_left_out_and_not_for_ever_looked_past() {
+    let bad = Exit::new([1; 32]);
+    let wish = Wish { avoid: vec![bad], ..Wish::default() };
+    for rule in [IsolationRule::PerCall, IsolationRule::Shared] {
+        let place = place(rule, 0, &[Ok(1), Ok(1), Ok(2)]);
+        let opened = place.transport.open(wish.clone()).await.unwrap();
+        assert_eq!(opened.exit, Some(Exit::new([2; 32])));
+        assert_eq!(place.lanes(), [0, 1, 2]);
+    }
+    let place = place(IsolationRule::PerCall, 0, &[Ok(1); LANES]);
+    let error = place.transport.open(wish).await.err().unwrap();
+    assert_eq!((error.kind(), error.exit()), (TransportErrorKind::Connect, Some(bad)));
+    assert_eq!(place.lanes().len(), LANES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warm_stream_is_handed_out_once_and_replaced() {
+    let place = place(IsolationRule::PerCall, 4, &[]);
+    place.until_warm(1).await;
+    let mut opened = place.transport.open(Wish::default()).await.unwrap();
+    opened.stream.write_all(b"x").await.unwrap();
+    let mut far = place.script.far.lock().unwrap()[0].take().unwrap();
+    let mut byte = [0];
+    far.read_exact(&mut byte).await.unwrap();
+    place.until_warm(1).await;
+    let lanes = place.lanes();
+    assert_eq!(lanes.len(), 2, "one taken, one made in its place");
+    assert_ne!(lanes[0], lanes[1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warm_stream_that_died_is_never_what_a_call_meets() {
+    let place = place(IsolationRule::PerCall, 4, &[]);
+    place.until_warm(1).await;
+    place.script.far.lock().unwrap()[0] = None;
+    let mut opened = place.transport.open(Wish::default()).await.unwrap();
+    assert!(opened.stream.write_all(b"x").await.is_ok(), "this one is alive");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warm_stream_on_which_the_other_side_speaks_first_is_dropped() {
+    let place = place(IsolationRule::PerCall, 4, &[]);
+    place.until_warm(1).await;
+    let mut far = place.script.far.lock().unwrap()[0].take().unwrap();
+    far.write_all(b"HTTP/1.1 408").await.unwrap();
+    place.transport.open(Wish::default()).await.unwrap();
+    assert!(far.write_all(b"x").await.is_err(), "the first stream is closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_is_remembered_and_a_long_silence_forgets_all() {
+    let place = place(IsolationRule::PerCall, 4, &[]);
+    for _ in 0..10 {
+        place.transport.open(Wish::default()).await.unwrap();
+    }
+    place.until_warm(4).await;
+    tokio::time::sleep(Duration::from_secs(3700)).await;
+    place.clock.advance(3700);
+    place.until_warm(0).await;
+    assert!(place.script.dozed.load(Ordering::SeqCst) > 0);
+    place.transport.open(Wish::default()).await.unwrap();
+    place.until_warm(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_sleep_of_the_machine_nothing_warm_is_used() {
+    let place = place(IsolationRule::PerCall, 4, &[]);
+    place.until_warm(1).await;
+    // The wall clock went on, the monotonic one did not.
+    place.clock.advance(600);
+    place.transport.open(Wish::default()).await.unwrap();
+    assert!(place.lanes().len() >= 2, "the warm one was not handed out");
+    // Its watcher is on its way out.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let gone = place.script.far.lock().unwrap()[0].as_mut().unwrap().write_all(b"x").await;
+    assert!(gone.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_identity_drops_what_is_warm() {
+    let place = place(IsolationRule::PerCall, 4, &[]);
+    place.until_warm(1).await;
+    place.transport.new_identity();
+    assert_eq!(place.transport.warm(), 0);
+    place.until_warm(1).await;
+    assert_eq!(place.lanes().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_network_is_not_hammered() {
+    let place = place(IsolationRule::PerCall, 4, &[Err(TransportErrorKind::Connect); 1000]);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let tries = place.lanes().len();
+    assert!((5..40).contains(&tries), "{tries} tries in ten minutes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_dial_has_its_time_and_no_more() {
+    struct Stuck(Target);
+    impl Dialer for Stuck {
+        type Lane = ();
+        fn lane(&self) {}
+        async fn dial(&self, (): &()) -> Result<Opened, TransportError> {
+            std::future::pending().await
+        }
+        async fn ready(&self) -> Result<(), TransportError> {
+            Ok(())
+        }
+        fn target(&self) -> &Target {
+            &self.0
+        }
+    }
+    let settings = place(IsolationRule::PerCall, 0, &[]).transport.settings.clone();
+    let transport = Isolated::new(Stuck(Target::new("https://backend.test").unwrap()), settings);
+    let error = transport.open(Wish::default()).await.err().unwrap();
+    assert_eq!(error.kind(), TransportErrorKind::Timeout);
+}
