@@ -5,6 +5,8 @@
 //! | `operations` | what can be done with a home, once, for the command line and for the daemon |
 //! | `access` | who does it: whoever holds the home's lock |
 //! | `daemon` | vault, both planes, local endpoint and control socket in one process |
+//! | `redemption` | which way out, how patient, whose tokens |
+//! | `tor` | the settings of the Tor client built in |
 //! | `demo` | a reference backend and a daemon in one process |
 //!
 //! Invariants: the identity plane is handed `Deposits` and the anonymous plane `Withdrawals`, and neither
@@ -20,10 +22,12 @@ mod listen;
 pub mod logging;
 mod operations;
 mod redemption;
+mod tor;
 
 pub use access::{base_url, perform, read_api_key};
 pub use error::AppError;
 pub use operations::Operations;
+pub use tor::settings_in as tor_settings;
 
 /// Derives the key that seals vault records.
 const VAULT_SEALING: &str = "vault sealing";

@@ -22,6 +22,7 @@ mod output;
 mod serve;
 mod status;
 mod tokens;
+mod tor;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -80,6 +81,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Abuse(_) => abuse::run(context).await,
         Command::Tokens(command) => tokens::run(command, context).await,
         Command::Status => status::run(context).await,
+        Command::Tor(_) => tor::run(context).await,
         Command::Env(options) => env::run(&options, context).await,
         Command::Backend(command) => backend::run(command, context).await,
         Command::Completions(options) => Ok(completions::run(&options)),

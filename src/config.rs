@@ -41,6 +41,11 @@ pub struct Config {
     pub backend: Backend,
     /// `[anonymous]`
     pub anonymous: Anonymous,
+    /// `[tor]`
+    pub tor: Tor,
+    /// `[tls]`
+    #[serde(default)]
+    pub tls: Tls,
     /// `[identity]`
     pub identity: Identity,
     /// `[vault]`
@@ -96,8 +101,15 @@ impl Backend {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Anonymous {
-    /// Which way out.
-    pub transport: TransportChoice,
+    transport: Text<TransportChoice>,
+    /// Whether a SOCKS proxy may be something else than Tor.
+    pub socks_without_tor: bool,
+    /// Which calls share a circuit.
+    pub isolation: IsolationChoice,
+    /// How many circuits are kept ready at most.
+    pub pool: usize,
+    /// The lengths that redemptions are padded to, bytes.
+    pub padding: Vec<usize>,
     connect_seconds: u64,
     first_byte_seconds: u64,
     call_seconds: u64,
@@ -107,6 +119,11 @@ pub struct Anonymous {
 }
 
 impl Anonymous {
+    /// Which way out.
+    pub fn transport(&self) -> TransportChoice {
+        self.transport.0
+    }
+
     /// How long opening a stream may take.
     pub fn connect(&self) -> Duration {
         Duration::from_secs(self.connect_seconds)
@@ -126,6 +143,41 @@ impl Anonymous {
     pub fn heartbeat(&self) -> Duration {
         Duration::from_secs(self.heartbeat_seconds)
     }
+}
+
+/// `[tor]`: the Tor client built in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tor {
+    bootstrap_seconds: u64,
+    dormant_minutes: u64,
+    /// A file of Arti's settings; a relative path is meant from the home.
+    pub arti_config: Option<PathBuf>,
+    /// Arti's settings, over the file's.
+    #[serde(default)]
+    pub arti: toml::Table,
+}
+
+impl Tor {
+    /// How long a call waits for Tor to start.
+    pub fn bootstrap(&self) -> Duration {
+        Duration::from_secs(self.bootstrap_seconds)
+    }
+
+    /// After how long without a call Tor rests.
+    pub fn dormant_after(&self) -> Duration {
+        Duration::from_secs(self.dormant_minutes.saturating_mul(60))
+    }
+}
+
+/// `[tls]`: how the backend's certificate on the anonymous plane is judged.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM certificates beside the web's; a relative path is meant from the home.
+    pub extra_roots: Option<PathBuf>,
+    /// `sha256/` and Base64.
+    pub pin: Option<String>,
 }
 
 /// `[identity]`: issuance.
@@ -179,13 +231,58 @@ pub enum Level {
 }
 
 /// Which way the anonymous plane takes out of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransportChoice {
-    /// Loopback for a backend on this machine; anything else is refused until Tor is built in.
+    /// Loopback for a backend on this machine, Tor for any other.
     Auto,
+    /// The Tor client built in.
+    Tor,
+    /// A Tor on this machine, over SOCKS.
+    Socks(SocketAddr),
     /// A backend on this machine, and nothing else.
     Loopback,
+}
+
+/// Not a way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "auto, tor, loopback, or socks5h://127.0.0.1:PORT; a proxy on another machine would make the way to it readable"
+)]
+pub struct InvalidTransport;
+
+impl FromStr for TransportChoice {
+    type Err = InvalidTransport;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTransport> {
+        match text {
+            "auto" => return Ok(Self::Auto),
+            "tor" => return Ok(Self::Tor),
+            "loopback" => return Ok(Self::Loopback),
+            _ => {}
+        }
+        let place = text.strip_prefix("socks5h://").ok_or(InvalidTransport)?;
+        let place = place.strip_suffix('/').unwrap_or(place);
+        let address = match place.strip_prefix("localhost:") {
+            // Not resolved: it means this machine.
+            Some(port) => {
+                SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().map_err(|_| InvalidTransport)?))
+            }
+            None => place.parse::<SocketAddr>().map_err(|_| InvalidTransport)?,
+        };
+        if address.ip().is_loopback() { Ok(Self::Socks(address)) } else { Err(InvalidTransport) }
+    }
+}
+
+/// Which calls share a circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IsolationChoice {
+    /// None.
+    PerCall,
+    /// Those of one conversation.
+    PerConversation,
+    /// All.
+    Shared,
 }
 
 /// Where the local endpoint listens: on this machine, always.
@@ -320,6 +417,26 @@ pub enum ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_way_out_is_a_word_or_a_proxy_on_this_machine() {
+        assert_eq!("tor".parse(), Ok(TransportChoice::Tor));
+        assert!("socks5h://127.0.0.1:9050".parse::<TransportChoice>().is_ok());
+        assert!("socks5h://[::1]:9150/".parse::<TransportChoice>().is_ok());
+        assert!("socks5h://localhost:9150".parse::<TransportChoice>().is_ok());
+        for refused in [
+            "direct",
+            "",
+            "socks5://127.0.0.1:9050",
+            "socks5h://192.0.2.1:9050",
+            "socks5h://example.org:9050",
+            "socks5h://user:pass@127.0.0.1:9050",
+            "socks5h://127.0.0.1",
+            "socks5h://127.0.0.1:9050/x",
+        ] {
+            assert_eq!(refused.parse::<TransportChoice>(), Err(InvalidTransport), "{refused}");
+        }
+    }
 
     #[test]
     fn only_addresses_of_this_machine_are_listened_on() {

@@ -56,6 +56,18 @@ pub enum Blockage {
     Directory,
 }
 
+impl std::fmt::Display for Blockage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Offline => "no relay can be reached; this machine seems to be offline",
+            Self::Filtered => "connections to Tor seem to be filtered here; a bridge may help",
+            Self::Unreachable => "the Tor network cannot be reached",
+            Self::Clock => "this machine's clock is wrong; set it",
+            Self::Directory => "no usable directory of the Tor network can be had",
+        })
+    }
+}
+
 /// Why there is no client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TorError {

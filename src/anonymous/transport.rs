@@ -27,6 +27,7 @@ pub mod arti;
 pub mod isolated;
 pub mod loopback;
 mod pool;
+pub mod socks;
 pub mod target;
 pub mod tls;
 
@@ -98,19 +99,16 @@ pub enum NotReady {
     },
     /// Started, and stuck on something that the user can see to.
     Blocked(Blockage),
+    /// Nobody listens where the Tor that runs beside is looked for.
+    NoProxy,
 }
 
 impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bootstrapping { percent } => write!(f, "starting up, {percent} % done"),
-            Self::Blocked(blockage) => f.write_str(match blockage {
-                Blockage::Offline => "no relay can be reached; this machine seems to be offline",
-                Blockage::Filtered => "connections to Tor seem to be filtered here; a bridge may help",
-                Blockage::Unreachable => "the Tor network cannot be reached",
-                Blockage::Clock => "this machine's clock is wrong; set it",
-                Blockage::Directory => "no usable directory of the Tor network can be had",
-            }),
+            Self::NoProxy => f.write_str("no SOCKS proxy listens there; start Tor, or correct --transport"),
+            Self::Blocked(blockage) => blockage.fmt(f),
         }
     }
 }

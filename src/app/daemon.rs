@@ -11,15 +11,18 @@ use tokio_util::sync::CancellationToken;
 use crate::anonymous::http::{self, Endpoint};
 use crate::anonymous::openai::models::Catalog;
 use crate::anonymous::redeem::Redeemer;
+use crate::anonymous::transport::Transport;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::control::Server;
-use crate::control::message::DaemonReport;
+use crate::control::message::{DaemonReport, NewIdentityReport};
 use crate::datadir::{Home, HomeLock};
 use crate::secret::Secret;
 use crate::supervisor::{Ended, Signals, Supervisor};
+use crate::tor::Tor;
 
-use super::redemption;
+use super::operations::RunningDaemon;
+use super::redemption::{self, WayOut};
 use super::{AppError, Operations, api_key, listen};
 
 /// A running daemon. Dropping it without [`Daemon::run`] ends it at once.
@@ -28,6 +31,7 @@ pub struct Daemon {
     operations: Arc<Operations>,
     base_url: String,
     api_key: Secret<String>,
+    tor: Option<Tor>,
     /// The last to go.
     _lock: HomeLock,
 }
@@ -35,22 +39,18 @@ pub struct Daemon {
 impl Daemon {
     /// Starts everything; on return the endpoint answers.
     pub async fn start(home: &Home, lock: HomeLock, config: &Config) -> Result<Self, AppError> {
-        let (transport, transport_state) = redemption::transport(config)?;
         let (listeners, base_url) = listen::bind(config.server.listen)?;
         let api_key = api_key::read_or_make(home, &lock, &mut rand::rng())?;
         let operations = Arc::new(Operations::open(home, &lock, config).await?);
         let control = Server::bind(&home.control_path())?;
+        let WayOut { transport, tor, name } = redemption::way_out(home, config, operations.clock())?;
 
         let keyring = operations.keyring();
         let (withdrawals, clock) = (operations.withdrawals(), operations.clock());
-        let redeemer = redemption::redeemer(withdrawals, transport, config, &keyring, clock);
+        let redeemer = redemption::redeemer(withdrawals, transport.clone(), config, &keyring, clock);
         let now = operations.clock().now();
         let catalog = Catalog::new(Catalog::listings(&keyring, now));
-        operations.announce(DaemonReport {
-            pid: std::process::id(),
-            base_url: base_url.clone(),
-            transport: transport_state.to_owned(),
-        });
+        operations.announce(running(base_url.clone(), name, &transport, tor.as_ref()));
         operations.watch_keys(watcher(&redeemer, &catalog, now));
 
         let endpoint = Endpoint {
@@ -72,7 +72,7 @@ impl Daemon {
         });
         supervisor.part("the control socket", control.serve(operations.clone(), supervisor.stop()));
         supervisor.helper(recover(operations.clone()));
-        Ok(Self { supervisor, operations, base_url, api_key, _lock: lock })
+        Ok(Self { supervisor, operations, base_url, api_key, tor, _lock: lock })
     }
 
     /// What clients are pointed at: `http://127.0.0.1:PORT/v1`.
@@ -83,6 +83,11 @@ impl Daemon {
     /// What clients authenticate with.
     pub fn api_key(&self) -> &Secret<String> {
         &self.api_key
+    }
+
+    /// The Tor client built in, where it is the way out.
+    pub fn tor(&self) -> Option<&Tor> {
+        self.tor.as_ref()
     }
 
     /// What can be done with the home while this runs.
@@ -114,6 +119,34 @@ impl Daemon {
             tracing::warn!("the vault was left open");
         }
         Ok(ended)
+    }
+}
+
+/// What the operations need of the daemon. Weak where the endpoint owns: they outlive it.
+fn running(
+    base_url: String,
+    name: &'static str,
+    transport: &Arc<dyn Transport>,
+    tor: Option<&Tor>,
+) -> RunningDaemon {
+    let (warm, dropped) = (Arc::downgrade(transport), Arc::downgrade(transport));
+    let tor = tor.map(Tor::changes);
+    RunningDaemon {
+        report: Box::new(move || DaemonReport {
+            pid: std::process::id(),
+            base_url: base_url.clone(),
+            transport: name.to_owned(),
+            tor: tor.as_ref().map(|status| super::tor::report(&status.borrow())),
+            warm: warm.upgrade().map_or(0, |transport| transport.warm()),
+        }),
+        new_identity: Box::new(move || {
+            let transport = dropped.upgrade();
+            let dropped = transport.as_ref().map_or(0, |transport| transport.warm());
+            if let Some(transport) = transport {
+                transport.new_identity();
+            }
+            NewIdentityReport { dropped }
+        }),
     }
 }
 

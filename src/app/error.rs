@@ -1,8 +1,11 @@
 //! Everything that can stand in the way, and what sort of thing it is for the one who asked.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::anonymous::transport::loopback::LoopbackUrlError;
+use crate::anonymous::transport::target::TargetError;
+use crate::anonymous::transport::tls::{InvalidPin, TlsError};
 use crate::backend::BackendError;
 use crate::control::{ControlError, Refusal, RefusalKind};
 use crate::datadir::HomeError;
@@ -10,6 +13,7 @@ use crate::identity::{ErrorKind, IdentityError};
 use crate::keys::ChangedKeys;
 use crate::keys::import::ImportError;
 use crate::keys::store::StoreError;
+use crate::tor::TorError;
 use crate::vault::VaultError;
 
 /// Why the program, or one of its operations, cannot do what it was asked to.
@@ -50,9 +54,37 @@ pub enum AppError {
     /// The way out.
     #[error("the anonymous plane's backend cannot be used: {0}")]
     Transport(#[from] LoopbackUrlError),
-    /// The anonymous plane would have to leave the machine.
-    #[error("the anonymous plane's backend is not on this machine, and Tor is not built in yet")]
-    NoTor,
+    /// A backend that Tor cannot be used for.
+    #[error("the anonymous plane's backend cannot be used: {0}")]
+    Target(#[from] TargetError),
+    /// The Tor client.
+    #[error(transparent)]
+    Tor(#[from] TorError),
+    /// The roots of trust.
+    #[error("`tls.extra_roots`: {0}")]
+    Tls(#[from] TlsError),
+    /// The pin.
+    #[error("`tls.pin`: {0}")]
+    Pin(InvalidPin),
+    /// A file that a setting names.
+    #[error("{path} cannot be read: {kind}", path = .path.display())]
+    SettingsFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        kind: std::io::ErrorKind,
+    },
+    /// The same, and it is not TOML.
+    #[error("{path} cannot be read: {message}", path = .path.display())]
+    SettingsSyntax {
+        /// Which.
+        path: PathBuf,
+        /// The parser's complaint.
+        message: String,
+    },
+    /// Only a daemon has circuits.
+    #[error("no daemon runs here, so there is no circuit to leave")]
+    NoDaemon,
     /// No backend is configured.
     #[error("no backend is configured in this home")]
     NoBackend,
@@ -107,15 +139,22 @@ impl AppError {
             Self::ChangedKeys(_) => RefusalKind::KeyChanged,
             Self::Refused(refusal) => refusal.kind,
             Self::Transport(_)
-            | Self::NoTor
+            | Self::Target(_)
+            | Self::Tor(TorError::Settings(_))
+            | Self::Tls(_)
+            | Self::Pin(_)
+            | Self::SettingsFile { .. }
+            | Self::SettingsSyntax { .. }
             | Self::NoBackend
             | Self::UnknownPort
             | Self::NotADemoHome(_)
             | Self::Import { .. }
             | Self::FilesDisagree(_) => RefusalKind::Usage,
-            Self::Home(_)
+            Self::NoDaemon
+            | Self::Home(_)
             | Self::Vault(_)
             | Self::Keys(_)
+            | Self::Tor(TorError::Storage(_))
             | Self::Control(_)
             | Self::AddressInUse { .. }
             | Self::Listen { .. }
@@ -128,7 +167,13 @@ impl AppError {
     /// What to do, where the message itself does not say.
     fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::NoTor => Some("until it is, use a backend on this machine (http://127.0.0.1:PORT)"),
+            Self::Tor(TorError::Settings(_)) => {
+                Some("correct `tor.arti`, or the file that `tor.arti_config` names")
+            }
+            Self::Tor(TorError::Storage(_)) => {
+                Some("see to the directory `tor` in the home: it must be yours alone")
+            }
+            Self::NoDaemon => Some("nothing is needed: the next `llmtor serve` starts with new circuits"),
             Self::NoBackend => Some("run `llmtor init --backend URL --keys FILE`, or try `llmtor demo`"),
             Self::AddressInUse { .. } => {
                 Some("stop that program, or choose another port with --listen 127.0.0.1:PORT")

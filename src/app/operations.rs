@@ -15,7 +15,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::control::message::{
     AbuseReport, AccountReport, ChangedKey, DaemonReport, ImportReport, KeyFile, KeyReport, KeysReport,
-    LoginReport, LogoutReport, MintReport, Readiness, StatusReport, TokensReport,
+    LoginReport, LogoutReport, MintReport, NewIdentityReport, Readiness, StatusReport, TokensReport,
 };
 use crate::control::{Operation, Perform, Progress, ProgressSender, Refusal, Report};
 use crate::datadir::{Home, HomeLock};
@@ -35,6 +35,14 @@ use super::{AppError, SESSION, VAULT_DIGEST, VAULT_SEALING};
 /// Told whenever other keys are pinned.
 type KeysWatcher = Box<dyn Fn(&Keyring) + Send + Sync>;
 
+/// The daemon that the operations are part of, as far as they need it.
+pub(super) struct RunningDaemon {
+    /// For `status`.
+    pub(super) report: Box<dyn Fn() -> DaemonReport + Send + Sync>,
+    /// For `tor new-identity`.
+    pub(super) new_identity: Box<dyn Fn() -> NewIdentityReport + Send + Sync>,
+}
+
 /// An open home and what can be done with it.
 pub struct Operations {
     home: Home,
@@ -48,7 +56,7 @@ pub struct Operations {
     /// Two sagas at once would resume each other's requests.
     turn: Mutex<()>,
     /// Set once, by the daemon.
-    daemon: RwLock<Option<DaemonReport>>,
+    daemon: RwLock<Option<RunningDaemon>>,
     watcher: RwLock<Option<KeysWatcher>>,
 }
 
@@ -103,8 +111,8 @@ impl Operations {
         self.clock.clone()
     }
 
-    /// What `status` says of the daemon that this is part of.
-    pub(super) fn announce(&self, daemon: DaemonReport) {
+    /// The daemon that this is part of.
+    pub(super) fn announce(&self, daemon: RunningDaemon) {
         *self.daemon.write().unwrap_or_else(PoisonError::into_inner) = Some(daemon);
     }
 
@@ -158,12 +166,20 @@ impl Operations {
                     self.keyring().iter().map(|(name, key)| report(&name, key.fingerprint())).collect();
                 Ok(Report::KeysList(KeysReport { keys }))
             }
+            Operation::NewIdentity => {
+                let daemon = self.daemon.read().unwrap_or_else(PoisonError::into_inner);
+                let daemon = daemon.as_ref().ok_or(AppError::NoDaemon)?;
+                Ok(Report::NewIdentity((daemon.new_identity)()))
+            }
         }
     }
 
     async fn status(&self) -> Result<StatusReport, AppError> {
         let url = |url: Option<&url::Url>| url.map(ToString::to_string);
-        let daemon = self.daemon.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let daemon = {
+            let daemon = self.daemon.read().unwrap_or_else(PoisonError::into_inner);
+            daemon.as_ref().map(|daemon| (daemon.report)())
+        };
         Ok(StatusReport {
             daemon,
             home: self.home.root().to_owned(),

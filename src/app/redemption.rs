@@ -5,14 +5,21 @@ use std::sync::Arc;
 
 use crate::anonymous::redeem::{Deadlines, Limits, Redeemer, Settings};
 use crate::anonymous::transport::Transport;
+use crate::anonymous::transport::arti::ArtiDialer;
+use crate::anonymous::transport::isolated::{self, Isolated, IsolationRule};
 use crate::anonymous::transport::loopback::Loopback;
+use crate::anonymous::transport::socks::{SocksDialer, Verification};
+use crate::anonymous::transport::target::Target;
+use crate::anonymous::transport::tls::Tls;
 use crate::clock::SharedClock;
-use crate::config::{Config, TransportChoice, table};
+use crate::config::{Config, IsolationChoice, TransportChoice, table};
+use crate::datadir::Home;
 use crate::keys::Keyring;
+use crate::tor::Tor;
 use crate::vault::{AbuseRule, PinnedKeys, Withdrawals};
 use crate::wire::ModelName;
 
-use super::AppError;
+use super::{AppError, tor};
 
 /// Must be called inside a Tokio runtime.
 pub(super) fn redeemer(
@@ -29,8 +36,12 @@ pub(super) fn redeemer(
         call: config.anonymous.call(),
         ..settings.deadlines
     };
-    settings.limits =
-        Limits { request: config.backend.body_limit, attempts: config.anonymous.attempts, ..settings.limits };
+    settings.limits = Limits {
+        request: config.backend.body_limit,
+        attempts: config.anonymous.attempts,
+        padding: config.anonymous.padding.as_slice().into(),
+        ..settings.limits
+    };
     Redeemer::new(withdrawals, transport, settings)
 }
 
@@ -53,11 +64,70 @@ fn abuse_rule(keyring: &Keyring) -> AbuseRule {
     }
 }
 
-/// The way out, and what `status` calls it. Fails closed: a backend elsewhere is an error, never dialled.
-pub(super) fn transport(config: &Config) -> Result<(Arc<dyn Transport>, &'static str), AppError> {
+/// The anonymous plane's way out, and the Tor client under it if there is one.
+pub(super) struct WayOut {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) tor: Option<Tor>,
+    /// What `status` calls it.
+    pub(super) name: &'static str,
+}
+
+/// The configured way out. There is none behind it: what cannot go that way does not go.
+pub(super) fn way_out(home: &Home, config: &Config, clock: SharedClock) -> Result<WayOut, AppError> {
     let url = config.backend.anonymous_url().ok_or(AppError::NoBackend)?;
-    if config.anonymous.transport == TransportChoice::Auto && !table::is_loopback(url) {
-        return Err(AppError::NoTor);
+    let choice = match config.anonymous.transport() {
+        TransportChoice::Auto if table::is_loopback(url) => TransportChoice::Loopback,
+        TransportChoice::Auto => TransportChoice::Tor,
+        chosen => chosen,
+    };
+    match choice {
+        TransportChoice::Loopback => {
+            let transport = Arc::new(Loopback::new(url.as_str())?);
+            Ok(WayOut { transport, tor: None, name: "loopback" })
+        }
+        TransportChoice::Socks(address) => {
+            let rule = if config.anonymous.socks_without_tor {
+                Verification::Waived
+            } else {
+                Verification::Required
+            };
+            let dialer = SocksDialer::new(address, Target::new(url.as_str())?, tls(home, config)?, rule);
+            let transport = Arc::new(Isolated::new(dialer, isolated(config, clock)));
+            Ok(WayOut { transport, tor: None, name: "socks" })
+        }
+        TransportChoice::Tor | TransportChoice::Auto => {
+            let target = Target::new(url.as_str())?;
+            let tls = tls(home, config)?;
+            let tor = Tor::launch(&tor::settings(home, config)?)?;
+            let dialer = ArtiDialer::new(tor.clone(), target, tls, config.tor.bootstrap());
+            let transport = Arc::new(Isolated::new(dialer, isolated(config, clock)));
+            Ok(WayOut { transport, tor: Some(tor), name: "tor" })
+        }
     }
-    Ok((Arc::new(Loopback::new(url.as_str())?), "loopback, ready"))
+}
+
+fn isolated(config: &Config, clock: SharedClock) -> isolated::Settings {
+    isolated::Settings {
+        isolation: match config.anonymous.isolation {
+            IsolationChoice::PerCall => IsolationRule::PerCall,
+            IsolationChoice::PerConversation => IsolationRule::PerConversation,
+            IsolationChoice::Shared => IsolationRule::Shared,
+        },
+        pool: config.anonymous.pool,
+        dial: config.anonymous.connect(),
+        dormant_after: config.tor.dormant_after(),
+        clock,
+    }
+}
+
+fn tls(home: &Home, config: &Config) -> Result<Tls, AppError> {
+    let roots = match &config.tls.extra_roots {
+        Some(file) => {
+            let path = home.root().join(file);
+            Some(std::fs::read(&path).map_err(|error| AppError::SettingsFile { path, kind: error.kind() })?)
+        }
+        None => None,
+    };
+    let pin = config.tls.pin.as_deref().map(str::parse).transpose().map_err(AppError::Pin)?;
+    Ok(Tls::new(roots.as_deref(), pin)?)
 }

@@ -89,6 +89,9 @@ pub(super) enum Command {
     Tokens(TokensOptions),
     /// Shows whether a daemon runs, and what is in stock
     Status,
+    /// The Tor client of the running daemon
+    #[command(subcommand)]
+    Tor(TorCommand),
     /// Prints the environment variables that point a client at the endpoint
     ///
     /// For sh: eval "$(llmtor env)"
@@ -130,9 +133,15 @@ pub(super) struct ServeOptions {
     /// Where it listens; a loopback address, port 0 lets the system choose [setting: server.listen]
     #[arg(long, value_name = "ADDR")]
     pub(super) listen: Option<String>,
-    /// The way out: auto or loopback [setting: anonymous.transport]
+    /// The way out: auto, tor, loopback or socks5h://127.0.0.1:PORT [setting: anonymous.transport]
     #[arg(long, value_name = "WAY")]
     pub(super) transport: Option<String>,
+    /// Which calls share a circuit: per-call, per-conversation or shared [setting: anonymous.isolation]
+    #[arg(long, value_name = "RULE")]
+    pub(super) isolation: Option<String>,
+    /// Uses a SOCKS proxy that does not behave as Tor does; it may hide nothing
+    #[arg(long)]
+    pub(super) allow_socks_without_tor: bool,
 }
 
 /// `init`
@@ -184,6 +193,16 @@ pub(super) struct LoginOptions {
 pub(super) enum AbuseCommand {
     /// Gets the abuse tokens that are missing
     Setup,
+}
+
+/// `tor …`
+#[derive(Subcommand)]
+pub(super) enum TorCommand {
+    /// Leaves every circuit behind: no later call shares one with an earlier call
+    ///
+    /// With `per-call` isolation, the default, no two calls share one anyway; only the circuits that wait ahead of need
+    /// are dropped.
+    NewIdentity,
 }
 
 /// `tokens …`

@@ -20,7 +20,10 @@ struct Ready<'a> {
 pub(super) async fn run(options: &ServeOptions, context: &Context) -> Result<Exit, Failure> {
     let listen = options.listen.as_deref().map(|value| ("--listen", "server.listen", value));
     let transport = options.transport.as_deref().map(|value| ("--transport", "anonymous.transport", value));
-    let flags: Vec<_> = listen.into_iter().chain(transport).collect();
+    let isolation = options.isolation.as_deref().map(|value| ("--isolation", "anonymous.isolation", value));
+    let waiver = ("--allow-socks-without-tor", "anonymous.socks_without_tor", "true");
+    let waiver = options.allow_socks_without_tor.then_some(waiver);
+    let flags: Vec<_> = listen.into_iter().chain(transport).chain(isolation).chain(waiver).collect();
     let mut signals = signals()?;
     let (home, config) = context.open(&flags)?;
     let lock = home.lock()?;

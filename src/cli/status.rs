@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::control::message::StatusReport;
+use crate::control::message::{DaemonReport, StatusReport, TorPhase, TorReport};
 use crate::control::{Operation, Report};
 
 use super::Context;
@@ -16,10 +16,27 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// How far Tor is, for a person.
+pub(super) fn progress(tor: &TorReport) -> String {
+    match (tor.phase, &tor.blockage) {
+        (TorPhase::Ready, _) => "ready".into(),
+        (TorPhase::Dormant, _) => "dormant; the next call wakes it".into(),
+        (TorPhase::Bootstrapping, _) => format!("starting up, {} % done", tor.percent),
+        (TorPhase::Blocked, reason) => {
+            format!("stuck at {} %: {}", tor.percent, reason.as_deref().unwrap_or("it does not say why"))
+        }
+    }
+}
+
 fn text(report: &StatusReport) -> String {
     let mut text = match &report.daemon {
         Some(daemon) => {
-            format!("running: {} (pid {}), transport {}\n", daemon.base_url, daemon.pid, daemon.transport)
+            let DaemonReport { pid, base_url, transport, tor, warm } = daemon;
+            let mut text = format!("running: {base_url} (pid {pid}), transport {transport}\n");
+            if let Some(tor) = tor {
+                let _ = writeln!(text, "tor: {}; {warm} streams wait for a call", progress(tor));
+            }
+            text
         }
         None => "not running; start it with `llmtor serve`\n".into(),
     };

@@ -63,6 +63,7 @@ impl Layers {
             let Some(value) = value.to_str() else {
                 return Err(ConfigError::Syntax { origin, message: "its value is not UTF-8".into() });
             };
+            let key = key.replace(SEPARATOR, ".");
             let path = format!("{}.{}", section.to_ascii_lowercase(), key.to_ascii_lowercase());
             let value = parse_value(value, &origin)?;
             self.put(&path, value, origin)?;
@@ -82,7 +83,11 @@ impl Layers {
 
     /// Adds what a flag of its own says for the key at `path`.
     pub fn flag(&mut self, flag: &'static str, path: &'static str, value: &str) -> Result<(), ConfigError> {
-        self.put(path, toml::Value::String(value.to_owned()), Origin::Flag(flag))
+        let value = match value {
+            "true" => toml::Value::Boolean(true),
+            text => toml::Value::String(text.to_owned()),
+        };
+        self.put(path, value, Origin::Flag(flag))
     }
 
     /// The configuration that results.
@@ -102,14 +107,39 @@ impl Layers {
 
     fn put(&mut self, path: &str, value: toml::Value, origin: Origin) -> Result<(), ConfigError> {
         let Some(Key { path, kind, .. }) = table::find(path) else {
-            return Err(unknown(path.to_owned(), origin));
+            return self.put_inside(path, value, origin);
         };
         if !kind.accepts(&value) {
             let (found, expected) = (describe(&value), kind.expected());
             return Err(ConfigError::Value { key: path, origin, found, expected });
         }
-        self.values.insert(path, value);
+        match (self.values.get_mut(path), value) {
+            // Settings that are passed through are laid over one another, too.
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => lay_over(below, above),
+            (_, value) => drop(self.values.insert(path, value)),
+        }
         Ok(())
+    }
+
+    /// One setting of a table that is passed through.
+    fn put_inside(&mut self, path: &str, value: toml::Value, origin: Origin) -> Result<(), ConfigError> {
+        let Some((key, rest)) = table::inside(path) else {
+            return Err(unknown(path.to_owned(), origin));
+        };
+        let nested = rest.rsplit('.').fold(value, |value, name| {
+            toml::Value::Table(toml::Table::from_iter([(name.to_owned(), value)]))
+        });
+        self.put(key.path, nested, origin)
+    }
+}
+
+/// Puts `above` over `below`, table by table.
+pub fn lay_over(below: &mut toml::Table, above: toml::Table) {
+    for (name, value) in above {
+        match (below.get_mut(&name), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => lay_over(below, above),
+            (_, value) => drop(below.insert(name, value)),
+        }
     }
 }
 

@@ -31,6 +31,18 @@ pub enum Kind {
     Integer(i64, i64),
     /// One of a few words.
     Choice(&'static [&'static str]),
+    /// Yes or no.
+    Switch,
+    /// Ascending whole numbers within bounds; may be empty.
+    Ladder(i64, i64),
+    /// `auto`, `tor`, `loopback`, or a SOCKS proxy on this machine.
+    Transport,
+    /// A file; a relative one is looked for in the home.
+    File,
+    /// The digest of a certificate's key.
+    Pin,
+    /// Settings of somebody else's, passed through.
+    Table,
 }
 
 /// A default.
@@ -39,8 +51,14 @@ pub enum Preset {
     Text(&'static str),
     /// A number.
     Number(i64),
+    /// Yes or no.
+    Switch(bool),
+    /// A list of numbers.
+    Numbers(&'static [i64]),
     /// None; the text is an example.
     Unset(&'static str),
+    /// None; a table, of which the text is an example.
+    Tables(&'static str),
 }
 
 /// Every key, in the order in which the example file shows them.
@@ -86,10 +104,40 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "anonymous.transport",
-        kind: Kind::Choice(&["auto", "loopback"]),
+        kind: Kind::Transport,
         default: Preset::Text("auto"),
-        doc: "The anonymous plane's way out. `loopback` reaches a backend on this machine and nothing else; `auto`\n\
-              is loopback for such a backend, and refuses any other.",
+        doc: "The anonymous plane's way out; there is never another behind it. `auto` is `loopback` for a backend on\n\
+              this machine and `tor` for any other. `tor` is the Tor client built in. `socks5h://127.0.0.1:9050` is a\n\
+              Tor that runs beside (9150: Tor Browser's). `loopback` reaches this machine and nothing else.",
+    },
+    Key {
+        path: "anonymous.socks_without_tor",
+        kind: Kind::Switch,
+        default: Preset::Switch(false),
+        doc: "Uses a SOCKS proxy that does not behave as Tor does. The backend then sees wherever it comes out, calls\n\
+              are not kept apart, and nobody checked that it hides you at all.",
+    },
+    Key {
+        path: "anonymous.isolation",
+        kind: Kind::Choice(&["per-call", "per-conversation", "shared"]),
+        default: Preset::Text("per-call"),
+        doc: "Which calls share a circuit. `per-call`: none, so that nothing but their content ties two calls. Beyond it,\n\
+              `per-conversation` shows the exit and the backend that calls belong to one conversation; `shared` shows\n\
+              that all calls come from one user.",
+    },
+    Key {
+        path: "anonymous.pool",
+        kind: Kind::Integer(0, 32),
+        default: Preset::Number(4),
+        doc: "How many circuits are kept ready ahead of need, at most; how many there are follows from recent use.\n\
+              0 builds each when its call comes, which then waits for it. Only `per-call` isolation has them.",
+    },
+    Key {
+        path: "anonymous.padding",
+        kind: Kind::Ladder(1, 1 << 30),
+        default: Preset::Numbers(&[4096, 8192, 16_384, 32_768, 65_536, 131_072]),
+        doc: "Lengths that redemptions are padded to, bytes, so that whoever watches sees few sizes; above the last one\n\
+              it is `backend.body_limit`. [] for none. Other steps than everybody's set you apart.",
     },
     Key {
         path: "anonymous.connect_seconds",
@@ -121,6 +169,46 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Integer(1, 600),
         default: Preset::Number(5),
         doc: "How often a stream that waits for its answer shows a sign of life.",
+    },
+    Key {
+        path: "tor.bootstrap_seconds",
+        kind: Kind::Integer(1, 600),
+        default: Preset::Number(30),
+        doc: "How long a call waits for Tor to start before it is told that Tor is not ready.",
+    },
+    Key {
+        path: "tor.dormant_minutes",
+        kind: Kind::Integer(1, 60 * 24 * 7),
+        default: Preset::Number(60),
+        doc: "After so long without a call no circuit is kept ready and Tor rests; the next call wakes it.",
+    },
+    Key {
+        path: "tor.arti_config",
+        kind: Kind::File,
+        default: Preset::Unset("arti.toml"),
+        doc: "A file with settings of Arti, the Tor client built in: bridges, another network, path rules, …",
+    },
+    Key {
+        path: "tor.arti",
+        kind: Kind::Table,
+        default: Preset::Tables(
+            "[tor.arti.bridges]\nbridges = [\"obfs4 192.0.2.1:443 0123456789ABCDEF0123456789ABCDEF01234567 cert=… iat-mode=0\"]\n\
+             [[tor.arti.bridges.transports]]\nprotocols = [\"obfs4\"]\npath = \"/usr/bin/obfs4proxy\"",
+        ),
+        doc: "The same here; a setting here wins over the file's. Names are Arti's own. With bridges:",
+    },
+    Key {
+        path: "tls.extra_roots",
+        kind: Kind::File,
+        default: Preset::Unset("ca.pem"),
+        doc: "Certificates (PEM) that the anonymous plane trusts beside the web's, for a backend with its own.",
+    },
+    Key {
+        path: "tls.pin",
+        kind: Kind::Pin,
+        default: Preset::Unset("sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+        doc: "The only key that the backend's certificate on the anonymous plane may have: the SHA-256 of its\n\
+              SubjectPublicKeyInfo, Base64.",
     },
     Key {
         path: "identity.concurrency",
@@ -155,6 +243,12 @@ pub fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
 }
 
+/// The key of a table that `path` lies in, and where in it.
+pub fn inside(path: &str) -> Option<(&'static Key, &str)> {
+    let tables = KEYS.iter().filter(|key| matches!(key.kind, Kind::Table));
+    tables.filter_map(|key| Some((key, path.strip_prefix(key.path)?.strip_prefix('.')?))).next()
+}
+
 /// The known key that `path` most resembles.
 pub fn nearest(path: &str) -> &'static str {
     let last = |path: &'static str| path.rsplit('.').next().unwrap_or(path);
@@ -177,6 +271,12 @@ impl Kind {
             Self::AnonymousUrl => "an http:// or https:// URL without user, query or fragment".into(),
             Self::Integer(low, high) => format!("a whole number from {low} to {high}"),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
+            Self::Switch => "true or false".into(),
+            Self::Ladder(low, high) => format!("a list of ascending whole numbers from {low} to {high}"),
+            Self::Transport => super::InvalidTransport.to_string(),
+            Self::File => "the path of a file".into(),
+            Self::Pin => "`sha256/` and the Base64 of 32 bytes".into(),
+            Self::Table => "a table".into(),
         }
     }
 
@@ -191,6 +291,17 @@ impl Kind {
             }
             (Self::Integer(low, high), toml::Value::Integer(number)) => (low..=high).contains(&number),
             (Self::Choice(words), toml::Value::String(text)) => words.contains(&text.as_str()),
+            (Self::Switch, toml::Value::Boolean(_)) | (Self::Table, toml::Value::Table(_)) => true,
+            (Self::Ladder(low, high), toml::Value::Array(steps)) => {
+                let numbers: Option<Vec<i64>> = steps.iter().map(toml::Value::as_integer).collect();
+                numbers.is_some_and(|numbers| {
+                    numbers.iter().all(|number| (low..=high).contains(&number))
+                        && numbers.is_sorted_by(|a, b| a < b)
+                })
+            }
+            (Self::Transport, toml::Value::String(text)) => text.parse::<super::TransportChoice>().is_ok(),
+            (Self::File, toml::Value::String(text)) => !text.is_empty(),
+            (Self::Pin, toml::Value::String(text)) => is_pin(text),
             _ => false,
         }
     }
@@ -202,7 +313,11 @@ impl Preset {
         match self {
             Self::Text(text) => Some(toml::Value::String((*text).to_owned())),
             Self::Number(number) => Some(toml::Value::Integer(*number)),
-            Self::Unset(_) => None,
+            Self::Switch(value) => Some(toml::Value::Boolean(*value)),
+            Self::Numbers(values) => {
+                Some(toml::Value::Array(values.iter().copied().map(toml::Value::Integer).collect()))
+            }
+            Self::Unset(_) | Self::Tables(_) => None,
         }
     }
 }
@@ -215,6 +330,13 @@ pub fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
         None => false,
     }
+}
+
+fn is_pin(text: &str) -> bool {
+    use base64::Engine as _;
+    let encoded = text.strip_prefix("sha256/");
+    let decoded = encoded.and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok());
+    decoded.is_some_and(|bytes| bytes.len() == 32)
 }
 
 fn base_url(text: &str) -> Option<Url> {
@@ -249,7 +371,10 @@ pub fn example() -> String {
         let _ = match &key.default {
             Preset::Text(value) => writeln!(text, "{name} = \"{value}\""),
             Preset::Number(value) => writeln!(text, "{name} = {value}"),
+            Preset::Switch(value) => writeln!(text, "{name} = {value}"),
+            Preset::Numbers(values) => writeln!(text, "{name} = {values:?}"),
             Preset::Unset(value) => writeln!(text, "# {name} = \"{value}\""),
+            Preset::Tables(value) => value.lines().try_for_each(|line| writeln!(text, "# {line}")),
         };
     }
     text

@@ -46,6 +46,8 @@ pub enum Operation {
     },
     /// Name the pinned keys.
     KeysList,
+    /// Leave every circuit behind; only a daemon has some.
+    NewIdentity,
 }
 
 /// From when on a fresh token may be used.
@@ -135,6 +137,8 @@ pub enum Report {
     KeysImport(ImportReport),
     /// Of [`Operation::KeysList`].
     KeysList(KeysReport),
+    /// Of [`Operation::NewIdentity`].
+    NewIdentity(NewIdentityReport),
 }
 
 /// Counts per model and state, and the abuse tokens held.
@@ -186,8 +190,47 @@ pub struct DaemonReport {
     pub pid: u32,
     /// What clients are pointed at.
     pub base_url: String,
-    /// The way out of the anonymous plane, and its state.
+    /// The way out of the anonymous plane: `tor`, `socks` or `loopback`.
     pub transport: String,
+    /// The Tor client built in, where it is the way out.
+    #[serde(default)]
+    pub tor: Option<TorReport>,
+    /// Streams that wait for a call.
+    #[serde(default)]
+    pub warm: usize,
+}
+
+/// How far the Tor client is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TorReport {
+    /// 0 to 100.
+    pub percent: u8,
+    /// What follows from it.
+    pub phase: TorPhase,
+    /// On what it is stuck, in words.
+    #[serde(default)]
+    pub blockage: Option<String>,
+}
+
+/// Whether calls can leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TorPhase {
+    /// Starting up.
+    Bootstrapping,
+    /// They can.
+    Ready,
+    /// They can; the first one wakes it.
+    Dormant,
+    /// Stuck.
+    Blocked,
+}
+
+/// Every circuit is left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewIdentityReport {
+    /// How many streams that waited for a call were dropped.
+    pub dropped: usize,
 }
 
 /// What minting came to.

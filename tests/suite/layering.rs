@@ -16,8 +16,12 @@ const LAYERS: [&str; 5] = ["http", "openai", "emulate", "redeem", "transport"];
 const SHARED_WITH_BACKEND: [&str; 5] = ["backend", "wire", "blind", "secret", "clock"];
 
 /// The only rooms with a telephone.
-const MAY_DIAL: [&str; 3] =
-    ["src/identity/dial.rs", "src/anonymous/transport/loopback.rs", "src/backend/provider"];
+const MAY_DIAL: [&str; 4] = [
+    "src/identity/dial.rs",
+    "src/anonymous/transport/loopback.rs",
+    "src/backend/provider",
+    "src/tor/dial.rs",
+];
 
 /// Types whose `Debug` would print a token, a prompt or a key.
 const UNPRINTABLE: [&str; 8] = [

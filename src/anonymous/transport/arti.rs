@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::isolated::Dialer;
-use super::target::{Layer, Target};
+use super::target::Target;
 use super::tls::Tls;
-use super::{NotReady, Opened, Stream, TransportError, TransportErrorKind};
+use super::{NotReady, Opened, TransportError, TransportErrorKind};
 use crate::tor::{ConnectErrorKind, Isolation, Phase, Status, Tor};
 
 /// When it is worth asking again while Tor starts.
@@ -51,13 +51,7 @@ impl Dialer for ArtiDialer {
         let connected = self.tor.connect(self.target.host(), self.target.port(), lane).await;
         let stream = connected.map_err(|error| self.failed(error.kind).at(error.exit))?;
         let exit = stream.exit();
-        let stream: Box<dyn Stream> = match self.target.layer() {
-            Layer::Onion => Box::new(stream),
-            Layer::Tls => {
-                let wrapped = self.tls.wrap(stream, self.target.host()).await;
-                wrapped.map_err(|error| error.at(exit))?
-            }
-        };
+        let stream = self.tls.layer(stream, &self.target).await.map_err(|error| error.at(exit))?;
         Ok(Opened { stream, exit })
     }
 

@@ -86,7 +86,8 @@ impl Transport for Loopback {
     }
 }
 
-async fn dial(address: SocketAddr) -> Result<TcpStream, TransportError> {
+/// A connection to an address of this machine.
+pub(super) async fn dial(address: SocketAddr) -> Result<TcpStream, TransportError> {
     if !address.ip().is_loopback() {
         return Err(TransportError::new(TransportErrorKind::NotLoopback));
     }

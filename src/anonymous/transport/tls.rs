@@ -19,6 +19,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 use sha2::{Digest as _, Sha256};
 use tokio_rustls::TlsConnector;
 
+use super::target::{Layer, Target};
 use super::{Stream, TransportError, TransportErrorKind};
 
 /// SHA-256 of the SubjectPublicKeyInfo of the only key that the backend's certificate may have.
@@ -105,8 +106,21 @@ impl Tls {
         Ok(Self { connector: TlsConnector::from(Arc::new(config)) })
     }
 
-    /// Shakes hands as a client of `host`. Cancel-safe; the caller sets the time limit.
-    pub async fn wrap(
+    /// What is spoken to `target` on `stream`: TLS, or nothing on top for an onion service. Cancel-safe; the caller sets
+    /// the time limit.
+    pub async fn layer(
+        &self,
+        stream: impl Stream + 'static,
+        target: &Target,
+    ) -> Result<Box<dyn Stream>, TransportError> {
+        match target.layer() {
+            Layer::Onion => Ok(Box::new(stream)),
+            Layer::Tls => self.wrap(stream, target.host()).await,
+        }
+    }
+
+    /// Shakes hands as a client of `host`.
+    async fn wrap(
         &self,
         stream: impl Stream + 'static,
         host: &str,

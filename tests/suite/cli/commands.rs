@@ -118,7 +118,7 @@ fn a_backend_elsewhere_is_refused_rather_than_reached_directly() {
     let room = backend.room();
     backend.init(Some("http://192.0.2.1:80"));
     let serve = ["serve", "--home", "client", "--listen", "127.0.0.1:0"];
-    llmtor(room, &[], &serve, "").refused(2, &["Tor is not built in", "127.0.0.1"]);
+    llmtor(room, &[], &serve, "").refused(2, &["only for onion services", "use https"]);
     let loopback = [&serve[..], &["--transport", "loopback"]].concat();
     llmtor(room, &[], &loopback, "").refused(2, &["only this machine"]);
 }
