@@ -74,14 +74,6 @@ pub enum AppError {
         /// Why.
         kind: std::io::ErrorKind,
     },
-    /// The same, and it is not TOML.
-    #[error("{path} cannot be read: {message}", path = .path.display())]
-    SettingsSyntax {
-        /// Which.
-        path: PathBuf,
-        /// The parser's complaint.
-        message: String,
-    },
     /// Only a daemon has circuits.
     #[error("no daemon runs here, so there is no circuit to leave")]
     NoDaemon,
@@ -140,11 +132,10 @@ impl AppError {
             Self::Refused(refusal) => refusal.kind,
             Self::Transport(_)
             | Self::Target(_)
-            | Self::Tor(TorError::Settings(_))
+            | Self::Tor(TorError::Settings(_) | TorError::File { .. })
             | Self::Tls(_)
             | Self::Pin(_)
             | Self::SettingsFile { .. }
-            | Self::SettingsSyntax { .. }
             | Self::NoBackend
             | Self::UnknownPort
             | Self::NotADemoHome(_)
@@ -167,7 +158,7 @@ impl AppError {
     /// What to do, where the message itself does not say.
     fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Tor(TorError::Settings(_)) => {
+            Self::Tor(TorError::Settings(_) | TorError::File { .. }) => {
                 Some("correct `tor.arti`, or the file that `tor.arti_config` names")
             }
             Self::Tor(TorError::Storage(_)) => {

@@ -256,10 +256,18 @@ pub(super) enum EnvShell {
 #[derive(Subcommand)]
 pub(super) enum BackendCommand {
     /// Runs the backend; makes a fresh home by itself
+    ///
+    /// With --onion the anonymous plane, and only that, is served as an onion service whose keys are kept in `tor/state`
+    /// of the home: the same home is the same address. The listener then serves the identity plane only, unless `planes`
+    /// in backend.toml says what it serves. Arti's settings are passed through in `[tor]` of backend.toml. Clients of an
+    /// onion service have no address, so `limits.per_address` does not count them.
     Serve {
         /// Where it listens
         #[arg(long, value_name = "ADDR")]
         listen: SocketAddr,
+        /// Serves the anonymous plane as an onion service
+        #[arg(long)]
+        onion: bool,
         /// Its settings [default: backend.toml in its home]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,

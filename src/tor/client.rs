@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// A byte stream to a target through Tor.
 pub trait TorStream: AsyncRead + AsyncWrite + Send + Unpin {
-    /// The exit it goes through; `None` for an onion service.
+    /// The exit it goes through; `None` to and from an onion service.
     fn exit(&self) -> Option<Exit>;
 }
 
@@ -142,6 +142,11 @@ impl Tor {
         }
     }
 
+    /// For what is not a stream to somewhere: an onion service.
+    pub(super) fn client(&self) -> &TorClient<Runtime> {
+        &self.client
+    }
+
     fn tell(&self, phase: Phase) {
         self.life.status.send_modify(|status| status.phase = phase);
     }
@@ -198,7 +203,7 @@ fn read(event: &BootstrapStatus) -> Status {
     Status { percent, phase }
 }
 
-fn refused(error: &arti_client::Error) -> TorError {
+pub(super) fn refused(error: &arti_client::Error) -> TorError {
     match error.kind() {
         ErrorKind::InvalidConfig | ErrorKind::InvalidConfigTransition | ErrorKind::FeatureDisabled => {
             TorError::Settings(error.to_string())
@@ -245,6 +250,11 @@ fn exit(stream: &DataStream) -> Option<Exit> {
         digest.update(id.as_bytes());
     }
     Some(Exit::new(digest.finalize().into()))
+}
+
+/// A stream that an onion service has accepted.
+pub(super) fn hosted(stream: DataStream) -> Box<dyn TorStream> {
+    Box::new(Stream { stream, exit: None })
 }
 
 struct Stream {
