@@ -13,7 +13,7 @@ use crate::identity::{ErrorKind, IdentityError};
 use crate::keys::ChangedKeys;
 use crate::keys::import::ImportError;
 use crate::keys::store::StoreError;
-use crate::tor::TorError;
+use crate::tor::{Phase, Status, TorError};
 use crate::vault::VaultError;
 
 /// Why the program, or one of its operations, cannot do what it was asked to.
@@ -60,6 +60,9 @@ pub enum AppError {
     /// The Tor client.
     #[error(transparent)]
     Tor(#[from] TorError),
+    /// Nothing can leave through Tor yet.
+    #[error("{}; nothing was sent", not_ready(.0))]
+    TorNotReady(Status),
     /// The roots of trust.
     #[error("`tls.extra_roots`: {0}")]
     Tls(#[from] TlsError),
@@ -128,6 +131,7 @@ impl AppError {
         match self {
             Self::Home(HomeError::InUse { .. }) => RefusalKind::Busy,
             Self::Identity(error) => identity_kind(error),
+            Self::TorNotReady(_) => RefusalKind::Unreachable,
             Self::ChangedKeys(_) => RefusalKind::KeyChanged,
             Self::Refused(refusal) => refusal.kind,
             Self::Transport(_)
@@ -164,6 +168,9 @@ impl AppError {
             Self::Tor(TorError::Storage(_)) => {
                 Some("see to the directory `tor` in the home: it must be yours alone")
             }
+            Self::TorNotReady(_) => {
+                Some("try again; `llmtor doctor` says more, and `tor.bootstrap_seconds` how long to wait")
+            }
             Self::NoDaemon => Some("nothing is needed: the next `llmtor serve` starts with new circuits"),
             Self::NoBackend => Some("run `llmtor init --backend URL --keys FILE`, or try `llmtor demo`"),
             Self::AddressInUse { .. } => {
@@ -175,6 +182,15 @@ impl AppError {
             Self::NotADemoHome(_) => Some("leave --home out for a temporary one, or name an empty directory"),
             Self::FilesDisagree(_) => Some("import the files one by one and compare the fingerprints shown"),
             _ => None,
+        }
+    }
+}
+
+fn not_ready(status: &Status) -> String {
+    match status.phase {
+        Phase::Blocked(blockage) => format!("Tor is not ready: stuck at {} %, {blockage}", status.percent),
+        Phase::Bootstrapping | Phase::Ready | Phase::Dormant => {
+            format!("Tor is not ready in time: {} % done", status.percent)
         }
     }
 }

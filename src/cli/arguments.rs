@@ -147,7 +147,7 @@ pub(super) struct ServeOptions {
 /// `init`
 #[derive(Args)]
 pub(super) struct InitOptions {
-    /// Base URL of the identity plane: https://, or http:// to this machine
+    /// Base URL of the identity plane: https://, or http:// to this machine or an onion service
     #[arg(long, value_name = "URL")]
     pub(super) backend: String,
     /// Base URL of the anonymous plane [default: the same]
@@ -201,7 +201,7 @@ pub(super) enum TorCommand {
     /// Leaves every circuit behind: no later call shares one with an earlier call
     ///
     /// With `per-call` isolation, the default, no two calls share one anyway; only the circuits that wait ahead of need
-    /// are dropped.
+    /// are dropped. An identity plane that goes through Tor gets new circuits, too.
     NewIdentity,
 }
 
