@@ -7,10 +7,12 @@
 
 mod client;
 mod dial;
+mod host;
 mod life;
 mod settings;
 
 pub use client::{Tor, TorStream};
+pub use host::{Host, Incoming};
 pub use settings::Settings;
 
 /// How far a client is.
@@ -97,6 +99,14 @@ pub enum TorError {
     /// Arti's own settings are refused; the text names the setting and the reason (for a bridge line too).
     #[error("Tor's settings are refused: {0}")]
     Settings(String),
+    /// The file with Arti's settings cannot be read, or is not TOML.
+    #[error("{path} cannot be read: {reason}", path = .path.display())]
+    File {
+        /// Which.
+        path: std::path::PathBuf,
+        /// The system's reason, or the parser's complaint.
+        reason: String,
+    },
     /// The state or cache directory cannot be used.
     #[error("Tor cannot use its directory: {0}")]
     Storage(String),

@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arti_client::config::BoolOrAuto;
-use arti_client::{DataStream, HasKind as _, StreamPrefs};
+use arti_client::{DataStream, HasKind as _, StreamPrefs, TorClient};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
@@ -28,6 +28,7 @@ use tor_error::ErrorKind;
 use tor_linkspec::HasRelayIds as _;
 use tor_proto::client::stream::ClientStreamCtrl as _;
 
+use super::dial::Runtime;
 use super::life::Life;
 use super::{ConnectError, ConnectErrorKind, Exit, Isolation, Settings, Status, TorError};
 use crate::clock::SharedClock;
@@ -37,7 +38,7 @@ const STREAM: Duration = Duration::from_secs(10);
 
 /// A byte stream to a target through Tor.
 pub trait TorStream: AsyncRead + AsyncWrite + Send + Unpin {
-    /// The exit it goes through; `None` for an onion service.
+    /// The exit it goes through; `None` to and from an onion service.
     fn exit(&self) -> Option<Exit>;
 }
 
@@ -122,6 +123,11 @@ impl Tor {
     pub fn doze(&self) {
         self.life.doze();
     }
+
+    /// For what is not a stream to somewhere: an onion service. `None` if it could not be begun anew.
+    pub(super) fn client(&self) -> Option<Arc<TorClient<Runtime>>> {
+        self.life.awake()
+    }
 }
 
 /// Only the kind is told: the rest names the target.
@@ -166,6 +172,11 @@ fn exit(stream: &DataStream) -> Option<Exit> {
         digest.update(id.as_bytes());
     }
     Some(Exit::new(digest.finalize().into()))
+}
+
+/// A stream that an onion service has accepted.
+pub(super) fn hosted(stream: DataStream) -> Box<dyn TorStream> {
+    Box::new(Stream { stream, exit: None })
 }
 
 struct Stream {

@@ -284,7 +284,7 @@ fn read(event: &BootstrapStatus) -> Event {
     Event { percent, stage, blockage }
 }
 
-fn refused(error: &arti_client::Error) -> TorError {
+pub(super) fn refused(error: &arti_client::Error) -> TorError {
     match error.kind() {
         ErrorKind::InvalidConfig | ErrorKind::InvalidConfigTransition | ErrorKind::FeatureDisabled => {
             TorError::Settings(error.to_string())

@@ -1,6 +1,10 @@
 //! What several modules share.
 
+pub mod front;
+pub mod house;
 pub mod program;
 pub mod relay;
 pub mod scripted;
+pub mod tor_world;
+pub mod tornet;
 pub mod world;
