@@ -6,6 +6,7 @@
 //! | `access` | who does it: whoever holds the home's lock |
 //! | `daemon` | vault, both planes, local endpoint and control socket in one process |
 //! | `redemption` | which way out, how patient, whose tokens |
+//! | `identity` | the way out of the identity plane |
 //! | `tor` | the settings of the Tor client built in |
 //! | `demo` | a reference backend and a daemon in one process |
 //!
@@ -18,6 +19,7 @@ mod api_key;
 pub mod daemon;
 pub mod demo;
 mod error;
+mod identity;
 mod listen;
 pub mod logging;
 mod operations;

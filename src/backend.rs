@@ -52,17 +52,22 @@ use self::seal::AnswerKey;
 use self::spent::{SpentStore, SqliteSpent};
 use crate::clock::SharedClock;
 use crate::secret::Secret;
+use crate::tor::{self, Host, TorError};
 use crate::wire::ModelName;
 pub use issuer::KeyStoreError;
 pub use provider::ProviderError;
 pub use settings::{
     Generation, ModelSettings, Moderation, PackageSettings, Planes, ProviderSettings, RateLimits, Roles,
-    Settings, SettingsError,
+    Settings, SettingsError, TorSettings,
 };
 pub use sqlite::StoreError;
 
 /// The name of the settings file in a backend's home.
 pub const SETTINGS_FILE: &str = "backend.toml";
+/// What Arti files the onion service's keys under; another name would be another address.
+const ONION_SERVICE: &str = "llmtor";
+/// The onion service's port: HTTP's, so that the address is the whole URL.
+const ONION_PORT: u16 = 80;
 /// How often old answers are wiped and old RequestIDs forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
 
@@ -98,6 +103,12 @@ pub enum BackendError {
     /// `answers.key` has another length than it was written with.
     #[error("answers.key is damaged; restore it, or remove it (stored answers are lost then)")]
     DamagedAnswerKey,
+    /// The Tor client under the onion service.
+    #[error(transparent)]
+    Tor(#[from] TorError),
+    /// The onion service ended although nobody had asked it to.
+    #[error("the onion service ended by itself; start it again")]
+    OnionEnded,
     /// The name is taken.
     #[error("there is an account of that name already; choose another name")]
     AccountExists,
@@ -190,7 +201,7 @@ impl Backend {
             clock: clock.clone(),
             locks: KeyedLocks::new(),
         };
-        let planes = settings.planes;
+        let planes = settings.planes.unwrap_or_default();
         let shared = Shared {
             ledger: Arc::new(SqliteLedger::open(&home.join("ledger.db"))?),
             spent,
@@ -259,23 +270,66 @@ impl Backend {
         shutdown: CancellationToken,
         grace: Duration,
     ) -> Result<(), BackendError> {
+        let router = http::router(&self.shared, self.planes);
+        let serving = http::serve_listener(router, listener, shutdown.clone());
+        self.until_the_end(async { Ok(serving.await) }, &shutdown, grace).await
+    }
+
+    /// The onion service of a home: its address, and a Tor client that starts at once. Must be called inside a Tokio
+    /// runtime; blocks for a moment.
+    pub fn onion(home: &Path, settings: &TorSettings, clock: SharedClock) -> Result<Host, BackendError> {
+        let file = settings.arti_config.as_deref();
+        let settings = tor::Settings::in_home(home, file, settings.arti.clone())?;
+        Ok(Host::open(&settings, ONION_SERVICE, clock)?)
+    }
+
+    /// As [`Backend::serve`], for the anonymous plane alone, to the clients of an onion service: from when Tor is up, and
+    /// while descriptors are still being published.
+    pub async fn serve_onion(
+        self,
+        host: Host,
+        shutdown: CancellationToken,
+        grace: Duration,
+    ) -> Result<(), BackendError> {
+        let router = http::router(&self.shared, Planes::Anonymous);
+        let serving = async {
+            let published = tokio::select! {
+                published = host.publish(ONION_PORT) => published?,
+                () = shutdown.cancelled() => return Ok(()),
+            };
+            let asked_to = http::serve_onion(router, published, shutdown.clone()).await;
+            asked_to.then_some(()).ok_or(BackendError::OnionEnded)
+        };
+        self.until_the_end(serving, &shutdown, grace).await
+    }
+
+    async fn until_the_end(
+        &self,
+        serving: impl Future<Output = Result<(), BackendError>>,
+        shutdown: &CancellationToken,
+        grace: Duration,
+    ) -> Result<(), BackendError> {
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&self.shared), shutdown.clone()));
         let work = async {
-            http::serve(http::router(&self.shared, self.planes), listener, shutdown.clone()).await;
+            let served = serving.await;
             // Redemptions whose client hung up still end, so that their answers are there for a repeat.
             self.shared.tasks.close();
             self.shared.tasks.wait().await;
+            served
         };
         let deadline = async {
             shutdown.cancelled().await;
             tokio::time::sleep(grace).await;
         };
-        tokio::select! {
-            () = work => {}
-            () = deadline => tracing::warn!("cut off after the grace period"),
-        }
+        let served = tokio::select! {
+            served = work => served,
+            () = deadline => {
+                tracing::warn!("cut off after the grace period");
+                Ok(())
+            }
+        };
         housekeeping.abort();
-        Ok(())
+        served
     }
 
     fn check_models(&self, credits: &BTreeMap<ModelName, i64>) -> Result<(), BackendError> {

@@ -180,10 +180,12 @@ pub struct Tls {
     pub pin: Option<String>,
 }
 
-/// `[identity]`: issuance.
+/// `[identity]`: the account, and issuance.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
+    /// Which way out.
+    pub transport: IdentityTransport,
     /// Issuance requests in flight.
     pub concurrency: usize,
     delay_minutes: u64,
@@ -226,7 +228,7 @@ pub enum Level {
     Info,
     /// How it was done.
     Debug,
-    /// Everything, other crates' included; still no content.
+    /// Everything that we say of ourselves; still no content.
     Trace,
 }
 
@@ -271,6 +273,16 @@ impl FromStr for TransportChoice {
         };
         if address.ip().is_loopback() { Ok(Self::Socks(address)) } else { Err(InvalidTransport) }
     }
+}
+
+/// Which way the identity plane takes out of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IdentityTransport {
+    /// From this machine's own address.
+    Direct,
+    /// The Tor client built in, on circuits of its own.
+    Tor,
 }
 
 /// Which calls share a circuit.

@@ -33,7 +33,7 @@ use crate::wire::identity::Me;
 
 pub use abuse::{AbuseSetup, AbuseStatus, Obtained};
 pub use account::Account;
-pub use dial::{Deadlines, Route};
+pub use dial::{Deadlines, Route, TorRoute};
 pub use error::{ErrorKind, IdentityError};
 pub use issuance::{MintOrder, MintProgress, Minted, Pace};
 pub use recovery::Recovered;

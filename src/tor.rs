@@ -7,9 +7,12 @@
 
 mod client;
 mod dial;
+mod host;
+mod life;
 mod settings;
 
 pub use client::{Tor, TorStream};
+pub use host::{Host, Incoming};
 pub use settings::Settings;
 
 /// How far a client is.
@@ -32,13 +35,35 @@ impl Status {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Under way.
-    Bootstrapping,
+    Bootstrapping(Stage),
     /// Streams can be opened.
     Ready,
     /// Ready, and its background work suspended until the next stream.
     Dormant,
     /// Stuck, as far as the client can tell.
     Blocked(Blockage),
+}
+
+/// What a start is at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Looking for a relay that can be reached.
+    #[default]
+    Connecting,
+    /// A relay is reached, and has not shown that it speaks Tor.
+    Handshaking,
+    /// Fetching the directory.
+    Directory,
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Connecting => "looking for a relay that can be reached",
+            Self::Handshaking => "waiting for a relay to answer",
+            Self::Directory => "fetching the directory",
+        })
+    }
 }
 
 /// On what a client is stuck.
@@ -74,6 +99,14 @@ pub enum TorError {
     /// Arti's own settings are refused; the text names the setting and the reason (for a bridge line too).
     #[error("Tor's settings are refused: {0}")]
     Settings(String),
+    /// The file with Arti's settings cannot be read, or is not TOML.
+    #[error("{path} cannot be read: {reason}", path = .path.display())]
+    File {
+        /// Which.
+        path: std::path::PathBuf,
+        /// The system's reason, or the parser's complaint.
+        reason: String,
+    },
     /// The state or cache directory cannot be used.
     #[error("Tor cannot use its directory: {0}")]
     Storage(String),
@@ -84,6 +117,8 @@ pub enum TorError {
 pub enum ConnectErrorKind {
     /// The client itself is not up, or lost the network.
     NotReady,
+    /// No circuit could be had in time.
+    NoCircuit,
     /// The exit or onion service refused: nobody listens there.
     Refused,
     /// No such name or onion service.

@@ -45,6 +45,10 @@ impl Daemon {
         let control = Server::bind(&home.control_path())?;
         let WayOut { transport, tor, name } = redemption::way_out(home, config, operations.clock())?;
 
+        if let Some(tor) = &tor {
+            operations.adopt_tor(tor);
+        }
+
         let keyring = operations.keyring();
         let (withdrawals, clock) = (operations.withdrawals(), operations.clock());
         let redeemer = redemption::redeemer(withdrawals, transport.clone(), config, &keyring, clock);

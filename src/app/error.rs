@@ -13,7 +13,7 @@ use crate::identity::{ErrorKind, IdentityError};
 use crate::keys::ChangedKeys;
 use crate::keys::import::ImportError;
 use crate::keys::store::StoreError;
-use crate::tor::TorError;
+use crate::tor::{Phase, Status, TorError};
 use crate::vault::VaultError;
 
 /// Why the program, or one of its operations, cannot do what it was asked to.
@@ -60,6 +60,9 @@ pub enum AppError {
     /// The Tor client.
     #[error(transparent)]
     Tor(#[from] TorError),
+    /// Nothing can leave through Tor yet.
+    #[error("{}; nothing was sent", not_ready(.0))]
+    TorNotReady(Status),
     /// The roots of trust.
     #[error("`tls.extra_roots`: {0}")]
     Tls(#[from] TlsError),
@@ -73,14 +76,6 @@ pub enum AppError {
         path: PathBuf,
         /// Why.
         kind: std::io::ErrorKind,
-    },
-    /// The same, and it is not TOML.
-    #[error("{path} cannot be read: {message}", path = .path.display())]
-    SettingsSyntax {
-        /// Which.
-        path: PathBuf,
-        /// The parser's complaint.
-        message: String,
     },
     /// Only a daemon has circuits.
     #[error("no daemon runs here, so there is no circuit to leave")]
@@ -136,15 +131,15 @@ impl AppError {
         match self {
             Self::Home(HomeError::InUse { .. }) => RefusalKind::Busy,
             Self::Identity(error) => identity_kind(error),
+            Self::TorNotReady(_) => RefusalKind::Unreachable,
             Self::ChangedKeys(_) => RefusalKind::KeyChanged,
             Self::Refused(refusal) => refusal.kind,
             Self::Transport(_)
             | Self::Target(_)
-            | Self::Tor(TorError::Settings(_))
+            | Self::Tor(TorError::Settings(_) | TorError::File { .. })
             | Self::Tls(_)
             | Self::Pin(_)
             | Self::SettingsFile { .. }
-            | Self::SettingsSyntax { .. }
             | Self::NoBackend
             | Self::UnknownPort
             | Self::NotADemoHome(_)
@@ -167,11 +162,14 @@ impl AppError {
     /// What to do, where the message itself does not say.
     fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Tor(TorError::Settings(_)) => {
+            Self::Tor(TorError::Settings(_) | TorError::File { .. }) => {
                 Some("correct `tor.arti`, or the file that `tor.arti_config` names")
             }
             Self::Tor(TorError::Storage(_)) => {
                 Some("see to the directory `tor` in the home: it must be yours alone")
+            }
+            Self::TorNotReady(_) => {
+                Some("try again; `llmtor doctor` says more, and `tor.bootstrap_seconds` how long to wait")
             }
             Self::NoDaemon => Some("nothing is needed: the next `llmtor serve` starts with new circuits"),
             Self::NoBackend => Some("run `llmtor init --backend URL --keys FILE`, or try `llmtor demo`"),
@@ -185,6 +183,16 @@ impl AppError {
             Self::FilesDisagree(_) => Some("import the files one by one and compare the fingerprints shown"),
             _ => None,
         }
+    }
+}
+
+fn not_ready(status: &Status) -> String {
+    match status.phase {
+        Phase::Blocked(blockage) => format!("Tor is not ready: stuck at {} %, {blockage}", status.percent),
+        Phase::Bootstrapping(stage) => {
+            format!("Tor is not ready in time: {} % done, {stage}", status.percent)
+        }
+        Phase::Ready | Phase::Dormant => "Tor became ready only now".to_owned(),
     }
 }
 

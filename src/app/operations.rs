@@ -20,15 +20,17 @@ use crate::control::message::{
 use crate::control::{Operation, Perform, Progress, ProgressSender, Refusal, Report};
 use crate::datadir::{Home, HomeLock};
 use crate::identity::{
-    Abandoned, AbuseSetup, Deadlines, Identity, IdentityError, IdentityUrl, MintOrder, Minted, Obtained,
-    Pace, Parts, Predecessor, Recovered, Route, Session, SessionFile, SignedIn, SignedOut,
+    Abandoned, AbuseSetup, Identity, IdentityError, IdentityUrl, MintOrder, Minted, Obtained, Pace, Parts,
+    Predecessor, Recovered, Session, SessionFile, SignedIn, SignedOut,
 };
 use crate::keys::{self, Keyring, Replacement};
 use crate::secret::Secret;
+use crate::tor::Tor;
 use crate::vault::{Census, Deposits, Stock, Vault, VaultKeys, Withdrawals};
 use crate::wire::ModelName;
 use crate::wire::redemption::Epoch;
 
+use super::identity::{IdentityWay, Unready};
 use super::redemption::pinned;
 use super::{AppError, SESSION, VAULT_DIGEST, VAULT_SEALING};
 
@@ -51,6 +53,7 @@ pub struct Operations {
     deposits: Deposits,
     census: Census,
     session_file: SessionFile,
+    way: IdentityWay,
     keyring: RwLock<Keyring>,
     clock: SharedClock,
     /// Two sagas at once would resume each other's requests.
@@ -84,6 +87,7 @@ impl Operations {
             census: vault.census(),
             vault,
             session_file: SessionFile::new(home.clone(), session_key),
+            way: IdentityWay::new(home, config, clock.clone()),
             keyring: RwLock::new(keyring),
             clock,
             turn: Mutex::new(()),
@@ -116,6 +120,11 @@ impl Operations {
         *self.daemon.write().unwrap_or_else(PoisonError::into_inner) = Some(daemon);
     }
 
+    /// The identity plane goes through the daemon's client, if it goes through Tor.
+    pub(super) fn adopt_tor(&self, tor: &Tor) {
+        self.way.adopt(tor);
+    }
+
     /// Has `watcher` told of every change of the pinned keys.
     pub(super) fn watch_keys(&self, watcher: KeysWatcher) {
         *self.watcher.write().unwrap_or_else(PoisonError::into_inner) = Some(watcher);
@@ -124,7 +133,7 @@ impl Operations {
     /// Finishes issuances that an earlier run left behind. Without a session or a backend there is nothing to do it with.
     pub(super) async fn recover(&self) -> Result<Option<Recovered>, AppError> {
         let _turn = self.turn.lock().await;
-        match self.identity() {
+        match self.identity(Unready::Fails).await {
             Ok(identity) => Ok(Some(identity.recover().await?)),
             Err(AppError::NoBackend | AppError::Identity(IdentityError::NotSignedIn)) => Ok(None),
             Err(error) => Err(error),
@@ -144,7 +153,7 @@ impl Operations {
     /// Credits left by model, as the backend counts them.
     pub(super) async fn credits(&self) -> Result<BTreeMap<String, i64>, AppError> {
         let _turn = self.turn.lock().await;
-        Ok(self.identity()?.account().await?.active)
+        Ok(self.identity(Unready::Fails).await?.account().await?.active)
     }
 
     async fn dispatch(&self, operation: Operation, progress: ProgressSender) -> Result<Report, AppError> {
@@ -169,6 +178,7 @@ impl Operations {
             Operation::NewIdentity => {
                 let daemon = self.daemon.read().unwrap_or_else(PoisonError::into_inner);
                 let daemon = daemon.as_ref().ok_or(AppError::NoDaemon)?;
+                self.way.new_identity();
                 Ok(Report::NewIdentity((daemon.new_identity)()))
             }
         }
@@ -199,7 +209,7 @@ impl Operations {
         progress: &ProgressSender,
     ) -> Result<MintReport, AppError> {
         let _turn = self.turn.lock().await;
-        let identity = self.identity()?;
+        let identity = self.identity(Unready::Fails).await?;
         let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let readiness = match readiness {
             Readiness::Now => crate::vault::Readiness::Now,
@@ -240,7 +250,7 @@ impl Operations {
 
     async fn account(&self) -> Result<AccountReport, AppError> {
         let _turn = self.turn.lock().await;
-        let account = self.identity()?.account().await?;
+        let account = self.identity(Unready::Fails).await?.account().await?;
         Ok(AccountReport {
             name: account.name,
             email: account.email,
@@ -251,7 +261,8 @@ impl Operations {
 
     async fn abuse_setup(&self) -> Result<AbuseReport, AppError> {
         let _turn = self.turn.lock().await;
-        let AbuseSetup { permanent, transient, epoch: _ } = self.identity()?.abuse_setup().await?;
+        let identity = self.identity(Unready::Fails).await?;
+        let AbuseSetup { permanent, transient, epoch: _ } = identity.abuse_setup().await?;
         let mut report = self.abuse().await?;
         report.obtained = [("permanent", permanent), ("transient", transient)]
             .into_iter()
@@ -279,7 +290,8 @@ impl Operations {
     async fn login(&self, text: &Secret<String>) -> Result<LoginReport, AppError> {
         let _turn = self.turn.lock().await;
         let session = Session::parse(text.expose())?;
-        let SignedIn { account, predecessor, abandoned } = self.identity_of(session)?.sign_in().await?;
+        let identity = self.identity_of(session, Unready::Fails).await?;
+        let SignedIn { account, predecessor, abandoned } = identity.sign_in().await?;
         let mut notes = given_up(abandoned);
         if predecessor == Predecessor::Another && self.census.abuse().await?.permanent.is_some() {
             notes.push(
@@ -292,7 +304,9 @@ impl Operations {
 
     async fn logout(&self) -> Result<LogoutReport, AppError> {
         let _turn = self.turn.lock().await;
-        let SignedOut { recovered, abandoned, untold } = self.identity()?.sign_out().await?;
+        // The session goes from here in any case.
+        let identity = self.identity(Unready::GoesOn).await?;
+        let SignedOut { recovered, abandoned, untold } = identity.sign_out().await?;
         let mut notes = notes(&recovered);
         if recovered.made > 0 {
             notes.insert(0, format!("{} begun earlier were finished first", recovered.made));
@@ -342,17 +356,20 @@ impl Operations {
     }
 
     /// The identity plane in the kept session.
-    fn identity(&self) -> Result<Identity, AppError> {
+    async fn identity(&self, unready: Unready) -> Result<Identity, AppError> {
         // Before the session: a home without a backend has neither.
         self.identity_url()?;
-        self.identity_of(self.session_file.load()?.ok_or(IdentityError::NotSignedIn)?)
+        let session = self.session_file.load()?.ok_or(IdentityError::NotSignedIn)?;
+        self.identity_of(session, unready).await
     }
 
-    fn identity_of(&self, session: Session) -> Result<Identity, AppError> {
+    async fn identity_of(&self, session: Session, unready: Unready) -> Result<Identity, AppError> {
+        let url = self.identity_url()?;
+        let (route, deadlines) = self.way.route(&url, unready).await?;
         Ok(Identity::new(Parts {
-            url: self.identity_url()?,
-            route: Route::Direct,
-            deadlines: Deadlines::default(),
+            url,
+            route,
+            deadlines,
             pace: Pace { concurrency: self.config.identity.concurrency, ..Pace::default() },
             delay: self.config.identity.delay(),
             session,

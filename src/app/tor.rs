@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{Config, Tor as TorConfig, layers};
+use crate::config::{Config, Tor as TorConfig};
 use crate::control::message::{TorPhase, TorReport};
 use crate::datadir::Home;
 use crate::tor::{Phase, Settings, Status};
@@ -16,30 +16,16 @@ pub(super) fn settings(home: &Home, config: &Config) -> Result<Settings, AppErro
 
 /// For `status`.
 pub(super) fn report(status: &Status) -> TorReport {
-    let (phase, blockage) = match status.phase {
-        Phase::Bootstrapping => (TorPhase::Bootstrapping, None),
-        Phase::Ready => (TorPhase::Ready, None),
-        Phase::Dormant => (TorPhase::Dormant, None),
-        Phase::Blocked(blockage) => (TorPhase::Blocked, Some(blockage.to_string())),
+    let (phase, stage, blockage) = match status.phase {
+        Phase::Bootstrapping(stage) => (TorPhase::Bootstrapping, Some(stage.to_string()), None),
+        Phase::Ready => (TorPhase::Ready, None, None),
+        Phase::Dormant => (TorPhase::Dormant, None, None),
+        Phase::Blocked(blockage) => (TorPhase::Blocked, None, Some(blockage.to_string())),
     };
-    TorReport { percent: status.percent, phase, blockage }
+    TorReport { percent: status.percent, phase, stage, blockage }
 }
 
 /// State and cache in `root`; the file's settings, and over them the table's.
 pub fn settings_in(root: &Path, config: &TorConfig) -> Result<Settings, AppError> {
-    let mut arti = match &config.arti_config {
-        Some(file) => {
-            let path = root.join(file);
-            let text = std::fs::read_to_string(&path)
-                .map_err(|error| AppError::SettingsFile { path: path.clone(), kind: error.kind() })?;
-            text.parse().map_err(|error: toml::de::Error| AppError::SettingsSyntax {
-                path,
-                message: error.to_string().trim_end().to_owned(),
-            })?
-        }
-        None => toml::Table::new(),
-    };
-    layers::lay_over(&mut arti, config.arti.clone());
-    let directory = root.join("tor");
-    Ok(Settings { state: directory.join("state"), cache: directory.join("cache"), arti })
+    Ok(Settings::in_home(root, config.arti_config.as_deref(), config.arti.clone())?)
 }

@@ -9,7 +9,7 @@ mod anonymous;
 mod identity;
 mod serve;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tokio_util::task::TaskTracker;
 
-pub(super) use serve::serve;
+pub(super) use serve::{serve_listener, serve_onion};
 
 use super::Shared;
 use super::ledger::SessionHash;
@@ -41,7 +41,22 @@ const BODY_TIME: Duration = Duration::from_secs(120);
 
 /// Where a connection comes from.
 #[derive(Clone, Copy)]
-struct Peer(SocketAddr);
+enum Peer {
+    /// From an address.
+    At(SocketAddr),
+    /// Through the onion service. It has no address, and all such clients are not one: they are not counted by address.
+    /// What holds a flood back is Tor's: introduction points, and the number of streams on a circuit.
+    Onion,
+}
+
+impl Peer {
+    fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::At(address) => Some(address.ip().to_canonical()),
+            Self::Onion => None,
+        }
+    }
+}
 
 /// Why there is no body.
 enum Unread {
@@ -67,7 +82,7 @@ pub(super) fn router(shared: &Arc<Shared>, planes: Planes) -> Router {
 
 async fn limit_addresses(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
-    match peer.map(|Peer(peer)| shared.limits.count_address(peer.ip().to_canonical())) {
+    match peer.and_then(Peer::address).map(|address| shared.limits.count_address(address)) {
         Some(Pace::TooFast) => too_fast(),
         _ => next.run(request).await,
     }

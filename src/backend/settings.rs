@@ -14,13 +14,15 @@ use crate::wire::{ABUSE_PERMANENT, ABUSE_TRANSIENT, BODY_LIMIT, BODY_LIMIT_BEFOR
 pub const EMBEDDED: &str = "embedded";
 
 /// The whole file. `Settings::default()` serves one model, `llmtor-demo`, out of the embedded provider.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Which protocol generation to speak; default `current`.
     pub generation: Generation,
-    /// Which planes the listener serves; default `both`.
-    pub planes: Planes,
+    /// Which planes the listener serves; default `both`, and `identity` beside an onion service, which serves the
+    /// anonymous plane whatever stands here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub planes: Option<Planes>,
     /// Largest whole body of a redemption, bytes; default 250,000, and 30,000 for the older generation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_limit: Option<usize>,
@@ -34,6 +36,9 @@ pub struct Settings {
     pub free_credits: BTreeMap<ModelName, i64>,
     /// Requests per second.
     pub limits: RateLimits,
+    /// The Tor client under an onion service.
+    #[serde(skip_serializing_if = "TorSettings::is_empty")]
+    pub tor: TorSettings,
     /// What is looked at before a prompt goes upstream; default `none`.
     pub moderation: Moderation,
     /// Model id → where its answers come from.
@@ -74,8 +79,20 @@ pub enum Planes {
 pub struct RateLimits {
     /// Per session cookie; default 100.
     pub per_session: u32,
-    /// Per peer address; default 10,000.
+    /// Per peer address; default 10,000. Clients of an onion service have none and are not counted.
     pub per_address: u32,
+}
+
+/// The Tor client under an onion service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TorSettings {
+    /// A file of Arti's settings; a relative path is meant from the backend's home; default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arti_config: Option<PathBuf>,
+    /// Arti's settings, over the file's; default none.
+    #[serde(skip_serializing_if = "toml::Table::is_empty")]
+    pub arti: toml::Table,
 }
 
 /// What is looked at before a prompt goes upstream.
@@ -182,17 +199,24 @@ impl Default for Settings {
         let demo = ModelName::new("llmtor-demo").into_iter();
         Self {
             generation: Generation::default(),
-            planes: Planes::default(),
+            planes: None,
             body_limit: None,
             answer_days: 5,
             development_account: None,
             free_credits: BTreeMap::new(),
             limits: RateLimits::default(),
+            tor: TorSettings::default(),
             moderation: Moderation::default(),
             models: demo.map(|name| (name, ModelSettings::default())).collect(),
             providers: BTreeMap::new(),
             packages: Vec::new(),
         }
+    }
+}
+
+impl TorSettings {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -234,6 +258,11 @@ impl Settings {
     /// The file's text, with every value written out.
     pub fn to_toml(&self) -> Result<String, SettingsError> {
         toml::to_string_pretty(self).map_err(|error| SettingsError::Syntax(error.to_string()))
+    }
+
+    /// What the listener serves beside an onion service: what it was told to, else what the onion service does not.
+    pub fn planes_beside_onion(&self) -> Planes {
+        self.planes.unwrap_or(Planes::Identity)
     }
 
     /// The body limit in force, bytes.
@@ -337,6 +366,16 @@ mod tests {
     }
 
     #[test]
+    fn beside_an_onion_service_the_listener_leaves_the_anonymous_plane_to_it_unless_told() {
+        let beside = |text: &str| Settings::parse(text).unwrap().planes_beside_onion();
+        assert_eq!(beside(""), Planes::Identity);
+        assert_eq!(beside("planes = \"both\""), Planes::Both);
+        assert_eq!(beside("planes = \"anonymous\""), Planes::Anonymous);
+        // What `backend init` writes says nothing of it.
+        assert_eq!(beside(&Settings::default().to_toml().unwrap()), Planes::Identity);
+    }
+
+    #[test]
     fn every_section_is_read() {
         let text = r#"
             planes = "anonymous"
@@ -351,6 +390,10 @@ mod tests {
             [moderation]
             kind = "openai"
             base_url = "http://127.0.0.1:1/v1"
+            [tor]
+            arti_config = "arti.toml"
+            [tor.arti.path_rules]
+            ipv4_subnet_family_prefix = 33
             [[packages]]
             id = "p"
             model = "m"
@@ -358,7 +401,9 @@ mod tests {
             price = "$1"
         "#;
         let settings = Settings::parse(text).unwrap();
-        assert_eq!(settings.planes, Planes::Anonymous);
+        assert_eq!(settings.planes, Some(Planes::Anonymous));
+        assert_eq!(settings.tor.arti_config, Some("arti.toml".into()));
+        assert_eq!(settings.tor.arti["path_rules"]["ipv4_subnet_family_prefix"].as_integer(), Some(33));
         assert_eq!(settings.providers["local"].timeout_seconds, 580);
         assert_eq!(Settings::parse(&settings.to_toml().unwrap()).unwrap(), settings);
     }

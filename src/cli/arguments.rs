@@ -147,7 +147,7 @@ pub(super) struct ServeOptions {
 /// `init`
 #[derive(Args)]
 pub(super) struct InitOptions {
-    /// Base URL of the identity plane: https://, or http:// to this machine
+    /// Base URL of the identity plane: https://, or http:// to this machine or an onion service
     #[arg(long, value_name = "URL")]
     pub(super) backend: String,
     /// Base URL of the anonymous plane [default: the same]
@@ -201,7 +201,7 @@ pub(super) enum TorCommand {
     /// Leaves every circuit behind: no later call shares one with an earlier call
     ///
     /// With `per-call` isolation, the default, no two calls share one anyway; only the circuits that wait ahead of need
-    /// are dropped.
+    /// are dropped. An identity plane that goes through Tor gets new circuits, too.
     NewIdentity,
 }
 
@@ -256,10 +256,18 @@ pub(super) enum EnvShell {
 #[derive(Subcommand)]
 pub(super) enum BackendCommand {
     /// Runs the backend; makes a fresh home by itself
+    ///
+    /// With --onion the anonymous plane, and only that, is served as an onion service whose keys are kept in `tor/state`
+    /// of the home: the same home is the same address. The listener then serves the identity plane only, unless `planes`
+    /// in backend.toml says what it serves. Arti's settings are passed through in `[tor]` of backend.toml. Clients of an
+    /// onion service have no address, so `limits.per_address` does not count them.
     Serve {
         /// Where it listens
         #[arg(long, value_name = "ADDR")]
         listen: SocketAddr,
+        /// Serves the anonymous plane as an onion service
+        #[arg(long)]
+        onion: bool,
         /// Its settings [default: backend.toml in its home]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,

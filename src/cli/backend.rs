@@ -24,8 +24,9 @@ pub(super) async fn run(command: BackendCommand, context: &Context) -> Result<Ex
     let config = context.config(None, &[])?;
     let home = home(context)?;
     match command {
-        BackendCommand::Serve { listen, config: file } => {
-            serve(context, &home, listen, file, config.server.grace()).await
+        BackendCommand::Serve { listen, onion, config: file } => {
+            let plane = if onion { AnonymousPlane::Onion } else { AnonymousPlane::Listener };
+            serve(context, &home, Serving { listen, file, plane, grace: config.server.grace() }).await
         }
         BackendCommand::Init { config: file } => {
             let settings = settings(&home, file.as_deref())?;
@@ -47,13 +48,25 @@ pub(super) async fn run(command: BackendCommand, context: &Context) -> Result<Ex
     }
 }
 
-async fn serve(
-    context: &Context,
-    home: &Path,
+/// What `backend serve` is told.
+struct Serving {
     listen: SocketAddr,
     file: Option<PathBuf>,
+    plane: AnonymousPlane,
     grace: std::time::Duration,
-) -> Result<Exit, Failure> {
+}
+
+/// Where the anonymous plane is served.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AnonymousPlane {
+    /// At the listener.
+    Listener,
+    /// As an onion service.
+    Onion,
+}
+
+async fn serve(context: &Context, home: &Path, serving: Serving) -> Result<Exit, Failure> {
+    let Serving { listen, file, plane, grace } = serving;
     let mut signals = signals()?;
     let listener =
         TcpListener::bind(listen).await.and_then(|listener| Ok((listener.local_addr()?, listener)));
@@ -62,19 +75,39 @@ async fn serve(
             .advise("stop the program that uses it, or choose another address with --listen")
     })?;
     let settings = settings(home, file.as_deref())?;
-    let backend = blocking(
+    let (backend, onion) = blocking(
         move |home| {
             Backend::init(home, &settings)?;
-            open(home, settings)
+            let onion = match plane {
+                AnonymousPlane::Listener => None,
+                AnonymousPlane::Onion => Some(Backend::onion(home, &settings.tor, SystemClock::shared())?),
+            };
+            let beside = onion.is_some().then(|| settings.planes_beside_onion());
+            let backend = open(home, settings)?;
+            Ok((beside.map_or(backend.clone(), |planes| backend.with_planes(planes)), onion))
         },
         home,
     )
     .await?;
     let mut supervisor = Supervisor::new(grace);
-    supervisor.part("the backend", backend.serve(listener, supervisor.stop(), grace));
     let base_url = format!("http://{address}");
-    let ready = json!({ "event": "ready", "base_url": base_url });
-    context.output.result(&ready, || format!("the backend is ready at {base_url}\nCtrl-C stops it"));
+    let onion_url = onion.as_ref().map(|host| format!("http://{}", host.address()));
+    if let Some(host) = onion {
+        let backend = backend.clone();
+        supervisor.part("the onion service", backend.serve_onion(host, supervisor.stop(), grace));
+    }
+    supervisor.part("the backend", backend.serve(listener, supervisor.stop(), grace));
+    let mut ready = json!({ "event": "ready", "base_url": base_url });
+    if let Some(url) = &onion_url {
+        ready["onion_url"] = json!(url);
+    }
+    context.output.result(&ready, || {
+        let onion = onion_url
+            .iter()
+            .map(|url| format!("the anonymous plane is at {url}; Tor may take a minute to make it known\n"));
+        let onion: String = onion.collect();
+        format!("the backend is ready at {base_url}\n{onion}Ctrl-C stops it")
+    });
     ended(supervisor.run(&mut signals).await)
 }
 

@@ -56,6 +56,7 @@ pub(super) async fn run(options: DemoOptions, context: &Context) -> Result<Exit,
                 ("--listen", "server.listen", &options.listen),
                 ("the demo", "backend.identity_url", &url),
                 ("the demo", "backend.anonymous_url", &url),
+                ("the demo", "identity.transport", "direct"),
                 // Play money is no business of the desktop's keyring.
                 ("the demo", "vault.key_store", "file"),
             ],

@@ -8,6 +8,7 @@ use crate::config::ConfigError;
 use crate::control::{Refusal, RefusalKind};
 use crate::datadir::HomeError;
 use crate::supervisor::Signal;
+use crate::tor::TorError;
 
 /// Every exit code. Programs may rely on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +137,13 @@ impl From<HomeError> for Failure {
 
 impl From<BackendError> for Failure {
     fn from(error: BackendError) -> Self {
-        Self::new(Exit::Failed, error.to_string())
+        match error {
+            BackendError::Settings(error) => Self::new(Exit::Usage, error.to_string()),
+            BackendError::Tor(error @ (TorError::Settings(_) | TorError::File { .. })) => {
+                Self::new(Exit::Usage, error.to_string()).advise("correct `[tor]` in backend.toml")
+            }
+            error => Self::new(Exit::Failed, error.to_string()),
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Key {
 pub enum Kind {
     /// A [`Listen`].
     Listen,
-    /// Where the identity plane may go: HTTPS, or HTTP to this machine.
+    /// Where the identity plane may go: HTTPS, or HTTP to this machine or an onion service.
     IdentityUrl,
     /// Where the anonymous plane may go.
     AnonymousUrl,
@@ -87,7 +87,7 @@ pub const KEYS: &[Key] = &[
         kind: Kind::IdentityUrl,
         default: Preset::Unset("https://api.example.org"),
         doc: "Base URL for everything that knows your account: session, credits, issuance. HTTPS, or plain HTTP\n\
-              to this machine. Written by `llmtor init`.",
+              to this machine or (through Tor) an onion service. Written by `llmtor init`.",
     },
     Key {
         path: "backend.anonymous_url",
@@ -174,7 +174,8 @@ pub const KEYS: &[Key] = &[
         path: "tor.bootstrap_seconds",
         kind: Kind::Integer(1, 600),
         default: Preset::Number(30),
-        doc: "How long a call waits for Tor to start before it is told that Tor is not ready.",
+        doc: "How long a call, or a command that goes through Tor, waits for Tor to start before it is told that it\n\
+              is not ready.",
     },
     Key {
         path: "tor.dormant_minutes",
@@ -211,6 +212,13 @@ pub const KEYS: &[Key] = &[
               SubjectPublicKeyInfo, Base64.",
     },
     Key {
+        path: "identity.transport",
+        kind: Kind::Choice(&["direct", "tor"]),
+        default: Preset::Text("direct"),
+        doc: "The identity plane's way out; there is never another behind it. `tor` is the Tor client built in, on circuits\n\
+              apart from the prompts': the backend knows your account all the same, but not where you are.",
+    },
+    Key {
         path: "identity.concurrency",
         kind: Kind::Integer(1, 64),
         default: Preset::Number(8),
@@ -245,8 +253,8 @@ pub fn find(path: &str) -> Option<&'static Key> {
 
 /// The key of a table that `path` lies in, and where in it.
 pub fn inside(path: &str) -> Option<(&'static Key, &str)> {
-    let tables = KEYS.iter().filter(|key| matches!(key.kind, Kind::Table));
-    tables.filter_map(|key| Some((key, path.strip_prefix(key.path)?.strip_prefix('.')?))).next()
+    let mut tables = KEYS.iter().filter(|key| matches!(key.kind, Kind::Table));
+    tables.find_map(|key| Some((key, path.strip_prefix(key.path)?.strip_prefix('.')?)))
 }
 
 /// The known key that `path` most resembles.
@@ -267,7 +275,7 @@ impl Kind {
     pub fn expected(&self) -> String {
         match self {
             Self::Listen => super::InvalidListen.to_string(),
-            Self::IdentityUrl => "an https:// URL, or http:// to this machine".into(),
+            Self::IdentityUrl => "an https:// URL, or http:// to this machine or an onion service".into(),
             Self::AnonymousUrl => "an http:// or https:// URL without user, query or fragment".into(),
             Self::Integer(low, high) => format!("a whole number from {low} to {high}"),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
@@ -284,8 +292,9 @@ impl Kind {
     pub fn accepts(&self, value: &toml::Value) -> bool {
         match (self, value) {
             (Self::Listen, toml::Value::String(text)) => text.parse::<Listen>().is_ok(),
-            (Self::IdentityUrl, toml::Value::String(text)) => base_url(text)
-                .is_some_and(|url| url.scheme() == "https" || url.scheme() == "http" && is_loopback(&url)),
+            (Self::IdentityUrl, toml::Value::String(text)) => base_url(text).is_some_and(|url| {
+                url.scheme() == "https" || url.scheme() == "http" && (is_loopback(&url) || is_onion(&url))
+            }),
             (Self::AnonymousUrl, toml::Value::String(text)) => {
                 base_url(text).is_some_and(|url| matches!(url.scheme(), "http" | "https"))
             }
@@ -330,6 +339,10 @@ pub fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
         None => false,
     }
+}
+
+fn is_onion(url: &Url) -> bool {
+    matches!(url.host(), Some(Host::Domain(name)) if name.trim_end_matches('.').ends_with(".onion"))
 }
 
 fn is_pin(text: &str) -> bool {
@@ -414,7 +427,9 @@ mod tests {
         assert!(accepts("http://127.0.0.1:9797"));
         assert!(accepts("http://localhost:9797"));
         assert!(accepts("http://[::1]:9797"));
+        assert!(accepts("http://abcdefghij.onion"));
         assert!(!accepts("http://api.example.org"));
+        assert!(!accepts("http://abcdefghij.onion.example.org"));
         assert!(!accepts("http://127.0.0.1.evil.example"));
         assert!(!accepts("https://user:pass@api.example.org"));
         assert!(!accepts("ftp://127.0.0.1"));

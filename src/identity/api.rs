@@ -3,13 +3,12 @@
 //! Answers are read up to a limit and judged by status and by the known refusal texts (protocol.md §2, §3). Nothing of
 //! an answer's text leaves this file.
 
-use futures_util::StreamExt as _;
-use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderValue};
+use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::identity::dial::{self, Deadlines, Route};
+use crate::identity::dial::{Client, Deadlines, Lost, Route};
 use crate::identity::error::{Distrust, Failing, Foreign, IdentityError};
 use crate::identity::session::Session;
 use crate::identity::url::IdentityUrl;
@@ -18,10 +17,9 @@ use crate::wire::{Envelope, Failure, SESSION_COOKIE, lenient};
 
 /// An authenticated client of one backend.
 pub(crate) struct Api {
-    client: reqwest::Client,
+    client: Client,
     url: IdentityUrl,
     cookie: HeaderValue,
-    answer_bytes: usize,
 }
 
 /// Why a call brought no data.
@@ -78,6 +76,16 @@ impl Rejected {
     }
 }
 
+impl From<Lost> for Rejected {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Unreachable(failing) => Self::Unreachable(failing),
+            Lost::Untrusted(distrust) => Self::Untrusted(distrust),
+            Lost::Foreign(foreign, status) => Self::Foreign(foreign, status),
+        }
+    }
+}
+
 impl From<Rejected> for IdentityError {
     /// What a rejection means where the call gives it no meaning of its own.
     fn from(rejected: Rejected) -> Self {
@@ -101,11 +109,11 @@ impl Api {
         deadlines: &Deadlines,
         session: &Session,
     ) -> Result<Self, IdentityError> {
-        let client = dial::client(&url, route, deadlines)?;
+        let client = Client::new(&url, route, deadlines)?;
         let mut cookie = HeaderValue::from_str(&format!("{SESSION_COOKIE}={}", session.expose()))
             .map_err(|_| IdentityError::InvalidSession)?;
         cookie.set_sensitive(true);
-        Ok(Self { client, url, cookie, answer_bytes: deadlines.answer_bytes })
+        Ok(Self { client, url, cookie })
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<T, Rejected> {
@@ -139,38 +147,9 @@ impl Api {
         segments: &[&str],
         body: Option<Vec<u8>>,
     ) -> Result<Vec<u8>, Rejected> {
-        let request =
-            self.client.request(method, self.url.endpoint(segments)).header(COOKIE, self.cookie.clone());
-        let request = match body {
-            Some(body) => {
-                request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body)
-            }
-            None => request,
-        };
-        let answer = request.send().await.map_err(|error| lost(&error))?;
-        let status = answer.status();
-        if status.is_redirection() {
-            return Err(Rejected::Foreign(Foreign::Redirect, status.as_u16()));
-        }
-        let body = self.read(answer).await?;
+        let url = self.url.endpoint(segments);
+        let (status, body) = self.client.call(method, url, self.cookie.clone(), body).await?;
         if status == StatusCode::OK { Ok(body) } else { Err(judge(status, &body)) }
-    }
-
-    async fn read(&self, answer: reqwest::Response) -> Result<Vec<u8>, Rejected> {
-        let too_large = Rejected::Foreign(Foreign::TooLarge, answer.status().as_u16());
-        if answer.content_length().is_some_and(|length| length > self.answer_bytes as u64) {
-            return Err(too_large);
-        }
-        let mut body = Vec::new();
-        let mut chunks = answer.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|error| lost(&error))?;
-            if body.len() + chunk.len() > self.answer_bytes {
-                return Err(too_large);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
     }
 }
 
@@ -212,46 +191,4 @@ fn enveloped<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejected> {
         }
         Err(_) => Err(Rejected::Foreign(Foreign::NotJson, StatusCode::OK.as_u16())),
     }
-}
-
-/// Why there is no answer.
-fn lost(error: &reqwest::Error) -> Rejected {
-    if let Some(distrust) = distrust(error) {
-        return Rejected::Untrusted(distrust);
-    }
-    Rejected::Unreachable(if error.is_connect() {
-        Failing::Connecting
-    } else if error.is_timeout() {
-        Failing::TimedOut
-    } else {
-        Failing::Interrupted
-    })
-}
-
-/// What rustls holds against the server's certificate, if that is what stopped the call.
-fn distrust(error: &(dyn std::error::Error + 'static)) -> Option<Distrust> {
-    use rustls::CertificateError as Bad;
-    let mut next = Some(error);
-    while let Some(error) = next {
-        // An `io::Error` passes its content's source on, and not its content.
-        let content = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let found = error
-            .downcast_ref()
-            .or_else(|| content.and_then(|content| content.downcast_ref::<rustls::Error>()));
-        if let Some(rustls::Error::InvalidCertificate(bad)) = found {
-            return Some(match bad {
-                // Another signature than the authority's: somebody took its name.
-                Bad::UnknownIssuer | Bad::BadSignature => Distrust::Issuer,
-                Bad::Expired | Bad::ExpiredContext { .. } => Distrust::Expired,
-                Bad::NotValidYet | Bad::NotValidYetContext { .. } => Distrust::NotYetValid,
-                Bad::NotValidForName | Bad::NotValidForNameContext { .. } => Distrust::Name,
-                _ => Distrust::Other,
-            });
-        }
-        next = match content {
-            Some(content) => Some(content),
-            None => error.source(),
-        };
-    }
-    None
 }

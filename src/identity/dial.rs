@@ -1,23 +1,41 @@
 //! The only place of the identity plane that dials.
 //!
-//! What a client built here does: HTTPS verified by the platform's trust store, or plain HTTP to this machine. What it
-//! never does: read proxies from the environment, follow a redirect (the cookie would travel along), keep
-//! cookies, retry by itself, or resolve `localhost` by asking somebody. Connections are reused: every
+//! | route | where to | who judges the certificate |
+//! | --- | --- | --- |
+//! | direct | HTTPS anywhere, plain HTTP to this machine | the platform |
+//! | Tor | HTTPS anywhere, plain HTTP to an onion service; never this machine | the platform's roots, judged here |
+//!
+//! There is no way from one to the other: what cannot go the configured way does not go.
+//!
+//! What a client built here never does: read proxies from the environment, follow a redirect (the cookie would travel
+//! along), keep cookies, retry by itself, or resolve `localhost` by asking somebody. Connections are reused: every
 //! request on this plane carries the same session anyway.
+
+mod tor;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::identity::error::IdentityError;
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderValue};
+use reqwest::{Method, StatusCode};
+use url::Url;
+
+use crate::identity::error::{Distrust, Failing, Foreign, IdentityError};
 use crate::identity::url::{IdentityUrl, Protection};
 
+pub use tor::TorRoute;
+
 /// How the identity plane reaches the backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Route {
     /// From this machine's own address.
     #[default]
     Direct,
+    /// Through Tor, on circuits that nothing else uses.
+    Tor(TorRoute),
 }
 
 /// How long the identity plane waits, and for how much.
@@ -37,20 +55,110 @@ impl Default for Deadlines {
     }
 }
 
-/// A client for `url` and nothing else.
+impl Deadlines {
+    /// For circuits that have to be built first, and for onion services, which are slow to meet.
+    pub fn over_tor() -> Self {
+        Self { connect: Duration::from_secs(60), call: Duration::from_secs(90), ..Self::default() }
+    }
+}
+
+/// A client of one backend.
+pub(crate) struct Client {
+    way: Way,
+    answer_bytes: usize,
+}
+
+enum Way {
+    Direct(reqwest::Client),
+    Tor(tor::Client),
+}
+
+/// Why there is no answer to judge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// No connection, or a broken one.
+    Unreachable(Failing),
+    /// The TLS handshake failed for the server's certificate: nothing was sent.
+    Untrusted(Distrust),
+    /// An answer that is not read, with its status.
+    Foreign(Foreign, u16),
+}
+
+impl Client {
+    /// For `url` and nothing else.
+    pub(crate) fn new(url: &IdentityUrl, route: Route, deadlines: &Deadlines) -> Result<Self, IdentityError> {
+        // An earlier installation, by whomever, is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let way = match route {
+            Route::Direct => {
+                url.check_direct()?;
+                Way::Direct(direct(url, deadlines)?)
+            }
+            Route::Tor(route) => {
+                url.check_tor()?;
+                Way::Tor(tor::Client::new(url, route, deadlines)?)
+            }
+        };
+        Ok(Self { way, answer_bytes: deadlines.answer_bytes })
+    }
+
+    /// One request, and its whole answer.
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        url: Url,
+        cookie: HeaderValue,
+        body: Option<Vec<u8>>,
+    ) -> Result<(StatusCode, Vec<u8>), Lost> {
+        match &self.way {
+            Way::Direct(client) => {
+                let request = client.request(method, url).header(COOKIE, cookie);
+                let request = match body {
+                    Some(body) => request.header(CONTENT_TYPE, JSON).body(body),
+                    None => request,
+                };
+                let answer = request.send().await.map_err(|error| lost_directly(&error))?;
+                read(answer.into(), self.answer_bytes, lost_directly).await
+            }
+            Way::Tor(client) => client.call(method, &url, cookie, body, self.answer_bytes).await,
+        }
+    }
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The answer's status and body, unless it is a redirect or too long.
+async fn read<B: hyper::body::Body<Data = Bytes> + Unpin>(
+    answer: hyper::Response<B>,
+    limit: usize,
+    lost: impl Fn(&B::Error) -> Lost,
+) -> Result<(StatusCode, Vec<u8>), Lost> {
+    let status = answer.status();
+    if status.is_redirection() {
+        return Err(Lost::Foreign(Foreign::Redirect, status.as_u16()));
+    }
+    let too_large = Lost::Foreign(Foreign::TooLarge, status.as_u16());
+    let announced =
+        answer.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: u64| length > limit as u64) {
+        return Err(too_large);
+    }
+    let (mut content, mut body) = (Vec::new(), answer.into_body());
+    while let Some(frame) = body.frame().await {
+        let Ok(chunk) = frame.map_err(|error| lost(&error))?.into_data() else { continue };
+        if content.len() + chunk.len() > limit {
+            return Err(too_large);
+        }
+        content.extend_from_slice(&chunk);
+    }
+    Ok((status, content))
+}
+
 #[expect(clippy::disallowed_methods, reason = "the one dialler of this plane")]
-pub(crate) fn client(
-    url: &IdentityUrl,
-    route: Route,
-    deadlines: &Deadlines,
-) -> Result<reqwest::Client, IdentityError> {
-    // An earlier installation, by whomever, is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = match route {
-        Route::Direct => reqwest::Client::builder().no_proxy(),
-    };
+fn direct(url: &IdentityUrl, deadlines: &Deadlines) -> Result<reqwest::Client, IdentityError> {
+    let builder = reqwest::Client::builder().no_proxy();
     let builder = match url.protection() {
-        Protection::Tls => builder.https_only(true),
+        Protection::Tls | Protection::Onion => builder.https_only(true),
         // No TLS will be spoken, so a machine without CA certificates is no obstacle; port 0 means the URL's.
         Protection::Loopback => builder.tls_certs_only([]).resolve_to_addrs(
             "localhost",
@@ -68,4 +176,45 @@ pub(crate) fn client(
         .timeout(deadlines.call)
         .build()
         .map_err(|_| IdentityError::Tls)
+}
+
+fn lost_directly(error: &reqwest::Error) -> Lost {
+    if let Some(distrust) = distrust(error) {
+        return Lost::Untrusted(distrust);
+    }
+    Lost::Unreachable(if error.is_connect() {
+        Failing::Connecting
+    } else if error.is_timeout() {
+        Failing::TimedOut
+    } else {
+        Failing::Interrupted
+    })
+}
+
+/// What rustls holds against the server's certificate, if that is what stopped the call.
+fn distrust(error: &(dyn std::error::Error + 'static)) -> Option<Distrust> {
+    use rustls::CertificateError as Bad;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // An `io::Error` passes its content's source on, and not its content.
+        let content = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let found = error
+            .downcast_ref()
+            .or_else(|| content.and_then(|content| content.downcast_ref::<rustls::Error>()));
+        if let Some(rustls::Error::InvalidCertificate(bad)) = found {
+            return Some(match bad {
+                // Another signature than the authority's: somebody took its name.
+                Bad::UnknownIssuer | Bad::BadSignature => Distrust::Issuer,
+                Bad::Expired | Bad::ExpiredContext { .. } => Distrust::Expired,
+                Bad::NotValidYet | Bad::NotValidYetContext { .. } => Distrust::NotYetValid,
+                Bad::NotValidForName | Bad::NotValidForNameContext { .. } => Distrust::Name,
+                _ => Distrust::Other,
+            });
+        }
+        next = match content {
+            Some(content) => Some(content),
+            None => error.source(),
+        };
+    }
+    None
 }

@@ -1,4 +1,4 @@
-//! The identity plane's base URL: HTTPS anywhere, plain HTTP to this machine only.
+//! The identity plane's base URL: HTTPS anywhere, plain HTTP to this machine or to an onion service only.
 //!
 //! The session cookie travels on it, so a plain-HTTP URL to another host is refused where it is read and
 //! no later.
@@ -21,10 +21,12 @@ pub struct IdentityUrl {
 /// What keeps the cookie from the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protection {
-    /// TLS, verified by the platform.
+    /// TLS, verified by the platform's roots.
     Tls,
     /// The bytes do not leave this machine.
     Loopback,
+    /// Plain HTTP to an onion service, which Tor encrypts up to the service itself.
+    Onion,
 }
 
 impl IdentityUrl {
@@ -40,8 +42,11 @@ impl IdentityUrl {
         let protection = match url.scheme() {
             "https" => Protection::Tls,
             "http" if is_loopback(&url) => Protection::Loopback,
+            "http" if is_onion(&url) => Protection::Onion,
             "http" => {
-                return Err(IdentityError::Url("plain http is accepted for this machine only; use https"));
+                return Err(IdentityError::Url(
+                    "plain http is accepted for this machine and for onion services only; use https",
+                ));
             }
             _ => return Err(IdentityError::Url("its scheme is neither https nor http")),
         };
@@ -51,6 +56,26 @@ impl IdentityUrl {
     /// What protects the connection.
     pub fn protection(&self) -> Protection {
         self.protection
+    }
+
+    /// Whether it can be reached without Tor. An onion service cannot, and its name is nobody else's to resolve.
+    pub(crate) fn check_direct(&self) -> Result<(), IdentityError> {
+        if is_onion(&self.url) {
+            return Err(IdentityError::Url(
+                "an onion service is reached through Tor only; set `identity.transport` to \"tor\"",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether it can be reached through Tor. This machine cannot: Tor ends elsewhere.
+    pub fn check_tor(&self) -> Result<(), IdentityError> {
+        if is_loopback(&self.url) {
+            return Err(IdentityError::Url(
+                "it is this machine, where Tor does not lead; set `identity.transport` to \"direct\"",
+            ));
+        }
+        Ok(())
     }
 
     /// The URL of an endpoint: base, `/api/v1` (protocol.md §3), then `segments`, each percent-encoded.
@@ -70,6 +95,10 @@ impl fmt::Display for IdentityUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.url.as_str().trim_end_matches('/'))
     }
+}
+
+fn is_onion(url: &Url) -> bool {
+    matches!(url.host(), Some(Host::Domain(name)) if name.trim_end_matches('.').ends_with(".onion"))
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -95,6 +124,7 @@ mod tests {
             "http://127.0.0.1:1",
             "http://[::1]:9/",
             "http://localhost:80",
+            "http://abcdefghij.onion",
         ] {
             assert!(IdentityUrl::parse(good).is_ok(), "{good}");
         }
@@ -102,6 +132,8 @@ mod tests {
             "http://api.llmtor.com",
             "http://localhost.evil.example",
             "http://127.0.0.1.evil.example",
+            "http://onion",
+            "http://abcdefghij.onion.evil.example",
             "http://0.0.0.0:1",
             "http://192.168.0.1",
             "https://user:pw@h",
@@ -112,6 +144,21 @@ mod tests {
             "",
         ] {
             assert!(IdentityUrl::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_onion_service_is_for_tor_and_this_machine_is_not() {
+        let check = |text: &str| {
+            let url = IdentityUrl::parse(text).expect("url");
+            (url.check_direct().is_ok(), url.check_tor().is_ok())
+        };
+        assert_eq!(check("https://api.llmtor.com"), (true, true));
+        for onion in ["http://abcdefghij.onion", "https://abcdefghij.onion", "https://abcdefghij.onion."] {
+            assert_eq!(check(onion), (false, true), "{onion}");
+        }
+        for here in ["http://127.0.0.1:1", "https://127.0.0.1", "https://localhost", "https://[::1]:1"] {
+            assert_eq!(check(here), (true, false), "{here}");
         }
     }
 
@@ -127,7 +174,7 @@ mod tests {
         #[test]
         fn plain_http_never_leaves_this_machine(host in "[a-z0-9.:\\[\\]-]{1,24}") {
             if let Ok(url) = IdentityUrl::parse(&format!("http://{host}/")) {
-                prop_assert!(is_loopback(&url.url));
+                prop_assert!(is_loopback(&url.url) || is_onion(&url.url));
             }
         }
     }

@@ -10,6 +10,7 @@ use tor_config::load::{ConfigResolveOptions, resolve_return_results};
 use tor_config::{ConfigurationSource, ConfigurationSources};
 
 use super::TorError;
+use crate::config::layers;
 
 /// Where a client keeps its state, and Arti's own settings for it.
 #[derive(Clone)]
@@ -24,6 +25,25 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// With state and cache in `tor` under `home`; Arti's own settings out of `file` (a relative one is meant from the
+    /// home), and `table` over them.
+    pub fn in_home(home: &Path, file: Option<&Path>, table: toml::Table) -> Result<Self, TorError> {
+        let mut arti = match file {
+            Some(file) => {
+                let path = home.join(file);
+                let unreadable = |reason: String| TorError::File { path: path.clone(), reason };
+                let text =
+                    std::fs::read_to_string(&path).map_err(|error| unreadable(error.kind().to_string()))?;
+                text.parse()
+                    .map_err(|error: toml::de::Error| unreadable(error.to_string().trim_end().into()))?
+            }
+            None => toml::Table::new(),
+        };
+        layers::lay_over(&mut arti, table);
+        let directory = home.join("tor");
+        Ok(Self { state: directory.join("state"), cache: directory.join("cache"), arti })
+    }
+
     /// Whether Arti accepts them; for a check before anything is started.
     pub fn check(&self) -> Result<(), TorError> {
         self.resolve().map(drop)

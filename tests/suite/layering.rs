@@ -13,7 +13,7 @@ use scan::{Token, references, tokens};
 const LAYERS: [&str; 5] = ["http", "openai", "emulate", "redeem", "transport"];
 
 /// What the reference backend may share with the client.
-const SHARED_WITH_BACKEND: [&str; 5] = ["backend", "wire", "blind", "secret", "clock"];
+const SHARED_WITH_BACKEND: [&str; 6] = ["backend", "wire", "blind", "secret", "clock", "tor"];
 
 /// The only rooms with a telephone.
 const MAY_DIAL: [&str; 4] = [

@@ -19,7 +19,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::pool::Pool;
 use super::target::Target;
@@ -41,13 +41,8 @@ pub trait Dialer: Send + Sync + 'static {
     /// A lane that shares no circuit with any other.
     fn lane(&self) -> Self::Lane;
 
-    /// A stream on `lane`, TLS included, on which nothing has been said, within `limit`. Cancel-safe. The limit is kept
-    /// in here, where it is known at which exit time ran out.
-    fn dial(
-        &self,
-        lane: &Self::Lane,
-        limit: Duration,
-    ) -> impl Future<Output = Result<Opened, TransportError>> + Send;
+    /// A stream on `lane`, TLS included, on which nothing has been said. Cancel-safe; the caller sets the time limit.
+    fn dial(&self, lane: &Self::Lane) -> impl Future<Output = Result<Opened, TransportError>> + Send;
 
     /// Waits until dialling is worthwhile, as long as the dialler thinks right.
     fn ready(&self) -> impl Future<Output = Result<(), TransportError>> + Send;
@@ -91,7 +86,7 @@ pub struct Isolated<D: Dialer> {
     dialer: Arc<D>,
     settings: Settings,
     lanes: Mutex<Lanes<D::Lane>>,
-    pool: Option<Pool>,
+    pool: Pool,
 }
 
 struct Lanes<L> {
@@ -109,8 +104,8 @@ impl<D: Dialer> Isolated<D> {
     /// Must be called inside a Tokio runtime, in which streams are kept warm until this is dropped.
     pub fn new(dialer: D, settings: Settings) -> Self {
         let dialer = Arc::new(dialer);
-        let pooled = settings.isolation == IsolationRule::PerCall && settings.pool > 0;
-        let pool = pooled.then(|| Pool::start(Arc::clone(&dialer), &settings));
+        let most = if settings.isolation == IsolationRule::PerCall { settings.pool } else { 0 };
+        let pool = Pool::start(Arc::clone(&dialer), &settings, most);
         Self { dialer, settings, lanes: Mutex::default(), pool }
     }
 
@@ -119,17 +114,15 @@ impl<D: Dialer> Isolated<D> {
     }
 
     async fn connect(&self, wish: Wish) -> Result<Opened, TransportError> {
-        if let Some(pool) = &self.pool {
-            while let Some(opened) = pool.take().await {
-                if !is_avoided(&wish, &opened) {
-                    return Ok(opened);
-                }
+        while let Some(opened) = self.pool.take().await {
+            if !is_avoided(&wish, &opened) {
+                return Ok(opened);
             }
         }
         let mut last = TransportError::new(TransportErrorKind::Connect);
         for _ in 0..LANES {
             let lane = self.lane(&wish);
-            match self.dialer.dial(&lane, self.settings.dial).await {
+            match dial(&*self.dialer, &lane, self.settings.dial).await {
                 Ok(opened) if !is_avoided(&wish, &opened) => return Ok(opened),
                 Ok(opened) => last = last.at(opened.exit),
                 Err(error) => {
@@ -172,6 +165,18 @@ impl<D: Dialer> Isolated<D> {
     }
 }
 
+/// One dial within its time limit.
+pub(super) async fn dial<D: Dialer>(
+    dialer: &D,
+    lane: &D::Lane,
+    limit: Duration,
+) -> Result<Opened, TransportError> {
+    match timeout(limit, dialer.dial(lane)).await {
+        Ok(result) => result,
+        Err(_) => Err(TransportError::new(TransportErrorKind::Timeout)),
+    }
+}
+
 fn is_avoided(wish: &Wish, opened: &Opened) -> bool {
     opened.exit.is_some_and(|exit| wish.avoid.contains(&exit))
 }
@@ -191,13 +196,11 @@ impl<D: Dialer> Transport for Isolated<D> {
 
     fn new_identity(&self) {
         *self.lanes() = Lanes::default();
-        if let Some(pool) = &self.pool {
-            pool.clear();
-        }
+        self.pool.clear();
     }
 
     fn warm(&self) -> usize {
-        self.pool.as_ref().map_or(0, Pool::warm)
+        self.pool.warm()
     }
 }
 

@@ -248,8 +248,9 @@ async fn sign_in(
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let local = peer.is_some_and(|axum::Extension(Peer(peer))| peer.ip().to_canonical().is_loopback())
-        && !is_relayed(&headers);
+    let local =
+        peer.and_then(|axum::Extension(peer)| peer.address()).is_some_and(|address| address.is_loopback())
+            && !is_relayed(&headers);
     let (Some(name), true) = (shared.settings.development_account.clone(), local) else {
         return not_found();
     };

@@ -1,18 +1,21 @@
-//! Connections: accept, serve, and end them in good order.
+//! Connections: accept, serve, and end them in good order. From a listener or from an onion service, all is one.
 
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use futures_util::{Stream, StreamExt as _, stream};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::Peer;
+use crate::tor::Incoming;
 
 /// How long a client may take over its header lines.
 const HEADER_TIME: Duration = Duration::from_secs(30);
@@ -20,32 +23,69 @@ const HEADER_TIME: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `shutdown`, then until the requests in flight have ended. Dropping the future cuts them off.
-pub(in crate::backend) async fn serve(router: Router, listener: TcpListener, shutdown: CancellationToken) {
+pub(in crate::backend) async fn serve_listener(
+    router: Router,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) {
+    let accepted = stream::unfold(listener, async |listener| Some((accept(&listener).await, listener)));
+    serve(router, accepted, shutdown).await;
+}
+
+/// The same for the clients of an onion service. `false` if it ended by itself.
+pub(in crate::backend) async fn serve_onion(
+    router: Router,
+    mut onion: Incoming,
+    shutdown: CancellationToken,
+) -> bool {
+    // Borrowed: with the service every circuit would go, those of the requests in flight too.
+    let accepted = stream::unfold(&mut onion, async |onion| {
+        onion.next().await.map(|stream| ((stream, Peer::Onion), onion))
+    });
+    serve(router, accepted, shutdown.clone()).await;
+    shutdown.is_cancelled()
+}
+
+async fn serve<S>(router: Router, accepted: impl Stream<Item = (S, Peer)>, shutdown: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let mut connections = JoinSet::new();
+    {
+        let mut accepted = std::pin::pin!(accepted);
+        loop {
+            let next = tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+                next = accepted.next() => next,
+            };
+            let Some((stream, peer)) = next else { break };
+            connections.spawn(connection(router.clone(), stream, peer, shutdown.clone()));
+        }
+        // From here on nobody is kept waiting at a listener that no longer accepts.
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+/// The next connection. Cancel-safe.
+async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
     loop {
-        let accepted = tokio::select! {
-            () = shutdown.cancelled() => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                connections.spawn(connection(router.clone(), stream, Peer(peer), shutdown.clone()));
-            }
+        match listener.accept().await {
+            // One that is gone already is not worth a word.
+            Ok((stream, peer)) if stream.set_nodelay(true).is_ok() => return (stream, Peer::At(peer)),
+            Ok(_) => {}
             Err(error) => {
                 tracing::warn!(kind = ?error.kind(), "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    drop(listener);
-    while connections.join_next().await.is_some() {}
 }
 
-async fn connection(router: Router, stream: TcpStream, peer: Peer, shutdown: CancellationToken) {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
+async fn connection<S>(router: Router, stream: S, peer: Peer, shutdown: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer);
         let request: Request = request.map(axum::body::Body::new);

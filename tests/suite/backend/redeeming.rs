@@ -180,10 +180,10 @@ async fn strict_roles_are_refused_in_band_as_gemini_does_and_spend_the_token() {
 
 #[tokio::test]
 async fn a_listener_answers_only_the_planes_it_was_given() {
-    let house = House::with(|settings| settings.planes = Planes::Anonymous).await;
+    let house = House::with(|settings| settings.planes = Some(Planes::Anonymous)).await;
     assert_eq!(house.call("GET", "/me", None).await.0, 404);
     assert_eq!(house.redeem(&json!({})).await.0, 500);
-    let house = House::with(|settings| settings.planes = Planes::Identity).await;
+    let house = House::with(|settings| settings.planes = Some(Planes::Identity)).await;
     assert_eq!(house.call("GET", "/me", None).await.0, 200);
     assert_eq!(house.redeem(&json!({})).await.0, 404);
 }

@@ -203,7 +203,9 @@ fn a_warm_start_on_a_dead_network_fails_cleanly_and_goes_on_when_the_network_is_
     world.set("tor.bootstrap_seconds=3");
     world.set("anonymous.connect_seconds=4");
     world.set("anonymous.call_seconds=15");
-    assert_answers(&world.serve(&[]).ask("yesterday"), "yesterday");
+    let mut daemon = world.serve(&[]);
+    assert_answers(&daemon.ask("yesterday"), "yesterday");
+    assert!(daemon.program.stop().success());
     network.relays().for_each(|relay| network.kill(relay));
 
     let daemon = world.serve(&[]);

@@ -1,0 +1,93 @@
+//! The identity plane's way out, as configured: direct, or through a Tor client, on circuits apart from every other's.
+//!
+//! The daemon's Tor client is used where there is one; else one is started the first time it is needed (by a command,
+//! for itself). Two clients in one home would share its state directory, so there is never a second.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::clock::SharedClock;
+use crate::config::{Config, IdentityTransport};
+use crate::datadir::Home;
+use crate::identity::{Deadlines, IdentityUrl, Route, TorRoute};
+use crate::tor::Tor;
+
+use super::{AppError, tor};
+
+/// The way out of the identity plane. There is none behind it.
+pub(super) struct IdentityWay {
+    home: Home,
+    config: Config,
+    clock: SharedClock,
+    tor: Mutex<Option<TorRoute>>,
+}
+
+/// What is done while Tor is not ready.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unready {
+    /// Nothing is begun.
+    Fails,
+    /// The operation goes on; what it cannot say to the backend it does not.
+    GoesOn,
+}
+
+impl IdentityWay {
+    pub(super) fn new(home: &Home, config: &Config, clock: SharedClock) -> Self {
+        Self { home: home.clone(), config: config.clone(), clock, tor: Mutex::new(None) }
+    }
+
+    /// Uses the daemon's client.
+    pub(super) fn adopt(&self, tor: &Tor) {
+        *self.kept() = Some(TorRoute::new(tor));
+    }
+
+    /// No later request shares a circuit with an earlier one.
+    pub(super) fn new_identity(&self) {
+        let mut kept = self.kept();
+        *kept = kept.as_ref().map(TorRoute::renewed);
+    }
+
+    /// The route to `url`, once it can be gone, and how patient to be on it.
+    pub(super) async fn route(
+        &self,
+        url: &IdentityUrl,
+        unready: Unready,
+    ) -> Result<(Route, Deadlines), AppError> {
+        match self.config.identity.transport {
+            IdentityTransport::Direct => Ok((Route::Direct, Deadlines::default())),
+            IdentityTransport::Tor => {
+                url.check_tor()?;
+                let route = self.tor()?;
+                let deadlines = match (route.tor().ready(self.patience()).await, unready) {
+                    (Ok(()), _) => Deadlines::over_tor(),
+                    (Err(status), Unready::Fails) => return Err(AppError::TorNotReady(status)),
+                    // It was waited for already.
+                    (Err(_), Unready::GoesOn) => {
+                        Deadlines { connect: Duration::from_secs(1), ..Deadlines::over_tor() }
+                    }
+                };
+                Ok((Route::Tor(route), deadlines))
+            }
+        }
+    }
+
+    /// The client, started if there is none.
+    fn tor(&self) -> Result<TorRoute, AppError> {
+        let mut kept = self.kept();
+        if let Some(route) = kept.as_ref() {
+            return Ok(route.clone());
+        }
+        let route =
+            TorRoute::new(&Tor::launch(&tor::settings(&self.home, &self.config)?, self.clock.clone())?);
+        *kept = Some(route.clone());
+        Ok(route)
+    }
+
+    fn patience(&self) -> Duration {
+        self.config.tor.bootstrap()
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Option<TorRoute>> {
+        self.tor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
