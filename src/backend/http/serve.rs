@@ -9,12 +9,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::Peer;
+use crate::socket::Prompt;
 use crate::tor::Incoming;
 
 /// How long a client may take over its header lines.
@@ -68,11 +69,13 @@ where
 }
 
 /// The next connection. Cancel-safe.
-async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
+async fn accept(listener: &TcpListener) -> (Prompt, Peer) {
     loop {
         match listener.accept().await {
             // One that is gone already is not worth a word.
-            Ok((stream, peer)) if stream.set_nodelay(true).is_ok() => return (stream, Peer::At(peer)),
+            Ok((stream, peer)) if stream.set_nodelay(true).is_ok() => {
+                return (Prompt::new(stream), Peer::At(peer));
+            }
             Ok(_) => {}
             Err(error) => {
                 tracing::warn!(kind = ?error.kind(), "cannot accept a connection");
