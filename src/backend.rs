@@ -277,10 +277,10 @@ impl Backend {
 
     /// The onion service of a home: its address, and a Tor client that starts at once. Must be called inside a Tokio
     /// runtime; blocks for a moment.
-    pub fn onion(home: &Path, settings: &TorSettings) -> Result<Host, BackendError> {
+    pub fn onion(home: &Path, settings: &TorSettings, clock: SharedClock) -> Result<Host, BackendError> {
         let file = settings.arti_config.as_deref();
         let settings = tor::Settings::in_home(home, file, settings.arti.clone())?;
-        Ok(Host::open(&settings, ONION_SERVICE)?)
+        Ok(Host::open(&settings, ONION_SERVICE, clock)?)
     }
 
     /// As [`Backend::serve`], for the anonymous plane alone, to the clients of an onion service: from when Tor is up, and

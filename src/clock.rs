@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tokio::time::Instant;
+
 /// Whole seconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
@@ -62,6 +64,29 @@ impl Clock for SystemClock {
     }
 }
 
+/// Tells a machine that slept, or whose clock was set, by a wall clock that went on without the monotonic one.
+pub struct Jumps {
+    /// One moment on both clocks.
+    moment: (Instant, Timestamp),
+}
+
+impl Jumps {
+    /// The clocks differ by more than this many seconds: not a clock that is being steered right.
+    const LEAST: i64 = 10;
+
+    /// Begins to watch.
+    pub fn new(now: Instant, wall: Timestamp) -> Self {
+        Self { moment: (now, wall) }
+    }
+
+    /// Whether there was a jump since the last look.
+    pub fn notice(&mut self, now: Instant, wall: Timestamp) -> bool {
+        let (then, wall_then) = std::mem::replace(&mut self.moment, (now, wall));
+        let elapsed = i64::try_from(now.duration_since(then).as_secs()).unwrap_or(i64::MAX);
+        (wall.seconds_since(wall_then).saturating_sub(elapsed)).abs() > Self::LEAST
+    }
+}
+
 /// A clock that moves only when told to; for tests.
 pub struct ManualClock(AtomicI64);
 
@@ -80,5 +105,23 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_wall_clock_that_goes_alone_is_a_jump_in_either_direction_and_is_told_once() {
+        let (now, wall) = (Instant::now(), Timestamp::from_unix(1_700_000_000));
+        let mut jumps = Jumps::new(now, wall);
+        let later = now + Duration::from_secs(3600);
+        assert!(!jumps.notice(later, wall.plus_seconds(3605)));
+        assert!(jumps.notice(later, wall.plus_seconds(7200)));
+        assert!(!jumps.notice(later, wall.plus_seconds(7200)));
+        assert!(jumps.notice(later + Duration::from_secs(1), wall));
     }
 }

@@ -228,7 +228,7 @@ pub enum Level {
     Info,
     /// How it was done.
     Debug,
-    /// Everything, other crates' included; still no content.
+    /// Everything that we say of ourselves; still no content.
     Trace,
 }
 

@@ -8,6 +8,7 @@
 mod client;
 mod dial;
 mod host;
+mod life;
 mod settings;
 
 pub use client::{Tor, TorStream};
@@ -34,13 +35,35 @@ impl Status {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Under way.
-    Bootstrapping,
+    Bootstrapping(Stage),
     /// Streams can be opened.
     Ready,
     /// Ready, and its background work suspended until the next stream.
     Dormant,
     /// Stuck, as far as the client can tell.
     Blocked(Blockage),
+}
+
+/// What a start is at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Looking for a relay that can be reached.
+    #[default]
+    Connecting,
+    /// A relay is reached, and has not shown that it speaks Tor.
+    Handshaking,
+    /// Fetching the directory.
+    Directory,
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Connecting => "looking for a relay that can be reached",
+            Self::Handshaking => "waiting for a relay to answer",
+            Self::Directory => "fetching the directory",
+        })
+    }
 }
 
 /// On what a client is stuck.
@@ -94,6 +117,8 @@ pub enum TorError {
 pub enum ConnectErrorKind {
     /// The client itself is not up, or lost the network.
     NotReady,
+    /// No circuit could be had in time.
+    NoCircuit,
     /// The exit or onion service refused: nobody listens there.
     Refused,
     /// No such name or onion service.

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use crate::tor::{Blockage, Exit};
+pub use crate::tor::{Blockage, Exit, Stage};
 
 pub mod arti;
 pub mod isolated;
@@ -92,10 +92,12 @@ pub trait Transport: Send + Sync + 'static {
 /// What a transport is still waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotReady {
-    /// Starting up; `percent` done, 0 to 100.
+    /// Starting up.
     Bootstrapping {
         /// 0 to 100.
         percent: u8,
+        /// What it is at.
+        stage: Stage,
     },
     /// Started, and stuck on something that the user can see to.
     Blocked(Blockage),
@@ -106,7 +108,7 @@ pub enum NotReady {
 impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bootstrapping { percent } => write!(f, "starting up, {percent} % done"),
+            Self::Bootstrapping { percent, stage } => write!(f, "starting up, {percent} % done, {stage}"),
             Self::NoProxy => f.write_str("no SOCKS proxy listens there; start Tor, or correct --transport"),
             Self::Blocked(blockage) => blockage.fmt(f),
         }

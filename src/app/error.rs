@@ -189,9 +189,10 @@ impl AppError {
 fn not_ready(status: &Status) -> String {
     match status.phase {
         Phase::Blocked(blockage) => format!("Tor is not ready: stuck at {} %, {blockage}", status.percent),
-        Phase::Bootstrapping | Phase::Ready | Phase::Dormant => {
-            format!("Tor is not ready in time: {} % done", status.percent)
+        Phase::Bootstrapping(stage) => {
+            format!("Tor is not ready in time: {} % done, {stage}", status.percent)
         }
+        Phase::Ready | Phase::Dormant => "Tor became ready only now".to_owned(),
     }
 }
 

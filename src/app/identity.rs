@@ -6,6 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::clock::SharedClock;
 use crate::config::{Config, IdentityTransport};
 use crate::datadir::Home;
 use crate::identity::{Deadlines, IdentityUrl, Route, TorRoute};
@@ -17,6 +18,7 @@ use super::{AppError, tor};
 pub(super) struct IdentityWay {
     home: Home,
     config: Config,
+    clock: SharedClock,
     tor: Mutex<Option<TorRoute>>,
 }
 
@@ -30,8 +32,8 @@ pub(super) enum Unready {
 }
 
 impl IdentityWay {
-    pub(super) fn new(home: &Home, config: &Config) -> Self {
-        Self { home: home.clone(), config: config.clone(), tor: Mutex::new(None) }
+    pub(super) fn new(home: &Home, config: &Config, clock: SharedClock) -> Self {
+        Self { home: home.clone(), config: config.clone(), clock, tor: Mutex::new(None) }
     }
 
     /// Uses the daemon's client.
@@ -75,7 +77,8 @@ impl IdentityWay {
         if let Some(route) = kept.as_ref() {
             return Ok(route.clone());
         }
-        let route = TorRoute::new(&Tor::launch(&tor::settings(&self.home, &self.config)?)?);
+        let route =
+            TorRoute::new(&Tor::launch(&tor::settings(&self.home, &self.config)?, self.clock.clone())?);
         *kept = Some(route.clone());
         Ok(route)
     }

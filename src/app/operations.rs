@@ -87,7 +87,7 @@ impl Operations {
             census: vault.census(),
             vault,
             session_file: SessionFile::new(home.clone(), session_key),
-            way: IdentityWay::new(home, config),
+            way: IdentityWay::new(home, config, clock.clone()),
             keyring: RwLock::new(keyring),
             clock,
             turn: Mutex::new(()),

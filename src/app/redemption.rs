@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::anonymous::redeem::{Deadlines, Limits, Redeemer, Settings};
 use crate::anonymous::transport::Transport;
-use crate::anonymous::transport::arti::ArtiDialer;
+use crate::anonymous::transport::arti::{ArtiDialer, Patience};
 use crate::anonymous::transport::isolated::{self, Isolated, IsolationRule};
 use crate::anonymous::transport::loopback::Loopback;
 use crate::anonymous::transport::socks::{SocksDialer, Verification};
@@ -98,8 +98,10 @@ pub(super) fn way_out(home: &Home, config: &Config, clock: SharedClock) -> Resul
         TransportChoice::Tor | TransportChoice::Auto => {
             let target = Target::new(url.as_str())?;
             let tls = tls(home, config)?;
-            let tor = Tor::launch(&tor::settings(home, config)?)?;
-            let dialer = ArtiDialer::new(tor.clone(), target, tls, config.tor.bootstrap());
+            let patience =
+                Patience { bootstrap: config.tor.bootstrap(), connect: config.anonymous.connect() };
+            let tor = Tor::launch(&tor::settings(home, config)?, clock.clone())?;
+            let dialer = ArtiDialer::new(tor.clone(), target, tls, patience);
             let transport = Arc::new(Isolated::new(dialer, isolated(config, clock)));
             Ok(WayOut { transport, tor: Some(tor), name: "tor" })
         }

@@ -16,13 +16,13 @@ pub(super) fn settings(home: &Home, config: &Config) -> Result<Settings, AppErro
 
 /// For `status`.
 pub(super) fn report(status: &Status) -> TorReport {
-    let (phase, blockage) = match status.phase {
-        Phase::Bootstrapping => (TorPhase::Bootstrapping, None),
-        Phase::Ready => (TorPhase::Ready, None),
-        Phase::Dormant => (TorPhase::Dormant, None),
-        Phase::Blocked(blockage) => (TorPhase::Blocked, Some(blockage.to_string())),
+    let (phase, stage, blockage) = match status.phase {
+        Phase::Bootstrapping(stage) => (TorPhase::Bootstrapping, Some(stage.to_string()), None),
+        Phase::Ready => (TorPhase::Ready, None, None),
+        Phase::Dormant => (TorPhase::Dormant, None, None),
+        Phase::Blocked(blockage) => (TorPhase::Blocked, None, Some(blockage.to_string())),
     };
-    TorReport { percent: status.percent, phase, blockage }
+    TorReport { percent: status.percent, phase, stage, blockage }
 }
 
 /// State and cache in `root`; the file's settings, and over them the table's.

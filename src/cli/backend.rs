@@ -80,7 +80,7 @@ async fn serve(context: &Context, home: &Path, serving: Serving) -> Result<Exit,
             Backend::init(home, &settings)?;
             let onion = match plane {
                 AnonymousPlane::Listener => None,
-                AnonymousPlane::Onion => Some(Backend::onion(home, &settings.tor)?),
+                AnonymousPlane::Onion => Some(Backend::onion(home, &settings.tor, SystemClock::shared())?),
             };
             let beside = onion.is_some().then(|| settings.planes_beside_onion());
             let backend = open(home, settings)?;

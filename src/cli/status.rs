@@ -21,7 +21,9 @@ pub(super) fn progress(tor: &TorReport) -> String {
     match (tor.phase, &tor.blockage) {
         (TorPhase::Ready, _) => "ready".into(),
         (TorPhase::Dormant, _) => "dormant; the next call wakes it".into(),
-        (TorPhase::Bootstrapping, _) => format!("starting up, {} % done", tor.percent),
+        (TorPhase::Bootstrapping, _) => {
+            format!("starting up, {} % done, {}", tor.percent, tor.stage.as_deref().unwrap_or_default())
+        }
         (TorPhase::Blocked, reason) => {
             format!("stuck at {} %: {}", tor.percent, reason.as_deref().unwrap_or("it does not say why"))
         }

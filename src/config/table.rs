@@ -253,8 +253,8 @@ pub fn find(path: &str) -> Option<&'static Key> {
 
 /// The key of a table that `path` lies in, and where in it.
 pub fn inside(path: &str) -> Option<(&'static Key, &str)> {
-    let tables = KEYS.iter().filter(|key| matches!(key.kind, Kind::Table));
-    tables.filter_map(|key| Some((key, path.strip_prefix(key.path)?.strip_prefix('.')?))).next()
+    let mut tables = KEYS.iter().filter(|key| matches!(key.kind, Kind::Table));
+    tables.find_map(|key| Some((key, path.strip_prefix(key.path)?.strip_prefix('.')?)))
 }
 
 /// The known key that `path` most resembles.

@@ -110,7 +110,7 @@ pub enum Event {
     /// Not finished yet.
     Progress(Progress),
     /// Finished.
-    Done(Report),
+    Done(Box<Report>),
     /// Refused or failed.
     Failed(Refusal),
 }
@@ -207,6 +207,9 @@ pub struct TorReport {
     pub percent: u8,
     /// What follows from it.
     pub phase: TorPhase,
+    /// What the start is at, in words.
+    #[serde(default)]
+    pub stage: Option<String>,
     /// On what it is stuck, in words.
     #[serde(default)]
     pub blockage: Option<String>,

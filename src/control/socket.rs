@@ -136,7 +136,9 @@ async fn converse<P: Perform>(stream: UnixStream, performer: &P) {
         }
     };
     // The peer may be gone; its operation is done all the same.
-    let _ = write_event(&mut writer, &last.map_or_else(Event::Failed, Event::Done)).await;
+    let _ =
+        write_event(&mut writer, &last.map_or_else(Event::Failed, |report| Event::Done(Box::new(report))))
+            .await;
 }
 
 /// Asks the daemon listening on `socket`; `progress` is told how far it is.
@@ -158,7 +160,7 @@ pub async fn ask(
             Event::Progress(latest) => {
                 progress.send_replace(Some(latest));
             }
-            Event::Done(report) => return Ok(Ok(report)),
+            Event::Done(report) => return Ok(Ok(*report)),
             Event::Failed(refusal) => return Ok(Err(refusal)),
         }
     }

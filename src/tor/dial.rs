@@ -7,9 +7,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
+use tokio::sync::watch;
 use tor_rtcompat::tokio::TokioRustlsRuntime;
 use tor_rtcompat::{CompoundRuntime, NetStreamProvider, RuntimeSubstExt as _};
 
@@ -17,6 +20,10 @@ use tor_rtcompat::{CompoundRuntime, NetStreamProvider, RuntimeSubstExt as _};
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(10);
 /// Between probes; three unanswered ones end the connection.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
+/// A relay that does not answer for this long is not there.
+const CONNECT: Duration = Duration::from_secs(10);
+/// So many failures in a row, and it is not the relays.
+const WITNESSES: u32 = 3;
 /// How long written bytes may stay unacknowledged.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
 
@@ -34,16 +41,51 @@ pub(super) type Runtime = CompoundRuntime<
 type Base = TokioRustlsRuntime;
 type BaseStream = <Base as NetStreamProvider<SocketAddr>>::Stream;
 
-/// The runtime that this is called in. Fails outside one.
-pub(super) fn runtime() -> io::Result<Runtime> {
+/// Whether relays can be reached, going by the latest connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Some can, or nothing is known.
+    #[default]
+    Somebody,
+    /// None of several.
+    Nobody,
+}
+
+/// The runtime that this is called in, and what is seen while dialling. Fails outside one.
+pub(super) fn runtime() -> io::Result<(Runtime, watch::Receiver<Reach>)> {
     let base = Base::current()?;
-    Ok(base.with_tcp_provider(Relays { base: base.clone() }))
+    let (reach, seen) = watch::channel(Reach::default());
+    let record = Arc::new(Record { failures: AtomicU32::new(0), reach });
+    Ok((base.with_tcp_provider(Relays { base: base.clone(), record }), seen))
 }
 
 /// Connections to relays.
 #[derive(Clone)]
 pub(super) struct Relays {
     base: Base,
+    record: Arc<Record>,
+}
+
+struct Record {
+    /// In a row.
+    failures: AtomicU32,
+    reach: watch::Sender<Reach>,
+}
+
+impl Record {
+    fn note(&self, reached: bool) {
+        let failures = if reached {
+            self.failures.store(0, Ordering::Relaxed);
+            0
+        } else {
+            self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+        };
+        let latest = if failures >= WITNESSES { Reach::Nobody } else { Reach::Somebody };
+        // One failure says nothing against what was known.
+        if reached || latest == Reach::Nobody {
+            self.reach.send_if_modified(|reach| std::mem::replace(reach, latest) != latest);
+        }
+    }
 }
 
 #[async_trait::async_trait]
@@ -55,7 +97,10 @@ impl NetStreamProvider<SocketAddr> for Relays {
 
     async fn connect(&self, address: &SocketAddr, _options: &Self::ConnectOptions) -> io::Result<BaseStream> {
         #[expect(clippy::disallowed_methods, reason = "Arti dials relays and bridges here, by address")]
-        let stream = tokio::net::TcpStream::connect(*address).await?;
+        let dialled = tokio::time::timeout(CONNECT, tokio::net::TcpStream::connect(*address)).await;
+        let stream = dialled.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        self.record.note(stream.is_ok());
+        let stream = stream?;
         stream.set_nodelay(true)?;
         notice_death(&stream);
         Ok(stream.into())
@@ -79,4 +124,23 @@ fn notice_death(stream: &tokio::net::TcpStream) {
     let _: io::Result<()> = socket.set_tcp_keepalive(&keep_alive);
     #[cfg(target_os = "linux")]
     let _: io::Result<()> = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_failures_in_a_row_mean_offline_and_one_success_ends_that() {
+        let (reach, seen) = watch::channel(Reach::default());
+        let record = Record { failures: AtomicU32::new(0), reach };
+        let after = |reached: &[bool]| {
+            reached.iter().for_each(|reached| record.note(*reached));
+            *seen.borrow()
+        };
+        assert_eq!(after(&[false, false, true, false, false]), Reach::Somebody);
+        assert_eq!(after(&[false]), Reach::Nobody);
+        assert_eq!(after(&[false]), Reach::Nobody);
+        assert_eq!(after(&[true, false]), Reach::Somebody);
+    }
 }

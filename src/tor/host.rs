@@ -29,7 +29,9 @@ use tor_proto::stream::IncomingStreamRequest;
 
 use super::client::{self, TorStream};
 use super::dial::Runtime;
+use super::life::refused as arti_refused;
 use super::{Phase, Settings, Status, Tor, TorError};
+use crate::clock::SharedClock;
 
 /// How many streams one client's circuit may have open; more, and the circuit is torn down.
 const STREAMS_PER_CIRCUIT: u32 = 512;
@@ -48,7 +50,7 @@ pub struct Host {
 impl Host {
     /// Reads the identity of the service `name` from the state directory, makes it at the first time, and starts a
     /// client that bootstraps in the background. Must be called inside a Tokio runtime; blocks for a moment.
-    pub fn open(settings: &Settings, name: &str) -> Result<Self, TorError> {
+    pub fn open(settings: &Settings, name: &str, clock: SharedClock) -> Result<Self, TorError> {
         let refused = |error: &dyn std::fmt::Display| TorError::Settings(error.to_string());
         let storage = |error: &dyn std::fmt::Display| TorError::Storage(error.to_string());
         let nickname = name.parse().map_err(|error: tor_hsservice::InvalidNickname| refused(&error))?;
@@ -59,13 +61,13 @@ impl Host {
             .map_err(|error| refused(&error))?;
         let arti = settings.resolve()?;
         let kept = TorClient::<Runtime>::create_onion_service(&arti, service.clone())
-            .map_err(|error| client::refused(&error))?;
+            .map_err(|error| arti_refused(&error))?;
         let identity = match kept.onion_address() {
             Some(identity) => identity,
             None => kept.generate_identity_key(KeystoreSelector::Primary).map_err(|error| storage(&error))?,
         };
         let address = identity.display_unredacted().to_string();
-        Ok(Self { tor: Tor::launch(settings)?, service, address })
+        Ok(Self { tor: Tor::launch(settings, clock)?, service, address })
     }
 
     /// `….onion`; the same as long as the state directory is kept.
@@ -79,7 +81,8 @@ impl Host {
         let following = AbortOnDropHandle::new(tokio::spawn(follow_client(tor.clone())));
         // The sender lives in `tor`.
         let _ = tor.changes().wait_for(Status::is_ready).await;
-        let launched = tor.client().launch_onion_service(service).map_err(|error| client::refused(&error))?;
+        let client = tor.client().ok_or_else(|| TorError::Storage("it is in use".into()))?;
+        let launched = client.launch_onion_service(service).map_err(|error| arti_refused(&error))?;
         let Some((service, requests)) = launched else {
             return Err(TorError::Settings("the onion service is disabled".into()));
         };
@@ -143,7 +146,7 @@ async fn follow_client(tor: Tor) {
         if told.as_ref() != Some(&latest) {
             match &phase {
                 Phase::Blocked(blockage) => tracing::warn!(percent, "Tor is stuck: {blockage}"),
-                Phase::Bootstrapping => tracing::info!(percent, "Tor is starting"),
+                Phase::Bootstrapping(stage) => tracing::info!(percent, "Tor is starting: {stage}"),
                 Phase::Ready | Phase::Dormant => tracing::info!("Tor is ready"),
             }
             told = Some(latest);
@@ -185,6 +188,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::clock::SystemClock;
 
     /// A network that is not there: one address of this machine where nobody listens.
     const NOWHERE: &str = r#"
@@ -201,7 +205,7 @@ mod tests {
 
     fn open(root: &Path, name: &str) -> Host {
         let settings = Settings::in_home(root, None, NOWHERE.parse().unwrap()).unwrap();
-        Host::open(&settings, name).unwrap()
+        Host::open(&settings, name, SystemClock::shared()).unwrap()
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -251,7 +255,7 @@ mod tests {
     async fn a_name_that_is_no_name_is_refused() {
         let home = tempfile::tempdir().unwrap();
         let settings = Settings::in_home(home.path(), None, toml::Table::new()).unwrap();
-        let refused = Host::open(&settings, "no name at all").err();
+        let refused = Host::open(&settings, "no name at all", SystemClock::shared()).err();
         assert!(matches!(refused, Some(TorError::Settings(_))), "{refused:?}");
     }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::isolated::Dialer;
-use super::target::Target;
+use super::target::{Layer, Target};
 use super::tls::Tls;
-use super::{NotReady, Opened, TransportError, TransportErrorKind};
+use super::{Blockage, NotReady, Opened, TransportError, TransportErrorKind};
 use crate::tor::{ConnectErrorKind, Isolation, Phase, Status, Tor};
 
 /// When it is worth asking again while Tor starts.
@@ -13,23 +13,47 @@ const STARTING: Duration = Duration::from_secs(5);
 /// The same while Tor is stuck.
 const STUCK: Duration = Duration::from_secs(30);
 
+/// How long what may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// A call's wait for Tor to start.
+    pub bootstrap: Duration,
+    /// Opening one stream, TLS included.
+    pub connect: Duration,
+}
+
+impl Patience {
+    /// Most of it is the circuit's; what comes after has its own limits, which should still fit.
+    fn circuit(self) -> Duration {
+        self.connect.mul_f64(0.8)
+    }
+}
+
 /// Streams to one backend through a [`Tor`].
 pub struct ArtiDialer {
     tor: Tor,
     target: Target,
     tls: Tls,
-    patience: Duration,
+    patience: Patience,
 }
 
 impl ArtiDialer {
-    /// `patience` is how long a call waits for Tor to start.
-    pub fn new(tor: Tor, target: Target, tls: Tls, patience: Duration) -> Self {
+    /// To `target`, judged by `tls` where it speaks that.
+    pub fn new(tor: Tor, target: Target, tls: Tls, patience: Patience) -> Self {
         Self { tor, target, tls, patience }
     }
 
     fn failed(&self, kind: ConnectErrorKind) -> TransportError {
         let kind = match kind {
             ConnectErrorKind::NotReady => return not_ready(&self.tor.status()),
+            // An onion service that is away looks like this, too, unless Tor itself says what it lacks.
+            ConnectErrorKind::NoCircuit if self.target.layer() == Layer::Tls => {
+                return not_ready(&self.tor.status());
+            }
+            ConnectErrorKind::NoCircuit => match self.tor.status().phase {
+                Phase::Blocked(Blockage::Offline) => return not_ready(&self.tor.status()),
+                _ => TransportErrorKind::Timeout,
+            },
             ConnectErrorKind::Refused => TransportErrorKind::Refused,
             ConnectErrorKind::Timeout => TransportErrorKind::Timeout,
             ConnectErrorKind::NoSuchHost | ConnectErrorKind::Exit | ConnectErrorKind::Path => {
@@ -48,7 +72,8 @@ impl Dialer for ArtiDialer {
     }
 
     async fn dial(&self, lane: &Isolation) -> Result<Opened, TransportError> {
-        let connected = self.tor.connect(self.target.host(), self.target.port(), lane).await;
+        let (host, port) = (self.target.host(), self.target.port());
+        let connected = self.tor.connect(host, port, lane, self.patience.circuit()).await;
         let stream = connected.map_err(|error| self.failed(error.kind).at(error.exit))?;
         let exit = stream.exit();
         let stream = self.tls.layer(stream, &self.target).await.map_err(|error| error.at(exit))?;
@@ -56,7 +81,7 @@ impl Dialer for ArtiDialer {
     }
 
     async fn ready(&self) -> Result<(), TransportError> {
-        self.tor.ready(self.patience).await.map_err(|status| not_ready(&status))
+        self.tor.ready(self.patience.bootstrap).await.map_err(|status| not_ready(&status))
     }
 
     fn doze(&self) {
@@ -69,12 +94,12 @@ impl Dialer for ArtiDialer {
 }
 
 fn not_ready(status: &Status) -> TransportError {
+    let percent = status.percent;
     let (reason, retry_after) = match status.phase {
         Phase::Blocked(blockage) => (NotReady::Blocked(blockage), STUCK),
-        // Ready, and yet a stream says otherwise: the network went away a moment ago.
-        Phase::Bootstrapping | Phase::Ready | Phase::Dormant => {
-            (NotReady::Bootstrapping { percent: status.percent }, STARTING)
-        }
+        Phase::Bootstrapping(stage) => (NotReady::Bootstrapping { percent, stage }, STARTING),
+        // Ready, and yet there is no circuit: the network went away a moment ago, or is that slow.
+        Phase::Ready | Phase::Dormant => (NotReady::Blocked(Blockage::Unreachable), STARTING),
     };
     TransportError::new(TransportErrorKind::NotReady(reason)).retry_after(retry_after)
 }

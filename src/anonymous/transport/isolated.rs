@@ -86,7 +86,7 @@ pub struct Isolated<D: Dialer> {
     dialer: Arc<D>,
     settings: Settings,
     lanes: Mutex<Lanes<D::Lane>>,
-    pool: Option<Pool>,
+    pool: Pool,
 }
 
 struct Lanes<L> {
@@ -104,8 +104,8 @@ impl<D: Dialer> Isolated<D> {
     /// Must be called inside a Tokio runtime, in which streams are kept warm until this is dropped.
     pub fn new(dialer: D, settings: Settings) -> Self {
         let dialer = Arc::new(dialer);
-        let pooled = settings.isolation == IsolationRule::PerCall && settings.pool > 0;
-        let pool = pooled.then(|| Pool::start(Arc::clone(&dialer), &settings));
+        let most = if settings.isolation == IsolationRule::PerCall { settings.pool } else { 0 };
+        let pool = Pool::start(Arc::clone(&dialer), &settings, most);
         Self { dialer, settings, lanes: Mutex::default(), pool }
     }
 
@@ -114,11 +114,9 @@ impl<D: Dialer> Isolated<D> {
     }
 
     async fn connect(&self, wish: Wish) -> Result<Opened, TransportError> {
-        if let Some(pool) = &self.pool {
-            while let Some(opened) = pool.take().await {
-                if !is_avoided(&wish, &opened) {
-                    return Ok(opened);
-                }
+        while let Some(opened) = self.pool.take().await {
+            if !is_avoided(&wish, &opened) {
+                return Ok(opened);
             }
         }
         let mut last = TransportError::new(TransportErrorKind::Connect);
@@ -198,13 +196,11 @@ impl<D: Dialer> Transport for Isolated<D> {
 
     fn new_identity(&self) {
         *self.lanes() = Lanes::default();
-        if let Some(pool) = &self.pool {
-            pool.clear();
-        }
+        self.pool.clear();
     }
 
     fn warm(&self) -> usize {
-        self.pool.as_ref().map_or(0, Pool::warm)
+        self.pool.warm()
     }
 }
 

@@ -31,12 +31,10 @@ use tokio_util::task::AbortOnDropHandle;
 use self::policy::{Demand, Patience};
 use super::Opened;
 use super::isolated::{self, Dialer, Settings};
-use crate::clock::{SharedClock, Timestamp};
+use crate::clock::{Jumps, SharedClock};
 
 /// How often the keeper looks at the clocks, and for work that nobody told it of.
 const TICK: Duration = Duration::from_secs(5);
-/// The wall clock and the monotonic one differ by more than this: the machine slept, or somebody set the clock.
-const JUMP: i64 = 10;
 /// Dials at once, for the shelf.
 const DIALS: usize = 4;
 /// Between failed dials: doubles, with jitter, up to the second.
@@ -62,8 +60,7 @@ struct State {
     patience: Patience,
     /// Counts what makes everything made before unusable.
     generation: u64,
-    /// A moment on both clocks.
-    moment: (Instant, Timestamp),
+    jumps: Jumps,
 }
 
 /// A warm stream lives in a task of its own, which watches it; this is how to ask for it.
@@ -74,15 +71,16 @@ struct Warm {
 }
 
 impl Pool {
-    pub(super) fn start<D: Dialer>(dialer: Arc<D>, settings: &Settings) -> Self {
+    /// Keeps at most `most`; with 0 it only tells when the dialler may doze.
+    pub(super) fn start<D: Dialer>(dialer: Arc<D>, settings: &Settings, most: usize) -> Self {
         let now = Instant::now();
         let shelf = Arc::new(Shelf {
             state: Mutex::new(State {
                 warm: VecDeque::new(),
-                demand: Demand::new(now, settings.pool, settings.dormant_after),
+                demand: Demand::new(now, most, settings.dormant_after),
                 patience: Patience::default(),
                 generation: 0,
-                moment: (now, settings.clock.now()),
+                jumps: Jumps::new(now, settings.clock.now()),
             }),
             next: AtomicU64::new(0),
             changed: Notify::new(),
@@ -134,12 +132,8 @@ impl Shelf {
 
     /// A stream that was open while the machine slept looks alive and is not.
     fn notice_jump(&self) {
-        let (now, wall) = (Instant::now(), self.clock.now());
         let mut state = self.lock();
-        let (then, wall_then) = state.moment;
-        let elapsed = i64::try_from(now.duration_since(then).as_secs()).unwrap_or(i64::MAX);
-        state.moment = (now, wall);
-        if (wall.unix() - wall_then.unix() - elapsed).abs() > JUMP {
+        if state.jumps.notice(Instant::now(), self.clock.now()) {
             state.generation += 1;
             state.warm.clear();
         }
@@ -169,6 +163,7 @@ impl Shelf {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Gone {
     Closed,
     Old,
@@ -208,19 +203,20 @@ async fn keep<D: Dialer>(shelf: Arc<Shelf>, dialer: Arc<D>, limit: Duration) {
     let mut dozing = false;
     loop {
         shelf.notice_jump();
-        let (target, warm) = {
+        let (idle, target, warm) = {
             let mut state = shelf.lock();
+            let idle = state.demand.is_idle(Instant::now());
             let target = state.demand.target(Instant::now());
             // What is no longer wanted goes; the oldest first.
             while state.warm.len() > target {
                 state.warm.pop_front();
             }
-            (target, state.warm.len())
+            (idle, target, state.warm.len())
         };
-        if target == 0 && !dozing {
+        if idle && !dozing {
             dialer.doze();
         }
-        dozing = target == 0;
+        dozing = idle;
         let wanted = target.saturating_sub(warm + dials.len()).min(DIALS - dials.len().min(DIALS));
         if wanted > 0 && Instant::now() >= not_before && dialer.ready().await.is_ok() {
             for _ in 0..wanted {

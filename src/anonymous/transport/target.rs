@@ -53,7 +53,7 @@ impl Target {
         if lower == "localhost" || lower.ends_with(".localhost") {
             return Err(TargetError::Loopback);
         }
-        let onion = lower.ends_with(".onion");
+        let onion = lower.rsplit('.').next() == Some("onion") && lower.contains('.');
         let layer = match url.scheme() {
             "https" => Layer::Tls,
             "http" if onion => Layer::Onion,

@@ -140,11 +140,11 @@ impl Connector {
     async fn connect(&self, uri: &Uri) -> io::Result<TokioIo<Line>> {
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let port = uri.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });
-        let stream = self.route.tor.connect(host, port, &self.route.isolation).await;
+        let stream = self.route.tor.connect(host, port, &self.route.isolation, self.deadline).await;
         // Only the kind: the rest would name the target.
         let stream = stream.map_err(|error| match error.kind {
             ConnectErrorKind::Refused => io::Error::from(io::ErrorKind::ConnectionRefused),
-            ConnectErrorKind::Timeout => io::ErrorKind::TimedOut.into(),
+            ConnectErrorKind::Timeout | ConnectErrorKind::NoCircuit => io::ErrorKind::TimedOut.into(),
             ConnectErrorKind::NotReady
             | ConnectErrorKind::NoSuchHost
             | ConnectErrorKind::Exit

@@ -42,7 +42,7 @@ impl Demand {
     /// How many streams to keep warm: the largest burst of late, at least one, and none after a long silence.
     pub(super) fn target(&mut self, now: Instant) -> usize {
         self.forget(now);
-        if now.duration_since(self.last) >= self.dormant_after {
+        if self.is_idle(now) {
             return 0;
         }
         let burst = |from: usize| {
@@ -50,6 +50,11 @@ impl Demand {
             self.calls.iter().skip(from).take_while(|call| call.duration_since(begun) < BURST).count()
         };
         (0..self.calls.len()).map(burst).max().unwrap_or(0).clamp(1, self.most.max(1)).min(self.most)
+    }
+
+    /// Whether the last call is so long ago that none is expected.
+    pub(super) fn is_idle(&self, now: Instant) -> bool {
+        now.duration_since(self.last) >= self.dormant_after
     }
 
     fn forget(&mut self, now: Instant) {
