@@ -2,6 +2,7 @@
 
 mod breakage;
 mod calls;
+mod doctor;
 mod exits;
 mod hosting;
 mod identity;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use llmtor::anonymous::redeem::{Ending, Phase, RedeemErrorKind as Kind, TokenFate, UpstreamReason};
-use llmtor::anonymous::transport::NotReady;
+use llmtor::anonymous::transport::{NotReady, Stage};
 use llmtor::clock::Timestamp;
 use llmtor::wire::ModelName;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ fn rows() -> Vec<Row> {
     let vault = || Kind::Vault { message: "the disk is full".into() };
     let pause = Some(Duration::from_millis(8_100));
     let starting = |retry_after| Kind::TransportNotReady {
-        reason: NotReady::Bootstrapping { percent: 40 },
+        reason: NotReady::Bootstrapping { percent: 40, stage: Stage::Directory },
         retry_after,
     };
     let invalid = "invalid_request_error";
