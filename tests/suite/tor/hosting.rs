@@ -2,7 +2,9 @@
 #![expect(clippy::disallowed_methods, reason = "a test stands outside the house and dials it")]
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use super::NOWHERE;
@@ -106,6 +108,66 @@ fn a_hosted_onion_service_answers_prompts_and_nothing_else_and_is_the_same_after
     assert_eq!(again, url);
     let reply = daemon.ask("And now?");
     assert_eq!(reply.status, 200, "{}", reply.body);
+}
+
+/// A provider of one answer, given when it is told to.
+struct Slow {
+    base_url: String,
+    arrived: mpsc::Receiver<()>,
+    answer: mpsc::Sender<()>,
+}
+
+impl Slow {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let ((arrive, arrived), (answer, told)) = (mpsc::channel(), mpsc::channel::<()>());
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut buffer = [0; 16 * 1024];
+            assert!(stream.read(&mut buffer).unwrap() > 0);
+            arrive.send(()).unwrap();
+            let _ = told.recv();
+            let message = serde_json::json!({ "role": "assistant", "content": "at last" });
+            let choice = serde_json::json!({ "index": 0, "message": message, "finish_reason": "stop" });
+            let body = serde_json::json!({ "id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice] });
+            let body = body.to_string();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            stream.write_all((head + &body).as_bytes()).unwrap();
+        });
+        Self { base_url, arrived, answer }
+    }
+}
+
+#[test]
+fn a_call_in_flight_gets_its_answer_through_the_onion_service_that_is_told_to_stop() {
+    let Some(network) = tornet::using() else { return };
+    let mut house = House::open(1, "warn");
+    let slow = Slow::start();
+    let file = house.home("backend").join("backend.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("provider = \"embedded\""));
+    let text = text.replace("provider = \"embedded\"", "provider = \"slow\"");
+    let provider = format!("[providers.slow]\nbase_url = \"{}\"\n", slow.base_url);
+    std::fs::write(&file, format!("{text}\n{provider}")).unwrap();
+    let url = host(&mut house, &network.arti_toml(), "");
+    house.furnish(CLIENT, &url, 1);
+    let arti = format!("tor.arti_config={}", house.room().join("arti.toml").display());
+    let daemon = house.serve(CLIENT, &["--set", &arti]);
+    let call = thread::spawn(move || daemon.ask("Is anybody there?"));
+    slow.arrived.recv_timeout(PATIENCE).unwrap();
+    let address = house.address();
+    let stopping = thread::spawn(move || house.backend.stop());
+    // It is stopping once it no longer listens; the call still waits then.
+    assert!(tornet::poll(PATIENCE, || TcpListener::bind(address).is_ok()));
+    slow.answer.send(()).unwrap();
+    let reply = call.join().unwrap();
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    assert!(reply.body.contains("at last"), "{}", reply.body);
+    assert!(stopping.join().unwrap().success());
 }
 
 #[test]
