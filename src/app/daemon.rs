@@ -133,7 +133,8 @@ fn running(
     transport: &Arc<dyn Transport>,
     tor: Option<&Tor>,
 ) -> RunningDaemon {
-    let (warm, dropped) = (Arc::downgrade(transport), Arc::downgrade(transport));
+    let [warm, dropped, examined] = [(); 3].map(|()| Arc::downgrade(transport));
+    let client = tor.cloned();
     let tor = tor.map(Tor::changes);
     RunningDaemon {
         report: Box::new(move || DaemonReport {
@@ -150,6 +151,10 @@ fn running(
                 transport.new_identity();
             }
             NewIdentityReport { dropped }
+        }),
+        way_out: Box::new(move || {
+            let transport = examined.upgrade()?;
+            Some(WayOut { transport, tor: client.clone(), name })
         }),
     }
 }

@@ -1,5 +1,6 @@
 //! Connections: accept, serve, and end them in good order. From a listener or from an onion service, all is one.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
 use axum::Router;
@@ -8,9 +9,10 @@ use futures_util::{Stream, StreamExt as _, stream};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -20,6 +22,9 @@ use crate::tor::Incoming;
 
 /// How long a client may take over its header lines.
 const HEADER_TIME: Duration = Duration::from_secs(30);
+/// How long the client of an onion service may take over reading the end of an answer. Beyond it what it has not read is
+/// lost.
+const LINGER: Duration = Duration::from_secs(5);
 /// A pause after a failed accept: it is usually a lack of descriptors, which passes.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -92,19 +97,38 @@ where
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer);
         let request: Request = request.map(axum::body::Body::new);
-        router.clone().oneshot(request)
+        Box::pin(router.clone().oneshot(request))
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
         .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    // What ends a connection is the client's affair and may name what it sent: not logged.
-    let _: Result<(), _> = tokio::select! {
-        ended = connection.as_mut() => ended,
+    let ended = tokio::select! {
+        ended = poll_fn(|context| connection.poll_without_shutdown(context)) => ended,
         () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
+            poll_fn(|context| connection.poll_without_shutdown(context)).await
         }
     };
+    // What ends a connection is the client's affair and may name what it sent: not logged.
+    if ended.is_ok() {
+        close(connection.into_parts().io.into_inner(), peer).await;
+    }
+}
+
+/// Ends a connection on which all is said.
+async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
+    match peer {
+        Peer::At(_) => drop(stream.shutdown().await),
+        // Tor knows no half-closed stream, and a circuit that is torn down loses what is still on its way: the client
+        // closes when it has everything.
+        Peer::Onion => {
+            let mut rest = tokio::io::sink();
+            let closing = async {
+                stream.flush().await?;
+                tokio::io::copy(&mut stream, &mut rest).await
+            };
+            drop(timeout(LINGER, closing).await);
+        }
+    }
 }

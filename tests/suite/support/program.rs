@@ -111,6 +111,11 @@ impl Program {
         String::from_utf8_lossy(&self.stderr()).into_owned()
     }
 
+    /// Whether it has ended.
+    pub fn ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// SIGTERM, and the end of the process.
     pub fn stop(&mut self) -> std::process::ExitStatus {
         let pid = self.child.id().to_string();
