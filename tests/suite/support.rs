@@ -1,5 +1,6 @@
 //! What several modules share.
 
+pub mod canary;
 pub mod program;
 pub mod relay;
 pub mod scripted;
