@@ -77,10 +77,10 @@ fn payment(request: &[u8]) -> Vec<Vec<u8>> {
 
 fn logs(world: &World) -> Vec<Place> {
     // The ready line carries the key on purpose: it is for the program that started the daemon.
-    let stdout = world.daemon.stdout();
+    let stdout = world.daemon.program.stdout();
     let behind_ready = stdout.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     vec![
-        Place { name: "the daemon's log".into(), content: world.daemon.stderr() },
+        Place { name: "the daemon's log".into(), content: world.daemon.program.stderr() },
         Place { name: "the daemon's output".into(), content: stdout[behind_ready..].to_vec() },
         Place { name: "the backend's log".into(), content: world.backend.stderr() },
         Place { name: "the backend's output".into(), content: world.backend.stdout() },
@@ -111,19 +111,21 @@ fn a_canary_is_found_nowhere_but_in_the_prompt() {
     };
 
     let mut world = World::start(6, "trace");
-    let plain = world.post_chat(&identifying, &body(false, prompt));
+    let plain = world.daemon.post_chat(&identifying, &body(false, prompt));
     assert_eq!(plain.status, 200, "{}", plain.body);
     assert!(plain.body.contains(prompt), "the answer does not echo, so no canary was planted in it");
-    let streamed = world.post_chat(&identifying, &body(true, prompt));
+    let streamed = world.daemon.post_chat(&identifying, &body(true, prompt));
     assert_eq!(streamed.status, 200, "{}", streamed.body);
     assert!(streamed.body.contains("[DONE]"));
 
     // Bad input and a wrong key.
-    let refused = world.post_chat(&[("Authorization", "Bearer sk-canaryWrongKey96")], &body(false, prompt));
+    let refused =
+        world.daemon.post_chat(&[("Authorization", "Bearer sk-canaryWrongKey96")], &body(false, prompt));
     assert_eq!(refused.status, 401, "{}", refused.body);
-    let broken = world.post_chat(&identifying, &format!(r#"{{"model":"{MODEL}","messages":"{prompt}","#));
+    let broken =
+        world.daemon.post_chat(&identifying, &format!(r#"{{"model":"{MODEL}","messages":"{prompt}","#));
     assert_eq!(broken.status, 400, "{}", broken.body);
-    let unknown = world.post_chat(
+    let unknown = world.daemon.post_chat(
         &[],
         &format!(r#"{{"model":"no-such","messages":[{{"role":"user","content":"{prompt}"}}]}}"#),
     );
@@ -131,7 +133,7 @@ fn a_canary_is_found_nowhere_but_in_the_prompt() {
 
     // A call whose answer never comes leaves a token in doubt on disk.
     world.relay.swallow_answers(true);
-    let lost = world.post_chat(&identifying, &body(false, "canaryLostPrompt97"));
+    let lost = world.daemon.post_chat(&identifying, &body(false, "canaryLostPrompt97"));
     assert!(lost.status >= 500, "{} {}", lost.status, lost.body);
 
     let received = world.relay.recorded();
@@ -156,13 +158,13 @@ fn a_canary_is_found_nowhere_but_in_the_prompt() {
     }
     let secrets = vec![
         Canary::new("the session", world.session.clone()),
-        Canary::new("the API key", world.api_key.clone()),
+        Canary::new("the API key", world.daemon.api_key.clone()),
     ];
 
     // While everything runs, write-ahead logs included; then after an orderly end.
     for when in ["running", "stopped"] {
         if when == "stopped" {
-            assert!(world.daemon.stop().success());
+            assert!(world.daemon.program.stop().success());
             assert!(world.backend.stop().success());
         }
         let logs = logs(&world);

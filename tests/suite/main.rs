@@ -21,4 +21,5 @@ mod redemption;
 mod refusals;
 mod sameness;
 mod support;
+mod tor;
 mod vault;

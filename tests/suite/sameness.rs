@@ -60,7 +60,7 @@ fn every_client_is_the_same_client_to_the_backend() {
     ];
     for (number, body) in bodies.iter().enumerate() {
         let headers = [("User-Agent", "curl/8.0"), ("Accept", "*/*"), ("X-Anything", "something")];
-        let reply = world.post_chat(&headers[..=number], body);
+        let reply = world.daemon.post_chat(&headers[..=number], body);
         assert_eq!(reply.status, 200, "{}", reply.body);
         callers.push(format!("bare {number}"));
     }
@@ -70,8 +70,8 @@ fn every_client_is_the_same_client_to_the_backend() {
             let Some(mut command) = sdk(name) else { continue };
             let output = command
                 .args([mode, MODEL, QUESTION])
-                .env("OPENAI_BASE_URL", &world.base_url)
-                .env("OPENAI_API_KEY", &world.api_key)
+                .env("OPENAI_BASE_URL", &world.daemon.base_url)
+                .env("OPENAI_API_KEY", &world.daemon.api_key)
                 .env("OPENAI_ORG_ID", "org-of-the-caller")
                 .output()
                 .unwrap();

@@ -1,7 +1,11 @@
 //! What several modules share.
 
 pub mod canary;
+pub mod front;
+pub mod house;
 pub mod program;
 pub mod relay;
 pub mod scripted;
+pub mod tor_world;
+pub mod tornet;
 pub mod world;
