@@ -386,7 +386,13 @@ impl TorNetwork {
         std::fs::read_to_string(service.join("hostname")).unwrap().trim().to_owned()
     }
 
-    fn mend_all(&self) {
+    /// Ends all relays without a word. The shared network is broken by [`Breaking`] only.
+    pub fn kill_all(&self) {
+        self.relays.iter().for_each(|relay| relay.with(Node::kill));
+    }
+
+    /// All relays work again, whatever was done to them.
+    pub fn mend_all(&self) {
         self.relays.iter().for_each(|relay| relay.with(|node| node.mend(&self.keeper)));
     }
 }

@@ -1,0 +1,85 @@
+//! The proof can fail: a build that leaks on purpose, one way at a time, and the detector that each way must set off.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::capture::Capture;
+use super::judge::{Detector, judge};
+use super::namespace::WAY_OUT;
+use super::world::{BACKEND, Wanted, World, v4};
+use crate::support::canary::contains;
+use crate::support::program::SHIPPED;
+
+const VARIABLE: &str = "LLMTOR_LEAK";
+
+#[test]
+fn each_leak_is_found_by_its_detector_and_by_no_other() {
+    let Some(world) = World::open(10) else { return };
+    let program = leaking();
+    world.init();
+    world.login_and_mint(10);
+    let room = world.house.room();
+
+    let backend = world.backend_socket();
+    let backend6 = TcpListener::bind((world.namespace.v6(BACKEND), 0)).unwrap();
+    let relay = world.network.relay_sockets()[0];
+    let asked_by_client = || {
+        let asked = world.resolver.asked();
+        asked.iter().filter(|asked| *v4(asked.by.source).ip() == world.namespace.client()).count()
+    };
+    let leaks = [
+        ("the leaking build without a leak", String::new(), None),
+        ("TCP", format!("tcp {backend}"), Some(Detector::Flow)),
+        ("DNS", format!("dns {}", world.name), Some(Detector::Dns)),
+        ("another name's DNS", "dns another.test".to_owned(), Some(Detector::Udp)),
+        ("ICMP", format!("icmp {}", backend.ip()), Some(Detector::Icmp)),
+        ("IPv6", format!("ipv6 {}", backend6.local_addr().unwrap()), Some(Detector::Ipv6)),
+        ("the prompt in clear", format!("clear {relay}"), Some(Detector::Clear)),
+    ];
+    for (what, leak, detector) in leaks {
+        let before = asked_by_client();
+        let capture = Capture::start(&world.namespace, WAY_OUT, room);
+        let mut daemon = world.serve(&program, &[(VARIABLE, &leak)]);
+        daemon.answers(what, Wanted::Whole);
+        assert!(daemon.program.stop().success());
+        let report = judge(&capture.finish(), &world.allowed(Vec::new()));
+        assert_eq!(report.fired(), Vec::from_iter(detector), "{what}: {:#?}", report.verdicts);
+        let resolves = leak.starts_with("dns");
+        assert_eq!(asked_by_client() > before, resolves, "{what}: what the resolver wrote down");
+        eprintln!("{what}: {:?}", report.verdicts.iter().map(|verdict| &verdict.what).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn the_shipped_program_has_no_trace_of_the_leaks() {
+    let shipped = std::fs::read(SHIPPED).unwrap();
+    let leaks = std::fs::read(leaking()).unwrap();
+    assert!(contains(&leaks, VARIABLE.as_bytes()), "the search cannot find it");
+    assert!(!contains(&shipped, VARIABLE.as_bytes()));
+}
+
+/// The leaking build, made if it is not up to date. It shares the dependencies that these tests are built with.
+fn leaking() -> PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        let target = Path::new(SHIPPED).ancestors().nth(2).expect("target/debug/llmtor");
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+        let output = Command::new(cargo)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(["build", "--locked", "--features", "leak", "--example", "llmtor-leaking"])
+            .args(["--message-format", "json-render-diagnostics", "--target-dir"])
+            .arg(target)
+            .stderr(std::process::Stdio::inherit())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "the leaking build cannot be made");
+        let messages = String::from_utf8(output.stdout).unwrap();
+        let messages =
+            messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let executable = |message: serde_json::Value| Some(message["executable"].as_str()?.to_owned());
+        messages.filter_map(executable).last().expect("an executable").into()
+    };
+    PROGRAM.get_or_init(build).clone()
+}
