@@ -114,7 +114,8 @@ fn isolated(config: &Config, clock: SharedClock) -> isolated::Settings {
             IsolationChoice::Shared => IsolationRule::Shared,
         },
         pool: config.anonymous.pool,
-        dial: config.anonymous.connect(),
+        // Half: what runs out is one dial, at an exit that can then be left out, and not the whole opening.
+        dial: config.anonymous.connect() / 2,
         dormant_after: config.tor.dormant_after(),
         clock,
     }

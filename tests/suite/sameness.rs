@@ -4,32 +4,10 @@
 //! Needs `tests/clients/.venv` and `tests/clients/node_modules` (README, "Tests"). Where they are absent the
 //! missing half is skipped, loudly; with `CI` set that is a failure.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
+use super::support::sdk::sdk;
 use super::support::world::{MODEL, World};
 
 const QUESTION: &str = "Wie heißt das? \"sameness\" \\ 日本";
-
-fn clients() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
-}
-
-/// The interpreter and the script of one SDK, if it is installed.
-fn sdk(name: &str) -> Option<Command> {
-    let (program, script, needed) = match name {
-        "python" => (clients().join(".venv/bin/python"), "call.py", clients().join(".venv/bin/python")),
-        _ => (PathBuf::from("node"), "call.mjs", clients().join("node_modules/openai/package.json")),
-    };
-    if !needed.exists() {
-        assert!(std::env::var_os("CI").is_none(), "{name}: {} is missing", needed.display());
-        eprintln!("SKIPPED: the {name} SDK is not installed ({} is missing)", needed.display());
-        return None;
-    }
-    let mut command = Command::new(program);
-    command.arg(clients().join(script));
-    Some(command)
-}
 
 /// The request with the two values that are new in each redemption made equal; their lengths stay.
 fn masked(request: &[u8]) -> String {

@@ -6,6 +6,7 @@ pub mod house;
 pub mod program;
 pub mod relay;
 pub mod scripted;
+pub mod sdk;
 pub mod tor_world;
 pub mod tornet;
 pub mod world;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
+
 use super::isolated::Dialer;
 use super::target::Target;
 use super::tls::Tls;
@@ -47,11 +49,16 @@ impl Dialer for ArtiDialer {
         Isolation::new()
     }
 
-    async fn dial(&self, lane: &Isolation) -> Result<Opened, TransportError> {
-        let connected = self.tor.connect(self.target.host(), self.target.port(), lane).await;
+    async fn dial(&self, lane: &Isolation, limit: Duration) -> Result<Opened, TransportError> {
+        let deadline = Instant::now() + limit;
+        let late = |_| TransportError::new(TransportErrorKind::Timeout);
+        let connecting = self.tor.connect(self.target.host(), self.target.port(), lane);
+        let connected = timeout_at(deadline, connecting).await.map_err(late)?;
         let stream = connected.map_err(|error| self.failed(error.kind).at(error.exit))?;
         let exit = stream.exit();
-        let stream = self.tls.layer(stream, &self.target).await.map_err(|error| error.at(exit))?;
+        // Whoever keeps the handshake waiting is at that exit, or it is the exit itself.
+        let layered = timeout_at(deadline, self.tls.layer(stream, &self.target)).await;
+        let stream = layered.unwrap_or_else(|elapsed| Err(late(elapsed))).map_err(|error| error.at(exit))?;
         Ok(Opened { stream, exit })
     }
 

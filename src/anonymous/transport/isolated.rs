@@ -19,7 +19,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::pool::Pool;
 use super::target::Target;
@@ -41,8 +41,13 @@ pub trait Dialer: Send + Sync + 'static {
     /// A lane that shares no circuit with any other.
     fn lane(&self) -> Self::Lane;
 
-    /// A stream on `lane`, TLS included, on which nothing has been said. Cancel-safe; the caller sets the time limit.
-    fn dial(&self, lane: &Self::Lane) -> impl Future<Output = Result<Opened, TransportError>> + Send;
+    /// A stream on `lane`, TLS included, on which nothing has been said, within `limit`. Cancel-safe. The limit is kept
+    /// in here, where it is known at which exit time ran out.
+    fn dial(
+        &self,
+        lane: &Self::Lane,
+        limit: Duration,
+    ) -> impl Future<Output = Result<Opened, TransportError>> + Send;
 
     /// Waits until dialling is worthwhile, as long as the dialler thinks right.
     fn ready(&self) -> impl Future<Output = Result<(), TransportError>> + Send;
@@ -124,7 +129,7 @@ impl<D: Dialer> Isolated<D> {
         let mut last = TransportError::new(TransportErrorKind::Connect);
         for _ in 0..LANES {
             let lane = self.lane(&wish);
-            match dial(&*self.dialer, &lane, self.settings.dial).await {
+            match self.dialer.dial(&lane, self.settings.dial).await {
                 Ok(opened) if !is_avoided(&wish, &opened) => return Ok(opened),
                 Ok(opened) => last = last.at(opened.exit),
                 Err(error) => {
@@ -164,18 +169,6 @@ impl<D: Dialer> Isolated<D> {
             }
             (IsolationRule::PerConversation, None) | (IsolationRule::PerCall, _) => {}
         }
-    }
-}
-
-/// One dial within its time limit.
-pub(super) async fn dial<D: Dialer>(
-    dialer: &D,
-    lane: &D::Lane,
-    limit: Duration,
-) -> Result<Opened, TransportError> {
-    match timeout(limit, dialer.dial(lane)).await {
-        Ok(result) => result,
-        Err(_) => Err(TransportError::new(TransportErrorKind::Timeout)),
     }
 }
 

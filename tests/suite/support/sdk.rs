@@ -1,0 +1,25 @@
+//! The official OpenAI packages, as programs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn clients() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
+}
+
+/// The interpreter and the script of one SDK, `python` or `node`; `None`, and a line that says so, where it is not
+/// installed.
+pub fn sdk(name: &str) -> Option<Command> {
+    let (program, script, needed) = match name {
+        "python" => (clients().join(".venv/bin/python"), "call.py", clients().join(".venv/bin/python")),
+        _ => (PathBuf::from("node"), "call.mjs", clients().join("node_modules/openai/package.json")),
+    };
+    if !needed.exists() {
+        assert!(std::env::var_os("CI").is_none(), "{name}: {} is missing", needed.display());
+        eprintln!("SKIPPED: the {name} SDK is not installed ({} is missing)", needed.display());
+        return None;
+    }
+    let mut command = Command::new(program);
+    command.arg(clients().join(script));
+    Some(command)
+}
