@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use super::capture::Capture;
@@ -27,7 +27,7 @@ fn each_leak_is_found_by_its_detector_and_by_no_other() {
     let relay = world.network.relay_sockets()[0];
     let asked_by_client = || {
         let asked = world.resolver.asked();
-        asked.iter().filter(|asked| *v4(asked.by.source).ip() == world.namespace.client()).count()
+        asked.iter().filter(|asked| *v4(asked.source).ip() == world.namespace.client()).count()
     };
     let leaks = [
         ("the leaking build without a leak", String::new(), None),
@@ -60,27 +60,23 @@ fn the_shipped_program_has_no_trace_of_the_leaks() {
     assert!(!contains(&shipped, VARIABLE.as_bytes()));
 }
 
+#[test]
+fn a_build_without_debug_assertions_such_as_a_release_refuses_the_leaks() {
+    let output = cargo(&["rustc", "--lib", "--profile", "test"])
+        .args(["--", "-C", "debug-assertions=off"])
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("a release cannot have it"), "{said}");
+}
+
 /// The leaking build, made if it is not up to date. It shares the dependencies that these tests are built with.
 fn leaking() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
-        let target = Path::new(SHIPPED).ancestors().nth(2).expect("target/debug/llmtor");
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
-        let mut command = Command::new(cargo);
-        // What cargo tells a test of its package, build scripts of dependencies would take for a change: they ask for it.
-        for (name, _) in std::env::vars_os() {
-            let of_the_test =
-                ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
-            if of_the_test.iter().any(|told| name.to_string_lossy().starts_with(told)) {
-                command.env_remove(name);
-            }
-        }
-        let output = command
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .args(["build", "--locked", "--features", "leak", "--example", "llmtor-leaking"])
-            .args(["--message-format", "json-render-diagnostics", "--target-dir"])
-            .arg(target)
-            .stderr(std::process::Stdio::inherit())
+        let output = cargo(&["build", "--example", "llmtor-leaking"])
+            .args(["--message-format", "json-render-diagnostics"])
             .output()
             .unwrap();
         assert!(output.status.success(), "the leaking build cannot be made");
@@ -88,7 +84,23 @@ fn leaking() -> PathBuf {
         let messages =
             messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         let executable = |message: serde_json::Value| Some(message["executable"].as_str()?.to_owned());
-        messages.filter_map(executable).last().expect("an executable").into()
+        messages.rev().find_map(executable).expect("an executable").into()
     };
     PROGRAM.get_or_init(build).clone()
+}
+
+/// Cargo with the feature `leak`, into the directory that these tests were built in.
+fn cargo(what: &[&str]) -> Command {
+    let target = Path::new(SHIPPED).ancestors().nth(2).expect("target/debug/llmtor");
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    // What cargo tells a test of its package it would take for a change: build scripts ask for these variables.
+    for (name, _) in std::env::vars_os() {
+        let of_the_test = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+        if of_the_test.iter().any(|told| name.to_string_lossy().starts_with(told)) {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(what).args(["--locked", "--features", "leak"]);
+    command.arg("--target-dir").arg(target).stdin(Stdio::null()).stderr(Stdio::inherit());
+    command
 }

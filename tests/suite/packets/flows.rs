@@ -25,7 +25,6 @@ pub struct Segment<'a> {
     pub half: Half,
     pub sequence: u32,
     pub syn: bool,
-    pub ack: bool,
     pub payload: &'a [u8],
 }
 
@@ -156,7 +155,7 @@ mod tests {
     const HALF: Half = (SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 1), 2, Way::Up);
 
     fn segment(sequence: u32, syn: bool, payload: &[u8]) -> Segment<'_> {
-        Segment { half: HALF, sequence, syn, ack: true, payload }
+        Segment { half: HALF, sequence, syn, payload }
     }
 
     fn joined(segments: &[Segment<'_>]) -> (Vec<Vec<u8>>, Vec<String>) {

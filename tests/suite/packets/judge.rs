@@ -242,13 +242,7 @@ fn classify<'a>(
         return Err((Detector::Flow, format!("begins a connection from outside, {source} to {destination}")));
     }
     let half = (service.at, port, way);
-    let segment = Segment {
-        half,
-        sequence: tcp.sequence_number(),
-        syn: tcp.syn(),
-        ack: tcp.ack(),
-        payload: tcp.payload(),
-    };
+    let segment = Segment { half, sequence: tcp.sequence_number(), syn: tcp.syn(), payload: tcp.payload() };
     Ok((service, segment))
 }
 

@@ -92,7 +92,7 @@ fn from_start_to_stop_nothing_leaves_but_through_tor_and_to_the_identity_plane_i
     // The exits asked for the backend's name, and nobody else did.
     let asked: Vec<_> = world.resolver.asked().into_iter().filter(|asked| asked.name == world.name).collect();
     assert!(!asked.is_empty());
-    assert!(asked.iter().all(|asked| v4(asked.by.source).ip() != &world.namespace.client()), "{asked:?}");
+    assert!(asked.iter().all(|asked| v4(asked.source).ip() != &world.namespace.client()), "{asked:?}");
 
     // The planes, as the backend's fronts see them.
     let redeemed: BTreeSet<_> = redemptions.iter().map(|connection| connection.source).collect();

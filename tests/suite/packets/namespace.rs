@@ -10,6 +10,7 @@
 //! Needs root, `ip` (Debian: `iproute2`) and the permission to make namespaces. What a process that died left behind is
 //! removed by the next one.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -90,11 +91,15 @@ impl Namespace {
         let (gate, gate6) = (self.world(1), self.v6(1));
         let mut here = format!("link set {link} multicast off arp off\nlink set {link} up\n");
         for host in (1..=LAST).filter(|host| *host != CLIENT) {
-            here += &format!("addr add {}/24 dev {link}\n", self.world(host));
-            here += &format!("addr add {}/64 dev {link} nodad\n", self.v6(host));
+            let (v4, v6) = (self.world(host), self.v6(host));
+            let _ = write!(here, "addr add {v4}/24 dev {link}\naddr add {v6}/64 dev {link} nodad\n");
         }
-        here += &format!("neigh replace {client} lladdr {} dev {link} nud permanent\n", MAC[1]);
-        here += &format!("neigh replace {client6} lladdr {} dev {link} nud permanent\n", MAC[1]);
+        let _ = write!(
+            here,
+            "neigh replace {client} lladdr {mac} dev {link} nud permanent\n\
+             neigh replace {client6} lladdr {mac} dev {link} nud permanent\n",
+            mac = MAC[1]
+        );
         ip(&["-batch", "-"], &here)?;
         let there = format!(
             "link set lo up\nlink set {WAY_OUT} multicast off arp off\nlink set {WAY_OUT} up\n\

@@ -196,7 +196,7 @@ impl Daemon {
         let mut child = self
             .namespace
             .command("curl")
-            .args(["-sS", "-N", "--noproxy", "*", "--max-time", "120", "--data-binary", "@-"])
+            .args(["-q", "-sS", "-N", "--noproxy", "*", "--max-time", "120", "--data-binary", "@-"])
             .args([
                 "-H",
                 "Content-Type: application/json",

@@ -388,7 +388,9 @@ impl TorNetwork {
 
     /// Ends all relays without a word. The shared network is broken by [`Breaking`] only.
     pub fn kill_all(&self) {
-        self.relays.iter().for_each(|relay| relay.with(Node::kill));
+        for relay in &self.relays {
+            relay.with(Node::kill);
+        }
     }
 
     /// All relays work again, whatever was done to them.

@@ -31,14 +31,7 @@ pub struct Question {
     pub name: String,
     /// The record's type; 1 is A.
     pub kind: u16,
-    /// By whom.
-    pub by: Asked,
-}
-
-/// Who asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// Which of the exits, counted from 0, where each has a port of its own.
+    /// Which of the exits asked, counted from 0, where each has a port of its own.
     pub exit: usize,
     /// From where.
     pub source: SocketAddr,
@@ -64,8 +57,8 @@ impl Resolver {
             thread::spawn(move || {
                 let mut buffer = [0; 1500];
                 while let Ok((length, source)) = socket.recv_from(&mut buffer) {
-                    let asked = Asked { exit, source };
-                    if let Some(answer) = respond(&buffer[..length], asked, door, &mut known.lock().unwrap())
+                    let asker = (exit, source);
+                    if let Some(answer) = respond(&buffer[..length], asker, door, &mut known.lock().unwrap())
                     {
                         let _ = socket.send_to(&answer, source);
                     }
@@ -93,7 +86,12 @@ impl Resolver {
 }
 
 /// RFC 1035 §4.1. `None` to what is no question.
-fn respond(message: &[u8], by: Asked, door: Ipv4Addr, state: &mut State) -> Option<Vec<u8>> {
+fn respond(
+    message: &[u8],
+    (exit, source): (usize, SocketAddr),
+    door: Ipv4Addr,
+    state: &mut State,
+) -> Option<Vec<u8>> {
     let (head, mut rest) = message.split_at_checked(12)?;
     let mut labels = Vec::new();
     loop {
@@ -110,7 +108,7 @@ fn respond(message: &[u8], by: Asked, door: Ipv4Addr, state: &mut State) -> Opti
     let (_class, rest) = rest.split_first_chunk::<2>()?;
     let (name, kind) = (labels.join("."), u16::from_be_bytes(*kind));
     let known = state.names.contains(&name);
-    state.asked.push(Question { name, kind, by });
+    state.asked.push(Question { name, kind, exit, source });
 
     let found = known && kind == TYPE_A;
     let status = if known { ANSWER } else { ANSWER | NO_SUCH_NAME };
@@ -154,7 +152,10 @@ fn the_resolver_answers_what_it_was_told_and_writes_down_what_it_was_asked() {
     assert_eq!((other_kind[3], other_kind[7]), (0, 0));
     let unknown = ask("other.test", 1);
     assert_eq!((unknown[3], unknown[7]), (3, 0));
-    let by = Asked { exit: 1, source: socket.local_addr().unwrap() };
+    let source = socket.local_addr().unwrap();
     let expected = [("backend.test", 1), ("backend.test", 28), ("other.test", 1)];
-    assert_eq!(resolver.asked(), expected.map(|(name, kind)| Question { name: name.to_owned(), kind, by }));
+    assert_eq!(
+        resolver.asked(),
+        expected.map(|(name, kind)| Question { name: name.to_owned(), kind, exit: 1, source })
+    );
 }
