@@ -52,6 +52,8 @@ pub enum Manner {
 /// One connection that came.
 #[derive(Clone, Debug)]
 pub struct Connection {
+    /// From where.
+    pub source: SocketAddr,
     /// At which of the front's addresses.
     pub door: IpAddr,
     /// How it was treated.
@@ -113,9 +115,9 @@ impl Front {
             let (door, serving) = (IpAddr::from(*door), Arc::clone(&shared));
             runtime.spawn(async move {
                 let listener = TcpListener::from_std(listener).unwrap();
-                while let Ok((stream, _)) = listener.accept().await {
+                while let Ok((stream, source)) = listener.accept().await {
                     let manner = serving.manner(door);
-                    let entry = Entry::new(&serving, door, manner);
+                    let entry = Entry::new(&serving, source, door, manner);
                     tokio::spawn(serve(stream, manner, entry));
                 }
             });
@@ -175,9 +177,16 @@ impl Shared {
 }
 
 impl Entry {
-    fn new(shared: &Arc<Shared>, door: IpAddr, manner: Manner) -> Self {
+    fn new(shared: &Arc<Shared>, source: SocketAddr, door: IpAddr, manner: Manner) -> Self {
         let mut connections = shared.connections.lock().unwrap();
-        connections.push(Connection { door, manner, handshake: None, request: Vec::new(), paused: false });
+        connections.push(Connection {
+            source,
+            door,
+            manner,
+            handshake: None,
+            request: Vec::new(),
+            paused: false,
+        });
         Self { shared: Arc::clone(shared), index: connections.len() - 1 }
     }
 

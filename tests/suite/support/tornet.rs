@@ -353,6 +353,11 @@ impl TorNetwork {
         self.relays.iter().map(|relay| relay.address).collect()
     }
 
+    /// Where the relays listen.
+    pub fn relay_sockets(&self) -> Vec<SocketAddrV4> {
+        self.addresses().into_iter().map(|address| SocketAddrV4::new(address, self.or_port())).collect()
+    }
+
     /// At which port they listen for circuits.
     pub fn or_port(&self) -> u16 {
         self.or_port
@@ -397,7 +402,15 @@ impl TorNetwork {
         std::fs::read_to_string(service.join("hostname")).unwrap().trim().to_owned()
     }
 
-    fn mend_all(&self) {
+    /// Ends all relays without a word. The shared network is broken by [`Breaking`] only.
+    pub fn kill_all(&self) {
+        for relay in &self.relays {
+            relay.with(Node::kill);
+        }
+    }
+
+    /// All relays work again, whatever was done to them.
+    pub fn mend_all(&self) {
         self.relays.iter().for_each(|relay| relay.with(|node| node.mend(&self.keeper)));
     }
 }
