@@ -20,7 +20,7 @@ fn rows() -> Vec<Row> {
     let vault = || Kind::Vault { message: "the disk is full".into() };
     let pause = Some(Duration::from_millis(8_100));
     let starting = |retry_after| Kind::TransportNotReady {
-        reason: NotReady::Bootstrapping { percent: 40, stage: Stage::Directory },
+        reason: NotReady::Bootstrapping { percent: 40, stage: Stage::Handshaking },
         retry_after,
     };
     let invalid = "invalid_request_error";
