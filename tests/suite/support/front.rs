@@ -39,6 +39,8 @@ pub enum Manner {
     CutAfterRequest,
     /// The target answers, and half of the answer is passed on before the reset.
     CutInAnswer,
+    /// The same, but the other half is held back instead.
+    PauseInAnswer,
     /// Accepted; not a word is said.
     Hold,
     /// The handshake, and not a word more.
@@ -50,6 +52,8 @@ pub enum Manner {
 /// One connection that came.
 #[derive(Clone, Debug)]
 pub struct Connection {
+    /// From where.
+    pub source: SocketAddr,
     /// At which of the front's addresses.
     pub door: IpAddr,
     /// How it was treated.
@@ -58,6 +62,8 @@ pub struct Connection {
     pub handshake: Option<HandshakeKind>,
     /// What the client said.
     pub request: Vec<u8>,
+    /// Whether half of an answer was sent, and the other half is held back.
+    pub paused: bool,
 }
 
 /// A running front; ends when dropped.
@@ -109,9 +115,9 @@ impl Front {
             let (door, serving) = (IpAddr::from(*door), Arc::clone(&shared));
             runtime.spawn(async move {
                 let listener = TcpListener::from_std(listener).unwrap();
-                while let Ok((stream, _)) = listener.accept().await {
+                while let Ok((stream, source)) = listener.accept().await {
                     let manner = serving.manner(door);
-                    let entry = Entry::new(&serving, door, manner);
+                    let entry = Entry::new(&serving, source, door, manner);
                     tokio::spawn(serve(stream, manner, entry));
                 }
             });
@@ -130,8 +136,8 @@ impl Front {
     }
 
     /// From now on connections to `door` are treated so.
-    pub fn treat(&self, door: Ipv4Addr, manner: Manner) {
-        self.shared.manners.lock().unwrap().1.insert(door.into(), manner);
+    pub fn treat(&self, door: IpAddr, manner: Manner) {
+        self.shared.manners.lock().unwrap().1.insert(door, manner);
     }
 
     /// From now on all are treated so.
@@ -171,9 +177,16 @@ impl Shared {
 }
 
 impl Entry {
-    fn new(shared: &Arc<Shared>, door: IpAddr, manner: Manner) -> Self {
+    fn new(shared: &Arc<Shared>, source: SocketAddr, door: IpAddr, manner: Manner) -> Self {
         let mut connections = shared.connections.lock().unwrap();
-        connections.push(Connection { door, manner, handshake: None, request: Vec::new() });
+        connections.push(Connection {
+            source,
+            door,
+            manner,
+            handshake: None,
+            request: Vec::new(),
+            paused: false,
+        });
         Self { shared: Arc::clone(shared), index: connections.len() - 1 }
     }
 
@@ -250,7 +263,7 @@ async fn serve(stream: TcpStream, manner: Manner, entry: Entry) -> Option<()> {
             read_message(&mut tls, |bytes| entry.write(|at| at.request.extend_from_slice(bytes))).await?;
             reset(tls.get_ref().0)
         }
-        Manner::CutInAnswer => {
+        Manner::CutInAnswer | Manner::PauseInAnswer => {
             let request =
                 read_message(&mut tls, |bytes| entry.write(|at| at.request.extend_from_slice(bytes))).await?;
             let mut target = TcpStream::connect(entry.shared.target).await.ok()?;
@@ -258,6 +271,10 @@ async fn serve(stream: TcpStream, manner: Manner, entry: Entry) -> Option<()> {
             let answer = read_message(&mut target, |_| ()).await?;
             tls.write_all(&answer[..answer.len() / 2]).await.ok()?;
             tls.flush().await.ok()?;
+            if manner == Manner::PauseInAnswer {
+                entry.write(|connection| connection.paused = true);
+                std::future::pending::<()>().await;
+            }
             // Time for the half to get where it goes: a reset overtakes what is not read yet.
             tokio::time::sleep(Duration::from_millis(100)).await;
             reset(tls.get_ref().0)

@@ -193,6 +193,12 @@ impl Reply {
         })
     }
 
+    /// The `message` of OpenAI's error object; empty if this is none.
+    pub fn error_message(&self) -> String {
+        let body: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
+        body["error"]["message"].as_str().unwrap_or_default().to_owned()
+    }
+
     /// The `code` of OpenAI's error object; `None` if this is none.
     pub fn error_code(&self) -> Option<String> {
         let body: serde_json::Value = serde_json::from_str(&self.body).ok()?;

@@ -108,6 +108,7 @@ pub struct TorNetwork {
     prefix: Vec<String>,
     doors: [Ipv4Addr; EXITS],
     common: String,
+    or_port: u16,
     relays: Vec<Relay>,
     resolver: Option<Resolver>,
     client_address: SocketAddrV4,
@@ -120,7 +121,6 @@ pub struct TorNetwork {
 struct Relay {
     node: Mutex<Option<Node>>,
     address: Ipv4Addr,
-    or_port: u16,
     identity: Identity,
 }
 
@@ -246,7 +246,7 @@ impl TorNetwork {
         let relays: Vec<_> = identities
             .into_iter()
             .zip(place.addresses)
-            .map(|(identity, address)| Relay { node: Mutex::default(), address, or_port, identity })
+            .map(|(identity, address)| Relay { node: Mutex::default(), address, identity })
             .collect();
         let torrc = |at: usize, votes: u64| {
             let address = place.addresses[at];
@@ -280,6 +280,7 @@ impl TorNetwork {
             prefix: place.prefix,
             doors: place.doors,
             common,
+            or_port,
             relays,
             resolver,
             client_address: SocketAddrV4::new(place.client, first_port + 2),
@@ -291,12 +292,17 @@ impl TorNetwork {
 
     /// Settings for `tor.arti_config`, without directories.
     pub fn arti_toml(&self) -> String {
+        self.arti_toml_at(self.or_port())
+    }
+
+    /// The same, as if the relays listened at this port.
+    pub fn arti_toml_at(&self, port: u16) -> String {
         let quoted =
             |items: &[String]| items.iter().map(|item| format!("\"{item}\"")).collect::<Vec<_>>().join(", ");
         let authorities = &self.relays[..AUTHORITIES];
         let idents: Vec<_> = authorities.iter().filter_map(|relay| relay.identity.v3.clone()).collect();
         let places: Vec<_> =
-            authorities.iter().map(|relay| format!("[\"{}:{}\"]", relay.address, relay.or_port)).collect();
+            authorities.iter().map(|relay| format!("[\"{}:{port}\"]", relay.address)).collect();
         let places = places.join(", ");
         let mut toml = format!(
             "[storage.permissions]\ndangerously_trust_everyone = true\n\
@@ -310,8 +316,8 @@ impl TorNetwork {
             let _ = write!(
                 toml,
                 "[[tor_network.fallback_caches]]\nrsa_identity = \"{}\"\ned_identity = \"{}\"\n\
-                 orports = [\"{}:{}\"]\n",
-                relay.identity.rsa, relay.identity.ed25519, relay.address, relay.or_port
+                 orports = [\"{}:{port}\"]\n",
+                relay.identity.rsa, relay.identity.ed25519, relay.address
             );
         }
         toml
@@ -342,9 +348,19 @@ impl TorNetwork {
         self.exits().find(|exit| door == self.door(*exit))
     }
 
+    /// Where the relays are.
+    pub fn addresses(&self) -> Vec<Ipv4Addr> {
+        self.relays.iter().map(|relay| relay.address).collect()
+    }
+
     /// Where the relays listen.
     pub fn relay_sockets(&self) -> Vec<SocketAddrV4> {
-        self.relays.iter().map(|relay| SocketAddrV4::new(relay.address, relay.or_port)).collect()
+        self.addresses().into_iter().map(|address| SocketAddrV4::new(address, self.or_port())).collect()
+    }
+
+    /// At which port they listen for circuits.
+    pub fn or_port(&self) -> u16 {
+        self.or_port
     }
 
     /// Who answers the exits' questions for names. Panics where that is somebody else.
@@ -386,7 +402,15 @@ impl TorNetwork {
         std::fs::read_to_string(service.join("hostname")).unwrap().trim().to_owned()
     }
 
-    fn mend_all(&self) {
+    /// Ends all relays without a word. The shared network is broken by [`Breaking`] only.
+    pub fn kill_all(&self) {
+        for relay in &self.relays {
+            relay.with(Node::kill);
+        }
+    }
+
+    /// All relays work again, whatever was done to them.
+    pub fn mend_all(&self) {
         self.relays.iter().for_each(|relay| relay.with(|node| node.mend(&self.keeper)));
     }
 }
