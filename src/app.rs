@@ -6,6 +6,7 @@
 //! | `access` | who does it: whoever holds the home's lock |
 //! | `daemon` | vault, both planes, local endpoint and control socket in one process |
 //! | `redemption` | which way out, how patient, whose tokens |
+//! | `doctor` | what stands in the way of a call |
 //! | `identity` | the way out of the identity plane |
 //! | `tor` | the settings of the Tor client built in |
 //! | `demo` | a reference backend and a daemon in one process |
@@ -18,6 +19,7 @@ mod access;
 mod api_key;
 pub mod daemon;
 pub mod demo;
+mod doctor;
 mod error;
 mod identity;
 mod listen;
@@ -27,6 +29,7 @@ mod redemption;
 mod tor;
 
 pub use access::{base_url, perform, read_api_key};
+pub use doctor::{diagnose, unusable};
 pub use error::AppError;
 pub use operations::Operations;
 pub use tor::settings_in as tor_settings;

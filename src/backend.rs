@@ -271,8 +271,11 @@ impl Backend {
         grace: Duration,
     ) -> Result<(), BackendError> {
         let router = http::router(&self.shared, self.planes);
-        let serving = http::serve_listener(router, listener, shutdown.clone());
-        self.until_the_end(async { Ok(serving.await) }, &shutdown, grace).await
+        let serving = async {
+            http::serve_listener(router, listener, shutdown.clone()).await;
+            Ok(())
+        };
+        self.until_the_end(serving, &shutdown, grace).await
     }
 
     /// The onion service of a home: its address, and a Tor client that starts at once. Must be called inside a Tokio

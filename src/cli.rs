@@ -10,6 +10,7 @@ mod arguments;
 mod backend;
 mod completions;
 mod demo;
+mod doctor;
 mod env;
 mod exit;
 mod init;
@@ -82,6 +83,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Tokens(command) => tokens::run(command, context).await,
         Command::Status => status::run(context).await,
         Command::Tor(_) => tor::run(context).await,
+        Command::Doctor => doctor::run(context).await,
         Command::Env(options) => env::run(&options, context).await,
         Command::Backend(command) => backend::run(command, context).await,
         Command::Completions(options) => Ok(completions::run(&options)),

@@ -19,6 +19,8 @@ pub mod datadir;
 pub mod identity;
 pub mod keys;
 pub mod secret;
+#[cfg(feature = "tor")]
+pub mod socket;
 pub mod supervisor;
 #[cfg(feature = "tor")]
 pub mod tor;

@@ -10,6 +10,7 @@
 //! | `isolated` | Tor, whichever way: one circuit per call (or as configured), warmed ahead of need in `pool` |
 //! | `arti` | the dialler of the embedded Tor client |
 //! | `socks` | the dialler of a Tor that runs beside, over SOCKS |
+//! | `leak` | in no release: deliberate leaks, for the tests that must see them |
 //! | `target`, `tls` | where the backend is, and how its certificate is judged |
 //!
 //! Deliberately absent: use of a stream for a second call, and any fallback to another transport.
@@ -25,6 +26,8 @@ pub use crate::tor::{Blockage, Exit, Stage};
 
 pub mod arti;
 pub mod isolated;
+// Empty unless the tests that want to see a leak ask for it.
+pub mod leak;
 pub mod loopback;
 mod pool;
 pub mod socks;

@@ -44,6 +44,8 @@ impl Daemon {
         let operations = Arc::new(Operations::open(home, &lock, config).await?);
         let control = Server::bind(&home.control_path())?;
         let WayOut { transport, tor, name } = redemption::way_out(home, config, operations.clock())?;
+        #[cfg(feature = "leak")]
+        let transport = crate::anonymous::transport::leak::Leaking::over(transport);
 
         if let Some(tor) = &tor {
             operations.adopt_tor(tor);
@@ -133,7 +135,8 @@ fn running(
     transport: &Arc<dyn Transport>,
     tor: Option<&Tor>,
 ) -> RunningDaemon {
-    let (warm, dropped) = (Arc::downgrade(transport), Arc::downgrade(transport));
+    let [warm, dropped, examined] = [(); 3].map(|()| Arc::downgrade(transport));
+    let client = tor.cloned();
     let tor = tor.map(Tor::changes);
     RunningDaemon {
         report: Box::new(move || DaemonReport {
@@ -150,6 +153,10 @@ fn running(
                 transport.new_identity();
             }
             NewIdentityReport { dropped }
+        }),
+        way_out: Box::new(move || {
+            let transport = examined.upgrade()?;
+            Some(WayOut { transport, tor: client.clone(), name })
         }),
     }
 }

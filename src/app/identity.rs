@@ -10,7 +10,7 @@ use crate::clock::SharedClock;
 use crate::config::{Config, IdentityTransport};
 use crate::datadir::Home;
 use crate::identity::{Deadlines, IdentityUrl, Route, TorRoute};
-use crate::tor::Tor;
+use crate::tor::{Status, Tor};
 
 use super::{AppError, tor};
 
@@ -34,6 +34,14 @@ pub(super) enum Unready {
 impl IdentityWay {
     pub(super) fn new(home: &Home, config: &Config, clock: SharedClock) -> Self {
         Self { home: home.clone(), config: config.clone(), clock, tor: Mutex::new(None) }
+    }
+
+    /// Whether it goes through Tor, and how far the client is then; one is started if there is none.
+    pub(super) async fn tor_status(&self) -> Result<Option<Result<(), Status>>, AppError> {
+        match self.config.identity.transport {
+            IdentityTransport::Direct => Ok(None),
+            IdentityTransport::Tor => Ok(Some(self.tor()?.tor().ready(self.patience()).await)),
+        }
     }
 
     /// Uses the daemon's client.

@@ -31,8 +31,8 @@ use crate::wire::ModelName;
 use crate::wire::redemption::Epoch;
 
 use super::identity::{IdentityWay, Unready};
-use super::redemption::pinned;
-use super::{AppError, SESSION, VAULT_DIGEST, VAULT_SEALING};
+use super::redemption::{WayOut, pinned};
+use super::{AppError, SESSION, VAULT_DIGEST, VAULT_SEALING, doctor};
 
 /// Told whenever other keys are pinned.
 type KeysWatcher = Box<dyn Fn(&Keyring) + Send + Sync>;
@@ -43,6 +43,8 @@ pub(super) struct RunningDaemon {
     pub(super) report: Box<dyn Fn() -> DaemonReport + Send + Sync>,
     /// For `tor new-identity`.
     pub(super) new_identity: Box<dyn Fn() -> NewIdentityReport + Send + Sync>,
+    /// For `doctor`; `None` while the daemon ends.
+    pub(super) way_out: Box<dyn Fn() -> Option<WayOut> + Send + Sync>,
 }
 
 /// An open home and what can be done with it.
@@ -109,6 +111,30 @@ impl Operations {
     /// The pinned keys now.
     pub fn keyring(&self) -> Keyring {
         self.keyring.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn home(&self) -> &Home {
+        &self.home
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The running daemon's way out; `None` without a daemon.
+    pub(super) fn way_out(&self) -> Option<WayOut> {
+        let daemon = self.daemon.read().unwrap_or_else(PoisonError::into_inner);
+        daemon.as_ref().and_then(|daemon| (daemon.way_out)())
+    }
+
+    /// The identity plane's way out.
+    pub(super) fn identity_way(&self) -> &IdentityWay {
+        &self.way
+    }
+
+    /// Whether a session is kept and can be read.
+    pub(super) fn holds_session(&self) -> Result<bool, AppError> {
+        Ok(self.session_file.load()?.is_some())
     }
 
     pub(super) fn clock(&self) -> SharedClock {
@@ -181,6 +207,7 @@ impl Operations {
                 self.way.new_identity();
                 Ok(Report::NewIdentity((daemon.new_identity)()))
             }
+            Operation::Doctor => Ok(Report::Doctor(doctor::examine(self).await)),
         }
     }
 
@@ -272,7 +299,7 @@ impl Operations {
         Ok(report)
     }
 
-    async fn abuse(&self) -> Result<AbuseReport, AppError> {
+    pub(super) async fn abuse(&self) -> Result<AbuseReport, AppError> {
         let held = self.census.abuse().await?;
         let keyring = self.keyring();
         // A token that another key signed than the pinned one is no token to the backend.
@@ -397,7 +424,7 @@ fn report(name: &keys::KeyName, fingerprint: crate::blind::Fingerprint) -> KeyRe
 }
 
 /// `YYYY-MM`. An epoch is year × 12 + month (1 to 12), so December belongs to the quotient before.
-fn month(epoch: Epoch) -> String {
+pub(super) fn month(epoch: Epoch) -> String {
     let months = epoch.number().saturating_sub(1);
     format!("{:04}-{:02}", months / 12, months % 12 + 1)
 }

@@ -89,6 +89,13 @@ pub(super) enum Command {
     Tokens(TokensOptions),
     /// Shows whether a daemon runs, and what is in stock
     Status,
+    /// Looks into everything that a call needs, and says what is wrong and what to do
+    ///
+    /// Home, settings, keys, vault, session, clock, Tor, and the backend by the way that calls take: opened as for a call
+    /// (with TLS where the backend speaks it) and closed again. Nothing is said on it, as on a stream that was kept warm and
+    /// not needed, and no token is spent. Nothing is asked of anybody by another way. The exit code is that of the first
+    /// problem; warnings do not count.
+    Doctor,
     /// The Tor client of the running daemon
     #[command(subcommand)]
     Tor(TorCommand),

@@ -80,11 +80,20 @@ impl Output {
 
     /// A bar on a terminal; nothing otherwise.
     pub(super) fn bar(self) -> ProgressBar {
+        self.styled(0, "{msg} [{bar:40}] {pos}/{len} {elapsed}")
+    }
+
+    /// The same in percent, with `name` before it and the message behind.
+    pub(super) fn percent_bar(self, name: &'static str) -> ProgressBar {
+        self.styled(100, "{prefix} [{bar:40}] {pos} %, {msg}").with_prefix(name)
+    }
+
+    fn styled(self, length: u64, template: &str) -> ProgressBar {
         if self.is_json() || !std::io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
-        let bar = ProgressBar::new(0);
-        if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:40}] {pos}/{len} {elapsed}") {
+        let bar = ProgressBar::new(length);
+        if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
         bar

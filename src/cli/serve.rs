@@ -1,13 +1,16 @@
 //! `llmtor serve`
 
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::app::daemon::Daemon;
 use crate::supervisor::{Ended, ProcessSignals};
+use crate::tor::{Phase, Status};
 
 use super::Context;
 use super::arguments::ServeOptions;
 use super::exit::{Exit, Failure};
+use super::output::Output;
 
 /// The first line of standard output with `--json`.
 #[derive(Serialize)]
@@ -37,7 +40,31 @@ pub(super) async fn run(options: &ServeOptions, context: &Context) -> Result<Exi
             .output
             .remark("no keys are pinned, so no model can be asked for; run `llmtor keys import FILE`");
     }
-    ended(daemon.run(&mut signals).await?)
+    let starting = daemon.tor().map(|tor| tokio::spawn(show(context.output, tor.changes())));
+    let result = daemon.run(&mut signals).await;
+    if let Some(starting) = starting {
+        starting.abort();
+    }
+    ended(result?)
+}
+
+/// A bar on a terminal while Tor starts, with what it is at or stuck on.
+async fn show(output: Output, mut changes: watch::Receiver<Status>) {
+    let bar = output.percent_bar("Tor");
+    loop {
+        let Status { percent, phase } = changes.borrow_and_update().clone();
+        bar.set_position(percent.into());
+        match phase {
+            Phase::Bootstrapping(stage) => bar.set_message(stage.to_string()),
+            Phase::Blocked(blockage) => bar.set_message(format!("stuck: {blockage}")),
+            Phase::Ready | Phase::Dormant => break,
+        }
+        if changes.changed().await.is_err() {
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    output.remark("Tor is ready");
 }
 
 pub(super) fn signals() -> Result<ProcessSignals, Failure> {

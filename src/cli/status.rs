@@ -25,7 +25,11 @@ pub(super) fn progress(tor: &TorReport) -> String {
             format!("starting up, {} % done, {}", tor.percent, tor.stage.as_deref().unwrap_or_default())
         }
         (TorPhase::Blocked, reason) => {
-            format!("stuck at {} %: {}", tor.percent, reason.as_deref().unwrap_or("it does not say why"))
+            let reason = reason.as_deref().unwrap_or("it does not say why");
+            match tor.percent {
+                100 => format!("started, but {reason}"),
+                percent => format!("stuck at {percent} %: {reason}"),
+            }
         }
     }
 }

@@ -342,7 +342,9 @@ pub fn is_loopback(url: &Url) -> bool {
 }
 
 fn is_onion(url: &Url) -> bool {
-    matches!(url.host(), Some(Host::Domain(name)) if name.trim_end_matches('.').ends_with(".onion"))
+    // A URL's host is in lower case already.
+    let Some(Host::Domain(name)) = url.host() else { return false };
+    name.trim_end_matches('.').rsplit_once('.').is_some_and(|(_, last)| last == "onion")
 }
 
 fn is_pin(text: &str) -> bool {

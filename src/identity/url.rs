@@ -59,7 +59,7 @@ impl IdentityUrl {
     }
 
     /// Whether it can be reached without Tor. An onion service cannot, and its name is nobody else's to resolve.
-    pub(crate) fn check_direct(&self) -> Result<(), IdentityError> {
+    pub fn check_direct(&self) -> Result<(), IdentityError> {
         if is_onion(&self.url) {
             return Err(IdentityError::Url(
                 "an onion service is reached through Tor only; set `identity.transport` to \"tor\"",
@@ -98,7 +98,9 @@ impl fmt::Display for IdentityUrl {
 }
 
 fn is_onion(url: &Url) -> bool {
-    matches!(url.host(), Some(Host::Domain(name)) if name.trim_end_matches('.').ends_with(".onion"))
+    // A URL's host is in lower case already.
+    let Some(Host::Domain(name)) = url.host() else { return false };
+    name.trim_end_matches('.').rsplit_once('.').is_some_and(|(_, last)| last == "onion")
 }
 
 fn is_loopback(url: &Url) -> bool {

@@ -7,14 +7,20 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::io::{AsyncRead, AsyncWrite};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::sync::watch;
+use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
 use tor_rtcompat::tokio::TokioRustlsRuntime;
-use tor_rtcompat::{CompoundRuntime, NetStreamProvider, RuntimeSubstExt as _};
+use tor_rtcompat::{CompoundRuntime, NetStreamListener, NetStreamProvider, RuntimeSubstExt as _, StreamOps};
+
+use crate::socket::Prompt;
 
 /// Probes begin after this much silence.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(10);
@@ -39,7 +45,6 @@ pub(super) type Runtime = CompoundRuntime<
 >;
 
 type Base = TokioRustlsRuntime;
-type BaseStream = <Base as NetStreamProvider<SocketAddr>>::Stream;
 
 /// Whether relays can be reached, going by the latest connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,13 +61,12 @@ pub(super) fn runtime() -> io::Result<(Runtime, watch::Receiver<Reach>)> {
     let base = Base::current()?;
     let (reach, seen) = watch::channel(Reach::default());
     let record = Arc::new(Record { failures: AtomicU32::new(0), reach });
-    Ok((base.with_tcp_provider(Relays { base: base.clone(), record }), seen))
+    Ok((base.with_tcp_provider(Relays { record }), seen))
 }
 
 /// Connections to relays.
 #[derive(Clone)]
 pub(super) struct Relays {
-    base: Base,
     record: Arc<Record>,
 }
 
@@ -88,14 +92,56 @@ impl Record {
     }
 }
 
+/// A connection to a relay.
+pub(super) struct Relay(Compat<Prompt>);
+
+/// Nothing here depends on the system's handle: Arti's own flow control is the one that it uses by default.
+impl StreamOps for Relay {}
+
+impl AsyncRead for Relay {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Relay {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(context, pieces)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(context)
+    }
+}
+
 #[async_trait::async_trait]
 impl NetStreamProvider<SocketAddr> for Relays {
-    type Stream = BaseStream;
-    type Listener = <Base as NetStreamProvider<SocketAddr>>::Listener;
+    type Stream = Relay;
+    type Listener = Deaf;
     type ConnectOptions = <Base as NetStreamProvider<SocketAddr>>::ConnectOptions;
     type ListenOptions = <Base as NetStreamProvider<SocketAddr>>::ListenOptions;
 
-    async fn connect(&self, address: &SocketAddr, _options: &Self::ConnectOptions) -> io::Result<BaseStream> {
+    async fn connect(&self, address: &SocketAddr, _options: &Self::ConnectOptions) -> io::Result<Relay> {
         #[expect(clippy::disallowed_methods, reason = "Arti dials relays and bridges here, by address")]
         let dialled = tokio::time::timeout(CONNECT, tokio::net::TcpStream::connect(*address)).await;
         let stream = dialled.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
@@ -103,15 +149,27 @@ impl NetStreamProvider<SocketAddr> for Relays {
         let stream = stream?;
         stream.set_nodelay(true)?;
         notice_death(&stream);
-        Ok(stream.into())
+        Ok(Relay(Prompt::new(stream).compat()))
     }
 
-    async fn listen(
-        &self,
-        address: &SocketAddr,
-        options: &Self::ListenOptions,
-    ) -> io::Result<Self::Listener> {
-        self.base.listen(address, options).await
+    async fn listen(&self, _address: &SocketAddr, _options: &Self::ListenOptions) -> io::Result<Deaf> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// A client waits for nobody, so there is none.
+pub(super) enum Deaf {}
+
+impl NetStreamListener<SocketAddr> for Deaf {
+    type Stream = Relay;
+    type Incoming = futures_util::stream::Pending<io::Result<(Relay, SocketAddr)>>;
+
+    fn incoming(self) -> Self::Incoming {
+        match self {}
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        match *self {}
     }
 }
 
@@ -135,7 +193,9 @@ mod tests {
         let (reach, seen) = watch::channel(Reach::default());
         let record = Record { failures: AtomicU32::new(0), reach };
         let after = |reached: &[bool]| {
-            reached.iter().for_each(|reached| record.note(*reached));
+            for reached in reached {
+                record.note(*reached);
+            }
             *seen.borrow()
         };
         assert_eq!(after(&[false, false, true, false, false]), Reach::Somebody);

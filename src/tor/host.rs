@@ -125,12 +125,11 @@ async fn accept(request: StreamRequest, port: u16) -> Option<Box<dyn TorStream>>
             request.reject(End::new_with_reason(EndReason::DONE)).await.map(|()| None)
         }
     });
-    match answered.await {
-        Ok(Ok(stream)) => stream.map(client::hosted),
-        Ok(Err(_)) | Err(_) => {
-            tracing::debug!("a stream to the onion service was gone before it was answered");
-            None
-        }
+    if let Ok(Ok(stream)) = answered.await {
+        stream.map(client::hosted)
+    } else {
+        tracing::debug!("a stream to the onion service was gone before it was answered");
+        None
     }
 }
 
@@ -212,8 +211,11 @@ mod tests {
     async fn the_address_is_known_without_a_network_and_stays_the_same() {
         let home = tempfile::tempdir().unwrap();
         let first = open(home.path(), "llmtor").address().to_owned();
-        assert_eq!(first.len(), "….onion".len() - "…".len() + 56);
-        assert!(first.ends_with(".onion"), "{first}");
+        let name = first.strip_suffix(".onion").unwrap();
+        assert!(
+            name.len() == 56 && name.bytes().all(|byte| b"abcdefghijklmnopqrstuvwxyz234567".contains(&byte)),
+            "{first}"
+        );
         assert_eq!(open(home.path(), "llmtor").address(), first);
         let other = tempfile::tempdir().unwrap();
         assert_ne!(open(other.path(), "llmtor").address(), first);

@@ -57,6 +57,7 @@ impl Settings {
         };
         storage.insert("state_dir".into(), literal(&self.state)?);
         storage.insert("cache_dir".into(), literal(&self.cache)?);
+        check_transports(&table)?;
         let text = toml::to_string(&table).map_err(|error| TorError::Settings(error.to_string()))?;
 
         let mut sources = ConfigurationSources::new_empty();
@@ -70,6 +71,32 @@ impl Settings {
             None => Ok(results.value),
         }
     }
+}
+
+/// Refuses a pluggable transport whose program is not there: Arti would say so only in its log, call after call.
+fn check_transports(table: &toml::Table) -> Result<(), TorError> {
+    let transports = table.get("bridges").and_then(|bridges| bridges.get("transports")?.as_array());
+    for transport in transports.into_iter().flatten() {
+        // What Arti expands, and what is no text, is left to Arti.
+        let Some(path) = transport.get("path").and_then(toml::Value::as_str) else { continue };
+        if Path::new(path).is_absolute() && !path.contains('$') && !is_program(Path::new(path)) {
+            return Err(TorError::Settings(format!(
+                "`bridges.transports` names {path}, which is not a program; install it, or correct the path"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn is_program(path: &Path) -> bool {
+    let Ok(found) = std::fs::metadata(path) else { return false };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        found.is_file() && found.permissions().mode() & 0o111 != 0
+    }
+    #[cfg(not(unix))]
+    found.is_file()
 }
 
 /// A path in which nothing is expanded.
@@ -97,6 +124,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Some program that is everywhere.
+    const PROGRAM: &str = "/bin/sh";
 
     fn settings(arti: &str) -> Settings {
         Settings {
@@ -155,9 +185,11 @@ mod tests {
         let text = refusal(&format!("[bridges]\nbridges = [\"{line}\"]"));
         assert!(text.contains("obfs4") || text.contains("transport"), "{text}");
         let ok = format!(
-            "[bridges]\nbridges = [\"{line}\"]\n[[bridges.transports]]\nprotocols = [\"obfs4\"]\npath = \"/usr/bin/obfs4proxy\""
+            "[bridges]\nbridges = [\"{line}\"]\n[[bridges.transports]]\nprotocols = [\"obfs4\"]\npath = \"{PROGRAM}\""
         );
         settings(&ok).check().unwrap();
+        let text = refusal(&ok.replace(PROGRAM, "/nowhere/obfs4proxy"));
+        assert!(text.contains("/nowhere/obfs4proxy") && text.contains("install"), "{text}");
     }
 
     #[test]

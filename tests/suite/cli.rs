@@ -3,5 +3,6 @@
 mod bench;
 mod commands;
 mod demo;
+mod doctor;
 mod life;
 mod usage;

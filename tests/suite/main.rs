@@ -16,6 +16,7 @@ mod endpoint;
 mod identity;
 mod layering;
 mod leaks;
+mod packets;
 mod redemption;
 mod refusals;
 mod sameness;

@@ -1,5 +1,6 @@
 //! What several modules share.
 
+pub mod canary;
 pub mod front;
 pub mod house;
 pub mod program;

@@ -23,6 +23,7 @@ fn help_names_every_command_and_every_exit_code() {
         "abuse",
         "tokens",
         "status",
+        "doctor",
         "env",
         "backend",
         "completions",

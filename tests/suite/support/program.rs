@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// How long a child may take to say that it is ready; an unoptimised build makes its keys slowly.
 const READY_WITHIN: Duration = Duration::from_secs(180);
 
+/// The program as it is shipped.
+pub const SHIPPED: &str = env!("CARGO_BIN_EXE_llmtor");
+
 #[derive(Default)]
 struct Said {
     bytes: Mutex<Vec<u8>>,
@@ -25,7 +28,13 @@ pub struct Program {
 
 /// `llmtor` with an environment that holds nothing of the developer's: home and temporary files go under `room`.
 pub fn command(room: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_llmtor"));
+    let mut command = Command::new(SHIPPED);
+    confine(&mut command, room);
+    command
+}
+
+/// Gives any command such an environment.
+pub fn confine(command: &mut Command, room: &Path) {
     let temporary = room.join("tmp");
     std::fs::create_dir_all(&temporary).unwrap();
     command.env_clear();
@@ -35,7 +44,6 @@ pub fn command(room: &Path) -> Command {
         }
     }
     command.env("HOME", room).env("TMPDIR", &temporary).current_dir(room);
-    command
 }
 
 /// Runs to the end. Panics, with what was said, when the exit code is not 0.
@@ -70,14 +78,15 @@ impl Program {
 
     /// Starts `llmtor` with `arguments` and more in its `environment`.
     pub fn start_in(room: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Self {
-        let mut child = command(room)
-            .envs(environment.iter().copied())
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = command(room);
+        command.envs(environment.iter().copied()).args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts a command that is, or becomes, `llmtor`.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = listen(child.stdout.take().unwrap());
         let stderr = listen(child.stderr.take().unwrap());
         Self { child, stdout, stderr }
@@ -109,6 +118,11 @@ impl Program {
 
     fn stderr_text(&self) -> String {
         String::from_utf8_lossy(&self.stderr()).into_owned()
+    }
+
+    /// Whether it has ended.
+    pub fn ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// SIGTERM, and the end of the process.

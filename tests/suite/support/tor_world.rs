@@ -55,6 +55,11 @@ impl TorWorld {
         &self.name
     }
 
+    /// The anonymous plane's base URL.
+    pub fn url(&self) -> String {
+        format!("https://{}:{}", self.name, self.front.port())
+    }
+
     /// Writes a file beside the homes; its path.
     pub fn write(&self, name: &str, text: &str) -> String {
         let path = self.room().join(name);

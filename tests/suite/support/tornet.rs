@@ -264,7 +264,9 @@ impl TorNetwork {
             let full = poll(CONSENSUS_WITHIN, || relays.iter().all(up));
             if !full {
                 eprintln!("the network's first vote missed a relay: once more");
-                relays.iter().for_each(|relay| relay.with(Node::forget));
+                for relay in &relays {
+                    relay.with(Node::forget);
+                }
             }
             full
         });
@@ -322,12 +324,12 @@ impl TorNetwork {
 
     /// The indices of all relays.
     pub fn relays(&self) -> std::ops::Range<usize> {
-        0..RELAYS
+        0..self.relays.len()
     }
 
     /// The indices of the exits.
     pub fn exits(&self) -> std::ops::Range<usize> {
-        AUTHORITIES..RELAYS
+        AUTHORITIES..self.relays.len()
     }
 
     /// Where this exit, alone, finds every name that the resolver knows.
@@ -348,6 +350,11 @@ impl TorNetwork {
     /// Where the relays are.
     pub fn addresses(&self) -> Vec<Ipv4Addr> {
         self.relays.iter().map(|relay| relay.address).collect()
+    }
+
+    /// Where the relays listen.
+    pub fn relay_sockets(&self) -> Vec<SocketAddrV4> {
+        self.addresses().into_iter().map(|address| SocketAddrV4::new(address, self.or_port())).collect()
     }
 
     /// At which port they listen for circuits.
@@ -458,7 +465,7 @@ fn resolv_conf(room: &Path, exit: usize) -> PathBuf {
 fn second() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let next = Duration::from_secs(now.as_secs() + 1);
-    thread::sleep(next - now);
+    thread::sleep(next.saturating_sub(now));
     next.as_secs() % torrc::FIRST_VOTES
 }
 

@@ -31,22 +31,35 @@ pub struct Question {
     pub name: String,
     /// The record's type; 1 is A.
     pub kind: u16,
-    /// Which of the exits asked, counted from 0.
+    /// Which of the exits asked, counted from 0, where each has a port of its own.
     pub exit: usize,
+    /// From where.
+    pub source: SocketAddr,
 }
 
 impl Resolver {
     /// One port of the system's choice for each of `doors`, at which its exit is told that door's address.
     pub(super) fn start(ip: Ipv4Addr, doors: &[Ipv4Addr]) -> Self {
+        Self::listen(ip, 0, doors)
+    }
+
+    /// At this port everybody is told the same address.
+    pub fn for_all(at: SocketAddrV4, door: Ipv4Addr) -> Self {
+        Self::listen(*at.ip(), at.port(), &[door])
+    }
+
+    fn listen(ip: Ipv4Addr, port: u16, doors: &[Ipv4Addr]) -> Self {
         let state = Arc::<Mutex<State>>::default();
         let addresses = doors.iter().enumerate().map(|(exit, door)| {
-            let socket = UdpSocket::bind((ip, 0)).unwrap();
+            let socket = UdpSocket::bind((ip, port)).unwrap();
             let SocketAddr::V4(address) = socket.local_addr().unwrap() else { unreachable!("bound to IPv4") };
             let (door, known) = (*door, Arc::clone(&state));
             thread::spawn(move || {
                 let mut buffer = [0; 1500];
                 while let Ok((length, source)) = socket.recv_from(&mut buffer) {
-                    if let Some(answer) = respond(&buffer[..length], exit, door, &mut known.lock().unwrap()) {
+                    let asker = (exit, source);
+                    if let Some(answer) = respond(&buffer[..length], asker, door, &mut known.lock().unwrap())
+                    {
                         let _ = socket.send_to(&answer, source);
                     }
                 }
@@ -73,7 +86,12 @@ impl Resolver {
 }
 
 /// RFC 1035 §4.1. `None` to what is no question.
-fn respond(message: &[u8], exit: usize, door: Ipv4Addr, state: &mut State) -> Option<Vec<u8>> {
+fn respond(
+    message: &[u8],
+    (exit, source): (usize, SocketAddr),
+    door: Ipv4Addr,
+    state: &mut State,
+) -> Option<Vec<u8>> {
     let (head, mut rest) = message.split_at_checked(12)?;
     let mut labels = Vec::new();
     loop {
@@ -90,7 +108,7 @@ fn respond(message: &[u8], exit: usize, door: Ipv4Addr, state: &mut State) -> Op
     let (_class, rest) = rest.split_first_chunk::<2>()?;
     let (name, kind) = (labels.join("."), u16::from_be_bytes(*kind));
     let known = state.names.contains(&name);
-    state.asked.push(Question { name, kind, exit });
+    state.asked.push(Question { name, kind, exit, source });
 
     let found = known && kind == TYPE_A;
     let status = if known { ANSWER } else { ANSWER | NO_SUCH_NAME };
@@ -134,9 +152,10 @@ fn the_resolver_answers_what_it_was_told_and_writes_down_what_it_was_asked() {
     assert_eq!((other_kind[3], other_kind[7]), (0, 0));
     let unknown = ask("other.test", 1);
     assert_eq!((unknown[3], unknown[7]), (3, 0));
+    let source = socket.local_addr().unwrap();
     let expected = [("backend.test", 1), ("backend.test", 28), ("other.test", 1)];
     assert_eq!(
         resolver.asked(),
-        expected.map(|(name, kind)| Question { name: name.to_owned(), kind, exit: 1 })
+        expected.map(|(name, kind)| Question { name: name.to_owned(), kind, exit: 1, source })
     );
 }

@@ -1,0 +1,443 @@
+//! What stands in the way of a call: one look at everything that it needs, in the order in which one builds on another.
+//!
+//! | check | looks at | leaves the machine |
+//! | --- | --- | --- |
+//! | home | the directory, its modes, who works in it | nothing |
+//! | settings | whether a backend is named that the ways out lead to | nothing |
+//! | keys, vault, session | what is pinned, held and sealed | nothing |
+//! | clock | a plausible range; what Tor says of it | nothing of its own |
+//! | Tor | how far the client is; one is started if no daemon has one | what a start sends to relays |
+//! | backend | a stream by the way that calls take, TLS included where the backend speaks it; closed again | what a stream that was kept warm and not needed sends, and no more |
+//!
+//! A daemon that runs is asked for all but the home: it alone holds vault and Tor.
+//!
+//! Deliberately absent: a question to the identity plane (its time and the stream's would be told side by side;
+//! `llmtor account` asks), any other way than the configured one, and any secret.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::anonymous::transport::{NotReady, TransportError, TransportErrorKind, Wish};
+use crate::clock::Timestamp;
+use crate::config::{Config, IdentityTransport};
+use crate::control::message::{Check, CheckName, DoctorReport, Verdict};
+use crate::control::{Operation, RefusalKind, Report};
+use crate::datadir::{Home, HomeError};
+use crate::identity::{IdentityError, IdentityUrl};
+use crate::keys::Keyring;
+use crate::tor::{Blockage, Phase, Status};
+use crate::wire::redemption::Epoch;
+
+use super::operations::month;
+use super::redemption::{self, WayOut};
+use super::{AppError, Operations, access};
+
+/// 2026-01-01. No clock that is right shows an earlier time.
+const EARLIEST: i64 = 1_767_225_600;
+/// 2100-01-01. Later than this program will be run.
+const LATEST: i64 = 4_102_444_800;
+/// Beside the time that Tor is given to start: for the daemon's own answer.
+const STREAM_MARGIN: Duration = Duration::from_secs(5);
+
+/// Looks into everything. What cannot be looked at is a finding, not a failure.
+pub async fn diagnose(home: &Home, config: &Config) -> DoctorReport {
+    let (progress, _) = watch::channel(None);
+    // Whoever opens the files closes them to others, too.
+    let was_exposed = exposed(home);
+    match access::perform(home, config, Operation::Doctor, progress).await {
+        Ok(Report::Doctor(mut report)) => {
+            report.checks.insert(0, directory(home, was_exposed, report.daemon));
+            report
+        }
+        Ok(_) => unusable(CheckName::Home, AppError::Internal),
+        Err(error) => {
+            let name = place(&error);
+            let mut report = unusable(name, error);
+            if name != CheckName::Home {
+                report.checks.insert(0, directory(home, was_exposed, None));
+            }
+            report
+        }
+    }
+}
+
+/// A report that ends before it began.
+pub fn unusable(name: CheckName, error: AppError) -> DoctorReport {
+    let mut checks = vec![failed(name, error)];
+    let rest = [CheckName::Keys, CheckName::Vault, CheckName::Session, CheckName::Tor, CheckName::Backend];
+    let others = rest.into_iter().filter(|other| *other != name);
+    checks.extend(others.map(|other| skipped(other, "not looked into before the problem above is solved")));
+    DoctorReport { daemon: None, checks }
+}
+
+/// Everything but the home, by whoever holds it.
+pub(super) async fn examine(operations: &Operations) -> DoctorReport {
+    let daemon = operations.way_out();
+    let mut checks = vec![
+        settings(operations.config()),
+        keys(&operations.keyring()),
+        vault(operations).await,
+        session(operations).await,
+    ];
+    let running = daemon.is_some();
+    let way = match daemon {
+        Some(way) => Ok(way),
+        None => own_way(operations),
+    };
+    let (way, hindered) = match way {
+        Ok(way) => (Some(way), None),
+        Err(error @ AppError::Tor(_)) => (None, Some(failed(CheckName::Tor, error))),
+        Err(error) => (None, Some(failed(CheckName::Backend, error))),
+    };
+    let (tor, status) = match &hindered {
+        Some(check) if check.name == CheckName::Tor => (check.clone(), None),
+        _ => tor(operations, way.as_ref()).await,
+    };
+    checks.push(clock(operations.clock().now(), status.as_ref()));
+    let tor_failed = tor.verdict == Verdict::Problem;
+    checks.push(tor);
+    checks.push(match (way, hindered) {
+        (Some(WayOut { tor: Some(_), .. }), _) if tor_failed => {
+            skipped(CheckName::Backend, "not tried before Tor is ready")
+        }
+        (Some(way), _) => backend(operations.config(), &way).await,
+        (None, Some(check)) if check.name == CheckName::Backend => check,
+        (None, _) => skipped(CheckName::Backend, "not tried before Tor is ready"),
+    });
+    DoctorReport { daemon: running.then(std::process::id), checks }
+}
+
+/// As the daemon's would be, with nothing kept warm.
+fn own_way(operations: &Operations) -> Result<WayOut, AppError> {
+    let mut config = operations.config().clone();
+    config.anonymous.pool = 0;
+    let way = redemption::way_out(operations.home(), &config, operations.clock())?;
+    if let Some(tor) = &way.tor {
+        operations.adopt_tor(tor);
+    }
+    Ok(way)
+}
+
+fn directory(home: &Home, was_exposed: Option<PathBuf>, daemon: Option<u32>) -> Check {
+    let at = home.root().display();
+    if let Some(exposed) = exposed(home) {
+        let detail = format!("{} can be read by others", exposed.display());
+        let advice = format!("chmod go= {}", exposed.display());
+        return problem(CheckName::Home, RefusalKind::Failed, detail, advice);
+    }
+    if let Some(path) = was_exposed {
+        let detail = format!("{} could be read by others; now it cannot", path.display());
+        let advice = "if others use this machine, take it that they have read it";
+        return Check { advice: Some(advice.into()), ..warning(CheckName::Home, detail) };
+    }
+    match daemon {
+        Some(pid) => ok(CheckName::Home, format!("{at}; a daemon works in it (pid {pid})")),
+        None => ok(CheckName::Home, format!("{at}; no daemon runs, `llmtor serve` starts one")),
+    }
+}
+
+/// A file of the home that is not its owner's alone. Elsewhere than on Unix the directory's access list decides.
+#[cfg(unix)]
+fn exposed(home: &Home) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let secrets =
+        [home.vault_path(), home.session_path(), home.api_key_path(), home.root().join("master.key")];
+    let others =
+        |path: &PathBuf| std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o077 != 0);
+    secrets.into_iter().find(others)
+}
+
+#[cfg(not(unix))]
+fn exposed(_home: &Home) -> Option<PathBuf> {
+    None
+}
+
+fn settings(config: &Config) -> Check {
+    let Some(url) = config.backend.identity_url() else {
+        return failed(CheckName::Settings, AppError::NoBackend);
+    };
+    let reachable = IdentityUrl::parse(url.as_str()).and_then(|url| match config.identity.transport {
+        IdentityTransport::Direct => url.check_direct(),
+        IdentityTransport::Tor => url.check_tor(),
+    });
+    match reachable {
+        Ok(()) => {
+            let way = match config.identity.transport {
+                IdentityTransport::Direct => "directly",
+                IdentityTransport::Tor => "through Tor",
+            };
+            let prompts = config.backend.anonymous_url().unwrap_or(url);
+            ok(CheckName::Settings, format!("the account is at {url} ({way}), prompts go to {prompts}"))
+        }
+        Err(error) => failed(CheckName::Settings, error.into()),
+    }
+}
+
+fn keys(keyring: &Keyring) -> Check {
+    let models: Vec<_> = keyring.models().map(ToString::to_string).collect();
+    let import = "run `llmtor keys import FILE` with the operator's published keys";
+    if models.is_empty() {
+        let detail = "no model's key is pinned, so no token can be made or used";
+        return problem(CheckName::Keys, RefusalKind::Usage, detail, import);
+    }
+    let abuse = match (keyring.abuse_permanent().is_some(), keyring.abuse_transient().is_some()) {
+        (true, true) => "and both abuse tokens",
+        (false, false) => "and no abuse token (an older backend)",
+        _ => {
+            let detail = "of the two keys of abuse tokens only one is pinned";
+            return Check { advice: Some(import.into()), ..warning(CheckName::Keys, detail) };
+        }
+    };
+    ok(CheckName::Keys, format!("pinned for {} {abuse}", models.join(", ")))
+}
+
+async fn vault(operations: &Operations) -> Check {
+    let found = async { Ok::<_, AppError>((operations.stock().await?, operations.abuse().await?)) };
+    let (stock, abuse) = match found.await {
+        Ok(found) => found,
+        Err(error) => return failed(CheckName::Vault, error),
+    };
+    let sum = |of: fn(&crate::vault::Stock) -> u64| stock.values().map(of).sum::<u64>();
+    let (available, maturing) = (sum(|stock| stock.available), sum(|stock| stock.maturing));
+    let (doubt, aside) = (sum(|stock| stock.in_doubt), sum(|stock| stock.refused + stock.other_key));
+    let counts =
+        format!("{available} tokens usable, {maturing} maturing, {doubt} in doubt, {aside} set aside");
+    let warn = |what: &str, advice: &str| Check {
+        advice: Some(advice.into()),
+        ..warning(CheckName::Vault, format!("{counts}; {what}"))
+    };
+    let this_month = month(Epoch::at(operations.clock().now().unix()));
+    if available == 0 {
+        return warn("a call would find no token", "run `llmtor tokens mint --model M --count N`");
+    }
+    if abuse.required && !(abuse.permanent && abuse.transient.as_ref() == Some(&this_month)) {
+        return warn("the abuse tokens of this month are not all there", "run `llmtor abuse setup`");
+    }
+    if aside > 0 {
+        let advice = "compare the keys (`llmtor keys list`) with the operator's published ones";
+        return warn("those set aside are not under the pinned keys", advice);
+    }
+    ok(CheckName::Vault, counts)
+}
+
+async fn session(operations: &Operations) -> Check {
+    match operations.holds_session() {
+        Ok(true) => ok(CheckName::Session, "kept; `llmtor account` asks the backend whether it still counts"),
+        Ok(false) => {
+            let has_tokens = operations
+                .stock()
+                .await
+                .is_ok_and(|stock| stock.values().any(|stock| stock.available + stock.maturing > 0));
+            if has_tokens {
+                let detail = "none; the tokens in stock can be used, and no others be made";
+                let advice = Some("run `llmtor login --session-stdin`".to_owned());
+                Check { advice, ..warning(CheckName::Session, detail) }
+            } else {
+                failed(CheckName::Session, IdentityError::NotSignedIn.into())
+            }
+        }
+        Err(error) => failed(CheckName::Session, error),
+    }
+}
+
+/// `status` is of the Tor client, where one is used: it knows the network's time from its directory.
+fn clock(now: Timestamp, status: Option<&Status>) -> Check {
+    let set = "set it, or switch its synchronisation on (systemd: `timedatectl set-ntp true`)";
+    let shown = time::OffsetDateTime::from_unix_timestamp(now.unix())
+        .ok()
+        .and_then(|time| time.format(&time::format_description::well_known::Rfc3339).ok())
+        .unwrap_or_else(|| "a time beyond all calendars".into());
+    if !(EARLIEST..LATEST).contains(&now.unix()) {
+        let detail = format!("it shows {shown}, which cannot be");
+        return problem(CheckName::Clock, RefusalKind::Failed, detail, set);
+    }
+    match status.map(|status| &status.phase) {
+        Some(Phase::Blocked(Blockage::Clock)) => {
+            let detail = format!("it shows {shown}, and the Tor network says otherwise");
+            problem(CheckName::Clock, RefusalKind::Failed, detail, set)
+        }
+        Some(Phase::Ready | Phase::Dormant) => {
+            ok(CheckName::Clock, format!("{shown}; Tor's directory is valid at that time"))
+        }
+        _ => ok(CheckName::Clock, format!("{shown}; plausible, and nobody was there to compare with")),
+    }
+}
+
+/// Waits for the client that calls take, or else the identity plane; its status, if one is used.
+async fn tor(operations: &Operations, way: Option<&WayOut>) -> (Check, Option<Status>) {
+    let patience = operations.config().tor.bootstrap();
+    let waited = match way {
+        Some(WayOut { tor: Some(tor), .. }) => {
+            let waited = tor.ready(patience).await;
+            Some(waited.map(|()| tor.status()))
+        }
+        Some(_) | None => match operations.identity_way().tor_status().await {
+            Ok(waited) => waited.map(|ready| ready.map(|()| Status { percent: 100, phase: Phase::Ready })),
+            Err(error) => return (failed(CheckName::Tor, error), None),
+        },
+    };
+    match waited {
+        None => {
+            let name = way.map_or("not usable", |way| way.name);
+            (
+                skipped(
+                    CheckName::Tor,
+                    format!("the way out is {name}; the Tor client built in is not used"),
+                ),
+                None,
+            )
+        }
+        Some(Ok(status)) => {
+            let dormant =
+                if status.phase == Phase::Dormant { "at rest; the next call wakes it" } else { "ready" };
+            (ok(CheckName::Tor, dormant), Some(status))
+        }
+        Some(Err(status)) => {
+            let advice = match status.phase {
+                Phase::Blocked(Blockage::Offline) => "connect this machine to a network",
+                Phase::Blocked(Blockage::Filtered) => {
+                    "name a bridge in `tor.arti` (config/llmtor.example.toml shows how)"
+                }
+                Phase::Blocked(Blockage::Clock) => "set the clock",
+                Phase::Blocked(Blockage::Unreachable | Blockage::Directory) => {
+                    "see whether other programs reach the network; if they do, a bridge in `tor.arti` may help"
+                }
+                Phase::Bootstrapping(_) | Phase::Ready | Phase::Dormant => {
+                    "try again in a minute; a longer `tor.bootstrap_seconds` waits longer"
+                }
+            };
+            let detail = AppError::TorNotReady(status.clone()).to_string();
+            let detail = detail.trim_end_matches("; nothing was sent").to_owned();
+            (problem(CheckName::Tor, RefusalKind::Unreachable, detail, advice), Some(status))
+        }
+    }
+}
+
+/// Opens what a call would, says nothing on it, and closes it.
+async fn backend(config: &Config, way: &WayOut) -> Check {
+    let limit = config.anonymous.connect() + STREAM_MARGIN;
+    let opening = async {
+        way.transport.ready().await?;
+        tokio::time::timeout(limit, way.transport.open(Wish::default()))
+            .await
+            .unwrap_or_else(|_| Err(TransportError::new(TransportErrorKind::Timeout)))
+    };
+    match opening.await {
+        Ok(opened) => {
+            drop(opened);
+            ok(CheckName::Backend, format!("{} answers (by {})", way.transport.authority(), way.name))
+        }
+        Err(error) => {
+            let advice = match error.kind() {
+                TransportErrorKind::NotReady(NotReady::NoProxy) => {
+                    "start that Tor, or correct `anonymous.transport`"
+                }
+                TransportErrorKind::NotReady(_) => "wait until the way out is ready, then try again",
+                TransportErrorKind::NotLoopback => "correct `backend.anonymous_url` or `anonymous.transport`",
+                TransportErrorKind::Refused => {
+                    "see whether the backend runs, and compare `backend.anonymous_url` with its address"
+                }
+                TransportErrorKind::Timeout | TransportErrorKind::Connect => {
+                    "compare `backend.anonymous_url` with the operator's; if it is right, try again later"
+                }
+                TransportErrorKind::NotTor => "name a Tor's SOCKS port in `anonymous.transport`",
+                TransportErrorKind::Certificate => {
+                    "somebody may stand in between: compare with the operator (`tls.extra_roots`, `tls.pin`)"
+                }
+            };
+            problem(CheckName::Backend, RefusalKind::Unreachable, error.to_string(), advice)
+        }
+    }
+}
+
+/// Where an error belongs that came before anything could be looked at.
+fn place(error: &AppError) -> CheckName {
+    match error {
+        AppError::Keys(_) => CheckName::Keys,
+        AppError::Vault(_)
+        | AppError::Home(
+            HomeError::KeyringUnavailable
+            | HomeError::NoKeyring
+            | HomeError::OtherStore { .. }
+            | HomeError::KeyGone
+            | HomeError::KeyDamaged,
+        ) => CheckName::Vault,
+        _ => CheckName::Home,
+    }
+}
+
+fn ok(name: CheckName, detail: impl Into<String>) -> Check {
+    Check { name, verdict: Verdict::Ok, detail: detail.into(), advice: None, kind: None }
+}
+
+fn warning(name: CheckName, detail: impl Into<String>) -> Check {
+    Check { verdict: Verdict::Warning, ..ok(name, detail) }
+}
+
+fn skipped(name: CheckName, detail: impl Into<String>) -> Check {
+    Check { verdict: Verdict::Skipped, ..ok(name, detail) }
+}
+
+fn problem(
+    name: CheckName,
+    kind: RefusalKind,
+    detail: impl Into<String>,
+    advice: impl Into<String>,
+) -> Check {
+    Check { verdict: Verdict::Problem, advice: Some(advice.into()), kind: Some(kind), ..ok(name, detail) }
+}
+
+/// What the error itself says.
+fn failed(name: CheckName, error: AppError) -> Check {
+    let refusal = error.refusal();
+    Check {
+        verdict: Verdict::Problem,
+        advice: refusal.advice,
+        kind: Some(refusal.kind),
+        ..ok(name, refusal.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tor::Stage;
+
+    fn at(unix: i64, phase: Option<Phase>) -> Check {
+        let status = phase.map(|phase| Status { percent: 50, phase });
+        clock(Timestamp::from_unix(unix), status.as_ref())
+    }
+
+    #[test]
+    fn a_clock_is_wrong_when_it_cannot_be_right_or_when_tor_says_so() {
+        let now = 1_795_348_800;
+        assert_eq!(at(now, None).verdict, Verdict::Ok);
+        let ready = at(now, Some(Phase::Ready));
+        assert!(ready.verdict == Verdict::Ok && ready.detail.starts_with("2026-11-22T"), "{ready:?}");
+        assert!(at(now, Some(Phase::Bootstrapping(Stage::Directory))).detail.contains("nobody was there"));
+        for wrong in [
+            at(0, None),
+            at(EARLIEST - 1, Some(Phase::Ready)),
+            at(LATEST, None),
+            at(i64::MAX, None),
+            at(now, Some(Phase::Blocked(Blockage::Clock))),
+        ] {
+            assert_eq!(
+                (wrong.verdict, wrong.kind),
+                (Verdict::Problem, Some(RefusalKind::Failed)),
+                "{wrong:?}"
+            );
+            assert!(wrong.advice.is_some_and(|advice| advice.contains("set it")));
+        }
+    }
+
+    #[test]
+    fn what_comes_before_everything_skips_the_rest() {
+        let report = unusable(CheckName::Vault, HomeError::KeyGone.into());
+        let (first, rest) = report.checks.split_first().unwrap();
+        assert_eq!((first.name, first.verdict), (CheckName::Vault, Verdict::Problem));
+        assert!(rest.iter().all(|check| check.verdict == Verdict::Skipped && check.name != CheckName::Vault));
+    }
+}

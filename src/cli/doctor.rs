@@ -1,0 +1,105 @@
+//! `llmtor doctor`
+
+use std::fmt::Write as _;
+
+use crate::app;
+use crate::control::RefusalKind;
+use crate::control::message::{Check, CheckName, DoctorReport, Verdict};
+use crate::datadir::Home;
+
+use super::Context;
+use super::exit::{Exit, Failure};
+
+pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
+    let report = examine(context).await?;
+    context.output.result(&report, || text(&report));
+    Ok(verdict(&report))
+}
+
+async fn examine(context: &Context) -> Result<DoctorReport, Failure> {
+    // Without a place for data there is nothing to look into.
+    let path = context.home_path()?;
+    let home = match Home::open(&path) {
+        Ok(home) => home,
+        Err(error) => return Ok(app::unusable(CheckName::Home, error.into())),
+    };
+    match context.config(Some(&home), &[]) {
+        Ok(config) => Ok(app::diagnose(&home, &config).await),
+        Err(failure) => {
+            let check = Check {
+                name: CheckName::Settings,
+                verdict: Verdict::Problem,
+                detail: failure.message,
+                advice: failure.advice.or_else(|| Some("correct it there".into())),
+                kind: Some(RefusalKind::Usage),
+            };
+            Ok(DoctorReport { daemon: None, checks: vec![check] })
+        }
+    }
+}
+
+/// That of the first problem.
+fn verdict(report: &DoctorReport) -> Exit {
+    let problem = report.checks.iter().find(|check| check.verdict == Verdict::Problem);
+    problem.map_or(Exit::Done, |check| check.kind.map_or(Exit::Failed, Exit::from))
+}
+
+fn text(report: &DoctorReport) -> String {
+    let mut text = String::new();
+    for Check { name, verdict, detail, advice, kind: _ } in &report.checks {
+        let name = match name {
+            CheckName::Home => "home",
+            CheckName::Settings => "settings",
+            CheckName::Keys => "keys",
+            CheckName::Vault => "vault",
+            CheckName::Session => "session",
+            CheckName::Clock => "clock",
+            CheckName::Tor => "tor",
+            CheckName::Backend => "backend",
+        };
+        let verdict = match verdict {
+            Verdict::Ok => "ok",
+            Verdict::Warning => "warning",
+            Verdict::Problem => "PROBLEM",
+            Verdict::Skipped => "skipped",
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{verdict:8} {name:9} {detail}");
+        if let Some(advice) = advice {
+            let _ = writeln!(text, "{:18} → {advice}", "");
+        }
+    }
+    let problems = report.checks.iter().filter(|check| check.verdict == Verdict::Problem).count();
+    text + match problems {
+        0 => "nothing stands in the way of a call",
+        1 => "one problem",
+        _ => "several problems; begin with the first",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: CheckName, verdict: Verdict, kind: Option<RefusalKind>) -> Check {
+        Check { name, verdict, detail: "as it is".into(), advice: Some("do it".into()), kind }
+    }
+
+    #[test]
+    fn the_exit_code_is_that_of_the_first_problem_and_warnings_do_not_count() {
+        let report = |checks: &[(CheckName, Verdict, Option<RefusalKind>)]| DoctorReport {
+            daemon: None,
+            checks: checks.iter().map(|(name, verdict, kind)| check(*name, *verdict, *kind)).collect(),
+        };
+        let warning = (CheckName::Vault, Verdict::Warning, Some(RefusalKind::NoCredit));
+        let session = (CheckName::Session, Verdict::Problem, Some(RefusalKind::NotLoggedIn));
+        let backend = (CheckName::Backend, Verdict::Problem, Some(RefusalKind::Unreachable));
+        assert_eq!(verdict(&report(&[warning])), Exit::Done);
+        assert_eq!(verdict(&report(&[warning, session, backend])), Exit::NotLoggedIn);
+        assert_eq!(verdict(&report(&[warning, backend])), Exit::Unreachable);
+        assert_eq!(verdict(&report(&[(CheckName::Home, Verdict::Problem, None)])), Exit::Failed);
+        let text = text(&report(&[warning, session]));
+        assert!(text.contains("warning  vault") && text.contains("PROBLEM  session"), "{text}");
+        assert!(text.contains("→ do it") && text.ends_with("one problem"), "{text}");
+    }
+}
