@@ -90,6 +90,8 @@ struct Shared {
 struct Entry {
     shared: Arc<Shared>,
     index: usize,
+    /// From its beginning: a client takes a connection for idle before the server does.
+    closings: watch::Receiver<()>,
 }
 
 impl Front {
@@ -189,7 +191,8 @@ impl Entry {
             request: Vec::new(),
             paused: false,
         });
-        Self { shared: Arc::clone(shared), index: connections.len() - 1 }
+        let (index, closings) = (connections.len() - 1, shared.closings.subscribe());
+        Self { shared: Arc::clone(shared), index, closings }
     }
 
     fn write(&self, change: impl FnOnce(&mut Connection)) {
@@ -293,7 +296,7 @@ fn reset(stream: &impl AsFd) -> Option<()> {
 }
 
 async fn pass(tls: TlsStream<Prompt>, entry: &Entry) -> Option<()> {
-    let mut closings = entry.shared.closings.subscribe();
+    let mut closings = entry.closings.clone();
     let (mut from_client, mut to_client) = tokio::io::split(tls);
     let mut buffer = vec![0; 16 * 1024];
     // The target is dialled when there is something to say.
