@@ -11,7 +11,7 @@ mod host;
 mod life;
 mod settings;
 
-pub use client::{Tor, TorStream};
+pub use client::{Limits, Tor, TorStream};
 pub use host::{Host, Incoming};
 pub use settings::Settings;
 

@@ -33,8 +33,14 @@ use super::life::Life;
 use super::{ConnectError, ConnectErrorKind, Exit, Isolation, Settings, Status, TorError};
 use crate::clock::SharedClock;
 
-/// How long an exit may take to open a stream once the circuit to it is there: Arti's own limit.
-const STREAM: Duration = Duration::from_secs(10);
+/// How long what may take, for one stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Until there is a circuit.
+    pub circuit: Duration,
+    /// Then, until its end has opened the stream.
+    pub stream: Duration,
+}
 
 /// A byte stream to a target through Tor.
 pub trait TorStream: AsyncRead + AsyncWrite + Send + Unpin {
@@ -84,14 +90,14 @@ impl Tor {
         }
     }
 
-    /// A stream to `host` (a name, an address or an onion address) on the circuit of `isolation`, which must be there
-    /// within `patience`. Wakes a dormant client. Cancel-safe.
+    /// A stream to `host` (a name, an address or an onion address) on the circuit of `isolation`. Wakes a dormant
+    /// client. Cancel-safe.
     pub async fn connect(
         &self,
         host: &str,
         port: u16,
         isolation: &Isolation,
-        patience: Duration,
+        limits: Limits,
     ) -> Result<Box<dyn TorStream>, ConnectError> {
         let mut prefs = StreamPrefs::new();
         // Two isolations, as one: both must agree before a circuit is shared.
@@ -100,7 +106,8 @@ impl Tor {
         // Returns as soon as the circuit is there, so that it is known through which exit the stream goes, or fails.
         prefs.optimistic();
         let client = self.life.awake().ok_or_else(|| failed(ConnectErrorKind::NotReady, None))?;
-        let mut stream = match timeout(patience, client.connect_with_prefs((host, port), &prefs)).await {
+        let mut stream = match timeout(limits.circuit, client.connect_with_prefs((host, port), &prefs)).await
+        {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(failed(kind(error.kind()), None)),
             Err(_) => {
@@ -109,7 +116,7 @@ impl Tor {
             }
         };
         let exit = exit(&stream);
-        match timeout(STREAM, stream.wait_for_connection()).await {
+        match timeout(limits.stream, stream.wait_for_connection()).await {
             Ok(Ok(())) => {
                 self.life.trust();
                 Ok(Box::new(Stream { stream, exit }))

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::isolated::Dialer;
 use super::target::{Layer, Target};
 use super::tls::Tls;
 use super::{Blockage, NotReady, Opened, TransportError, TransportErrorKind};
-use crate::tor::{ConnectErrorKind, Isolation, Phase, Status, Tor};
+use crate::tor::{ConnectErrorKind, Isolation, Limits, Phase, Status, Tor};
 
 /// When it is worth asking again while Tor starts.
 const STARTING: Duration = Duration::from_secs(5);
@@ -22,10 +24,18 @@ pub struct Patience {
     pub connect: Duration,
 }
 
+/// Opening a stream on a circuit, and shaking hands on it, are a few round trips each, and whoever is at the exit may
+/// hold them for ever.
+const STEP: Duration = Duration::from_secs(10);
+
 impl Patience {
-    /// Most of it is the circuit's; what comes after has its own limits, which should still fit.
+    /// Most of it is the circuit's; the steps after it still fit, so that it is known at which exit time ran out.
     fn circuit(self) -> Duration {
         self.connect.mul_f64(0.8)
+    }
+
+    fn step(self) -> Duration {
+        STEP.min(self.connect.mul_f64(0.4))
     }
 }
 
@@ -73,10 +83,14 @@ impl Dialer for ArtiDialer {
 
     async fn dial(&self, lane: &Isolation) -> Result<Opened, TransportError> {
         let (host, port) = (self.target.host(), self.target.port());
-        let connected = self.tor.connect(host, port, lane, self.patience.circuit()).await;
+        let step = self.patience.step();
+        let limits = Limits { circuit: self.patience.circuit(), stream: step };
+        let connected = self.tor.connect(host, port, lane, limits).await;
         let stream = connected.map_err(|error| self.failed(error.kind).at(error.exit))?;
         let exit = stream.exit();
-        let stream = self.tls.layer(stream, &self.target).await.map_err(|error| error.at(exit))?;
+        let out_of_time = |_| Err(TransportError::new(TransportErrorKind::Timeout));
+        let layered = timeout(step, self.tls.layer(stream, &self.target)).await.unwrap_or_else(out_of_time);
+        let stream = layered.map_err(|error| error.at(exit))?;
         Ok(Opened { stream, exit })
     }
 

@@ -202,7 +202,7 @@ mod tests {
         Http,
     }
 
-    /// Command, user name and host of a request.
+    /// Command, user name and host.
     type Request = (u8, Vec<u8>, Vec<u8>);
 
     #[derive(Clone, Default)]

@@ -7,7 +7,6 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,14 +17,10 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sha2::{Digest as _, Sha256};
-use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::target::{Layer, Target};
 use super::{Stream, TransportError, TransportErrorKind};
-
-/// How long a handshake may take: a few round trips through Tor. Whoever is on the way may hold it for ever.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// SHA-256 of the SubjectPublicKeyInfo of the only key that the backend's certificate may have.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -111,7 +106,8 @@ impl Tls {
         Ok(Self { connector: TlsConnector::from(Arc::new(config)) })
     }
 
-    /// What is spoken to `target` on `stream`: TLS, or nothing on top for an onion service. Cancel-safe.
+    /// What is spoken to `target` on `stream`: TLS, or nothing on top for an onion service. Cancel-safe; the
+    /// caller sets the time limit.
     pub async fn layer(
         &self,
         stream: impl Stream + 'static,
@@ -119,9 +115,7 @@ impl Tls {
     ) -> Result<Box<dyn Stream>, TransportError> {
         match target.layer() {
             Layer::Onion => Ok(Box::new(stream)),
-            Layer::Tls => timeout(HANDSHAKE, self.wrap(stream, target.host()))
-                .await
-                .unwrap_or_else(|_| Err(TransportError::new(TransportErrorKind::Timeout))),
+            Layer::Tls => self.wrap(stream, target.host()).await,
         }
     }
 

@@ -29,7 +29,7 @@ use url::Url;
 use super::{Deadlines, JSON, Lost, distrust, read};
 use crate::identity::error::{Failing, IdentityError};
 use crate::identity::url::{IdentityUrl, Protection};
-use crate::tor::{ConnectErrorKind, Isolation, Tor};
+use crate::tor::{ConnectErrorKind, Isolation, Limits, Tor};
 
 /// A Tor client, and circuits of it that nothing else uses. Clones use the same ones.
 #[derive(Clone)]
@@ -140,7 +140,8 @@ impl Connector {
     async fn connect(&self, uri: &Uri) -> io::Result<TokioIo<Line>> {
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let port = uri.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });
-        let stream = self.route.tor.connect(host, port, &self.route.isolation, self.deadline).await;
+        let limits = Limits { circuit: self.deadline, stream: self.deadline };
+        let stream = self.route.tor.connect(host, port, &self.route.isolation, limits).await;
         // Only the kind: the rest would name the target.
         let stream = stream.map_err(|error| match error.kind {
             ConnectErrorKind::Refused => io::Error::from(io::ErrorKind::ConnectionRefused),

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use llmtor::clock::SystemClock;
-use llmtor::tor::{ConnectErrorKind, Isolation, Settings, Tor};
+use llmtor::tor::{ConnectErrorKind, Isolation, Limits, Settings, Tor};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::Runtime;
 
@@ -84,7 +84,8 @@ impl Visitor {
     fn status(&self, host: &str, port: u16, what: &str) -> Result<u16, ConnectErrorKind> {
         self.runtime.block_on(async {
             let isolation = Isolation::new();
-            let stream = self.tor.connect(host, port, &isolation, PATIENCE).await;
+            let limits = Limits { circuit: PATIENCE, stream: PATIENCE };
+            let stream = self.tor.connect(host, port, &isolation, limits).await;
             let mut stream = stream.map_err(|error| error.kind)?;
             stream.write_all(request(what, host).as_bytes()).await.unwrap();
             stream.flush().await.unwrap();

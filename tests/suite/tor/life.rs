@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use llmtor::clock::{ManualClock, SharedClock, Timestamp};
-use llmtor::tor::{Isolation, Phase, Settings, Tor, TorStream};
+use llmtor::tor::{Isolation, Limits, Phase, Settings, Tor, TorStream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -13,6 +13,8 @@ use super::super::support::tornet::{self, TorNetwork};
 
 /// More than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+const LIMITS: Limits = Limits { circuit: PATIENCE, stream: PATIENCE };
 
 /// A client on the private network, and an echo that its exits reach.
 struct Place {
@@ -36,7 +38,7 @@ impl Place {
     async fn open(&self) -> Box<dyn TorStream> {
         self.tor.ready(PATIENCE).await.unwrap();
         let host = self.echo.ip().to_string();
-        self.tor.connect(&host, self.echo.port(), &Isolation::new(), PATIENCE).await.unwrap()
+        self.tor.connect(&host, self.echo.port(), &Isolation::new(), LIMITS).await.unwrap()
     }
 }
 
