@@ -33,6 +33,13 @@ impl Prompt {
     }
 }
 
+#[cfg(unix)]
+impl std::os::fd::AsFd for Prompt {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl AsyncRead for Prompt {
     fn poll_read(
         mut self: Pin<&mut Self>,

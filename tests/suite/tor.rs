@@ -7,7 +7,9 @@ mod exits;
 mod hosting;
 mod identity;
 mod isolation;
+mod life;
 mod socks;
+mod speed;
 mod start;
 
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! Connections: accept, serve, and end them in good order. From a listener or from an onion service, all is one.
 
 use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -94,7 +96,10 @@ async fn connection<S>(router: Router, stream: S, peer: Peer, shutdown: Cancella
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let asked = Arc::new(AtomicBool::new(false));
+    let was_asked = Arc::clone(&asked);
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        asked.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(peer);
         let request: Request = request.map(axum::body::Body::new);
         Box::pin(router.clone().oneshot(request))
@@ -112,23 +117,22 @@ where
     };
     // What ends a connection is the client's affair and may name what it sent: not logged.
     if ended.is_ok() {
-        close(connection.into_parts().io.into_inner(), peer).await;
+        let mut stream = connection.into_parts().io.into_inner();
+        match peer {
+            Peer::Onion if shutdown.is_cancelled() && was_asked.load(Ordering::Relaxed) => {
+                linger(stream).await;
+            }
+            Peer::At(_) | Peer::Onion => drop(stream.shutdown().await),
+        }
     }
 }
 
-/// Ends a connection on which all is said.
-async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
-    match peer {
-        Peer::At(_) => drop(stream.shutdown().await),
-        // Tor knows no half-closed stream, and a circuit that is torn down loses what is still on its way: the client
-        // closes when it has everything.
-        Peer::Onion => {
-            let mut rest = tokio::io::sink();
-            let closing = async {
-                stream.flush().await?;
-                tokio::io::copy(&mut stream, &mut rest).await
-            };
-            drop(timeout(LINGER, closing).await);
-        }
-    }
+/// Waits until the client of an onion service that ends has its whole answer, and closes. A circuit that is torn down loses
+/// what is still on its way, and Tor knows no half-closed stream: nothing else tells.
+async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let closing = async {
+        stream.flush().await?;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
+    drop(timeout(LINGER, closing).await);
 }

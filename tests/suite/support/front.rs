@@ -4,9 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use llmtor::socket::Prompt;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -245,7 +247,9 @@ async fn serve(stream: TcpStream, manner: Manner, entry: Entry) -> Option<()> {
         Manner::WrongCertificate => &entry.shared.wrong,
         _ => &entry.shared.right,
     };
-    let mut tls = acceptor.accept(stream).await.ok()?;
+    // What acknowledges late is the network's affair; here it would only blur what is measured.
+    stream.set_nodelay(true).ok()?;
+    let mut tls = acceptor.accept(Prompt::new(stream)).await.ok()?;
     entry.write(|connection| connection.handshake = tls.get_ref().1.handshake_kind());
     match manner {
         Manner::HoldAfterHandshake => std::future::pending().await,
@@ -284,11 +288,11 @@ async fn serve(stream: TcpStream, manner: Manner, entry: Entry) -> Option<()> {
 }
 
 /// The connection ends with RST, not FIN.
-fn reset(stream: &TcpStream) -> Option<()> {
+fn reset(stream: &impl AsFd) -> Option<()> {
     SockRef::from(stream).set_linger(Some(Duration::ZERO)).ok()
 }
 
-async fn pass(tls: TlsStream<TcpStream>, entry: &Entry) -> Option<()> {
+async fn pass(tls: TlsStream<Prompt>, entry: &Entry) -> Option<()> {
     let mut closings = entry.shared.closings.subscribe();
     let (mut from_client, mut to_client) = tokio::io::split(tls);
     let mut buffer = vec![0; 16 * 1024];
@@ -306,6 +310,7 @@ async fn pass(tls: TlsStream<TcpStream>, entry: &Entry) -> Option<()> {
     };
     entry.write(|connection| connection.request.extend_from_slice(&buffer[..first]));
     let target = TcpStream::connect(entry.shared.target).await.ok()?;
+    target.set_nodelay(true).ok()?;
     let (mut from_target, mut to_target) = target.into_split();
     to_target.write_all(&buffer[..first]).await.ok()?;
     let upwards = async {

@@ -7,6 +7,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use llmtor::clock::SystemClock;
+use llmtor::tor::{ConnectErrorKind, Isolation, Settings, Tor};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::runtime::Runtime;
+
 use super::NOWHERE;
 use crate::support::house::House;
 use crate::support::program::Program;
@@ -41,39 +46,56 @@ fn host(house: &mut House, arti: &str, settings: &str) -> String {
     url
 }
 
-/// The status of one request on `stream`.
-fn status(mut stream: TcpStream, what: &str, host: &str) -> u16 {
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let body = "{}";
-    let request = format!(
-        "{what} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+fn request(what: &str, host: &str) -> String {
+    format!("{what} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}")
+}
+
+fn code(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line")
 }
 
 fn at_listener(address: SocketAddr, what: &str) -> u16 {
-    status(TcpStream::connect(address).unwrap(), what, "listener")
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request(what, "listener").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    code(&answer)
 }
 
-/// SOCKS 5 (RFC 1928) without authentication. `None` if the proxy could not connect.
-fn through(socks: SocketAddr, host: &str, port: u16) -> Option<TcpStream> {
-    let mut stream = TcpStream::connect(socks).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(&[5, 1, 0]).unwrap();
-    let mut chosen = [0; 2];
-    stream.read_exact(&mut chosen).unwrap();
-    assert_eq!(chosen, [5, 0]);
-    let mut request = vec![5, 1, 0, 3, u8::try_from(host.len()).unwrap()];
-    request.extend_from_slice(host.as_bytes());
-    request.extend_from_slice(&port.to_be_bytes());
-    stream.write_all(&request).unwrap();
-    let mut reply = [0; 10];
-    stream.read_exact(&mut reply).unwrap();
-    (reply[1] == 0).then_some(stream)
+/// Another client of the network, in this process.
+struct Visitor {
+    runtime: Runtime,
+    tor: Tor,
+    _home: tempfile::TempDir,
+}
+
+impl Visitor {
+    fn new(arti: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let settings = Settings::in_home(home.path(), None, arti.parse().unwrap()).unwrap();
+        let runtime = Runtime::new().unwrap();
+        let tor = runtime.block_on(async { Tor::launch(&settings, SystemClock::shared()).unwrap() });
+        runtime.block_on(tor.ready(PATIENCE)).expect("a client");
+        Self { runtime, tor, _home: home }
+    }
+
+    /// The status of one request, or why there is no stream for it.
+    fn status(&self, host: &str, port: u16, what: &str) -> Result<u16, ConnectErrorKind> {
+        self.runtime.block_on(async {
+            let isolation = Isolation::new();
+            let stream = self.tor.connect(host, port, &isolation, PATIENCE).await;
+            let mut stream = stream.map_err(|error| error.kind)?;
+            stream.write_all(request(what, host).as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            let mut answer = Vec::new();
+            // Whatever ends the stream: Tor tells of it as of an error.
+            let reading = stream.read_to_end(&mut answer);
+            let _ = tokio::time::timeout(PATIENCE, reading).await.expect("an answer in time");
+            let answer = String::from_utf8(answer).unwrap();
+            Ok(code(&answer))
+        })
+    }
 }
 
 #[test]
@@ -92,8 +114,8 @@ fn a_hosted_onion_service_answers_prompts_and_nothing_else_and_is_the_same_after
     let (prompts, account) = ("POST /api/v1/llm-proxy", "GET /api/v1/me");
     assert_eq!((at_listener(house.address(), prompts), at_listener(house.address(), account)), (404, 401));
     let name = url.strip_prefix("http://").unwrap();
-    let socks = network.client().socks().into();
-    let at_onion = |what: &str| status(through(socks, name, 80).expect("a stream"), what, name);
+    let visitor = Visitor::new(&network.arti_toml());
+    let at_onion = |what: &str| visitor.status(name, 80, what).expect("a stream");
     // Refused for what it lacks, not for where it went.
     assert_eq!((at_onion(prompts), at_onion(account)), (500, 404));
     for path in
@@ -101,7 +123,7 @@ fn a_hosted_onion_service_answers_prompts_and_nothing_else_and_is_the_same_after
     {
         assert_eq!(at_onion(path), 404, "{path}");
     }
-    assert!(through(socks, name, 9797).is_none(), "another port is answered");
+    assert!(visitor.status(name, 9797, account).is_err(), "another port is answered");
 
     assert!(house.backend.stop().success());
     let again = host(&mut house, &network.arti_toml(), "");
