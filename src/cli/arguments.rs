@@ -270,7 +270,7 @@ pub(super) enum BackendCommand {
     /// onion service have no address, so `limits.per_address` does not count them.
     Serve {
         /// Where it listens
-        #[arg(long, value_name = "ADDR")]
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9797")]
         listen: SocketAddr,
         /// Serves the anonymous plane as an onion service
         #[arg(long)]

@@ -193,7 +193,9 @@ mod tests {
         let (reach, seen) = watch::channel(Reach::default());
         let record = Record { failures: AtomicU32::new(0), reach };
         let after = |reached: &[bool]| {
-            reached.iter().for_each(|reached| record.note(*reached));
+            for reached in reached {
+                record.note(*reached);
+            }
             *seen.borrow()
         };
         assert_eq!(after(&[false, false, true, false, false]), Reach::Somebody);

@@ -202,8 +202,11 @@ mod tests {
         Http,
     }
 
+    /// Command, user name and host.
+    type Request = (u8, Vec<u8>, Vec<u8>);
+
     #[derive(Clone, Default)]
-    struct Seen(Arc<std::sync::Mutex<Vec<(u8, Vec<u8>, Vec<u8>)>>>);
+    struct Seen(Arc<std::sync::Mutex<Vec<Request>>>);
 
     async fn proxy(manner: Manner) -> (SocketAddr, Seen) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

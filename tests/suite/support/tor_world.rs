@@ -23,7 +23,6 @@ pub struct TorWorld {
     /// Before the backend's anonymous plane.
     pub front: Front,
     name: String,
-    url: String,
     tokens: u64,
     settings: Vec<String>,
 }
@@ -48,7 +47,7 @@ impl TorWorld {
         ];
         let url = format!("https://{name}:{}", front.port());
         house.furnish(CLIENT, &url, tokens);
-        Self { house, front, name, url, tokens: u64::try_from(tokens).unwrap(), settings }
+        Self { house, front, name, tokens: u64::try_from(tokens).unwrap(), settings }
     }
 
     /// What the exits are asked for.
@@ -57,8 +56,8 @@ impl TorWorld {
     }
 
     /// The anonymous plane's base URL.
-    pub fn url(&self) -> &str {
-        &self.url
+    pub fn url(&self) -> String {
+        format!("https://{}:{}", self.name, self.front.port())
     }
 
     /// Writes a file beside the homes; its path.

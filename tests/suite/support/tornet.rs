@@ -22,7 +22,8 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -112,8 +113,9 @@ pub struct TorNetwork {
     relays: Vec<Relay>,
     resolver: Option<Resolver>,
     client_address: SocketAddrV4,
-    client: OnceLock<TorClient>,
+    client: Mutex<Option<Arc<TorClient>>>,
     guests: Mutex<Vec<Node>>,
+    broken: AtomicBool,
     keeper: Keeper,
 }
 
@@ -188,22 +190,14 @@ pub struct Breaking {
 impl Breaking {
     /// Ends a relay without a word.
     pub fn kill(&self, index: usize) {
+        self.network.broken.store(true, Ordering::SeqCst);
         self.network.relays[index].with(Node::kill);
     }
 
     /// A relay stands still, its connections open.
     pub fn stop(&self, index: usize) {
+        self.network.broken.store(true, Ordering::SeqCst);
         self.network.relays[index].with(|node| node.signal("-STOP"));
-    }
-
-    /// Whatever was done to it, it works again.
-    pub fn restart(&self, index: usize) {
-        self.network.relays[index].with(|node| node.mend(&self.network.keeper));
-    }
-
-    /// All of them.
-    pub fn restart_all(&self) {
-        self.network.mend_all();
     }
 }
 
@@ -217,7 +211,9 @@ impl Deref for Breaking {
 
 impl Drop for Breaking {
     fn drop(&mut self) {
-        self.network.mend_all();
+        if self.network.broken.swap(false, Ordering::SeqCst) {
+            self.network.renew();
+        }
     }
 }
 
@@ -268,7 +264,9 @@ impl TorNetwork {
             let full = poll(CONSENSUS_WITHIN, || relays.iter().all(up));
             if !full {
                 eprintln!("the network's first vote missed a relay: once more");
-                relays.iter().for_each(|relay| relay.with(Node::forget));
+                for relay in &relays {
+                    relay.with(Node::forget);
+                }
             }
             full
         });
@@ -284,8 +282,9 @@ impl TorNetwork {
             relays,
             resolver,
             client_address: SocketAddrV4::new(place.client, first_port + 2),
-            client: OnceLock::new(),
+            client: Mutex::default(),
             guests: Mutex::default(),
+            broken: AtomicBool::new(false),
             keeper,
         }
     }
@@ -325,12 +324,12 @@ impl TorNetwork {
 
     /// The indices of all relays.
     pub fn relays(&self) -> std::ops::Range<usize> {
-        0..RELAYS
+        0..self.relays.len()
     }
 
     /// The indices of the exits.
     pub fn exits(&self) -> std::ops::Range<usize> {
-        AUTHORITIES..RELAYS
+        AUTHORITIES..self.relays.len()
     }
 
     /// Where this exit, alone, finds every name that the resolver knows.
@@ -375,20 +374,26 @@ impl TorNetwork {
     }
 
     /// The client; started, and waited for, when first asked for.
-    pub fn client(&self) -> &TorClient {
-        self.client.get_or_init(|| {
+    pub fn client(&self) -> Arc<TorClient> {
+        let start = || {
             let torrc = format!("{}SocksPort {} IsolateSOCKSAuth\n", self.common, self.client_address);
             let node = Node::start(self.room.join("client"), &torrc, &self.prefix, &self.keeper);
             assert!(poll(READY_WITHIN, || node.is_bootstrapped()), "no client: {}", node.log());
-            TorClient { socks: self.client_address, control: node.control(), _node: Mutex::new(node) }
-        })
+            Arc::new(TorClient {
+                socks: self.client_address,
+                control: node.control(),
+                _node: Mutex::new(node),
+            })
+        };
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(client.get_or_insert_with(start))
     }
 
     /// Starts an onion service that passes its port 80 on to `target`; its host name. On return its descriptor has been
     /// uploaded.
     pub fn onion_service(&self, target: SocketAddr) -> String {
         let mut guests = self.guests.lock().unwrap();
-        let home = self.room.join(format!("onion{}", guests.len()));
+        let home = self.room.join(format!("onion-{}", uuid::Uuid::new_v4().simple()));
         let service = home.join("service");
         let torrc = format!(
             "{}SocksPort 0\nHiddenServiceDir {}\nHiddenServiceVersion 3\nHiddenServicePort 80 {target}\n",
@@ -404,14 +409,30 @@ impl TorNetwork {
 
     /// Ends all relays without a word. The shared network is broken by [`Breaking`] only.
     pub fn kill_all(&self) {
+        self.broken.store(true, Ordering::SeqCst);
         for relay in &self.relays {
             relay.with(Node::kill);
         }
     }
 
-    /// All relays work again, whatever was done to them.
+    /// As new. Relays and clients remember for a minute whom they could not reach, and ask guards that failed even
+    /// later: those that nothing was done to are not what they were, either.
+    fn renew(&self) {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let _ = std::fs::remove_dir_all(self.room.join("client"));
+        self.relays.iter().for_each(|relay| relay.with(Node::kill));
+        self.mend_all();
+    }
+
+    /// All relays work again, whatever was done to them. Waits until they know it.
     pub fn mend_all(&self) {
         self.relays.iter().for_each(|relay| relay.with(|node| node.mend(&self.keeper)));
+        let up = |relay: &Relay| relay.with(|node| node.is_bootstrapped());
+        // Not a panic: it may be on the way out of another.
+        if !poll(READY_WITHIN, || self.relays.iter().all(up)) {
+            eprintln!("the network is not what it was");
+        }
     }
 }
 
@@ -444,7 +465,7 @@ fn resolv_conf(room: &Path, exit: usize) -> PathBuf {
 fn second() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let next = Duration::from_secs(now.as_secs() + 1);
-    thread::sleep(next - now);
+    thread::sleep(next.saturating_sub(now));
     next.as_secs() % torrc::FIRST_VOTES
 }
 

@@ -15,19 +15,20 @@ use crate::support::tornet::{self, Breaking};
 const CALLS: usize = 16;
 /// The longest that one call may take here, seconds.
 const CALL: u64 = 20;
-/// How long a client may take to find its way again when the network is back.
-const BACK_WITHIN: Duration = Duration::from_secs(60);
+/// How long a client may take to find its way again when the network is back: one that was begun anew in vain is left
+/// alone for twenty seconds.
+const BACK_WITHIN: Duration = Duration::from_secs(45);
 
 fn world(network: &Breaking, tokens: usize) -> TorWorld {
     let mut world = TorWorld::new(network, tokens);
-    for setting in [&format!("anonymous.call_seconds={CALL}"), "anonymous.connect_seconds=8"] {
+    for setting in [&format!("anonymous.call_seconds={CALL}"), "anonymous.connect_seconds=10"] {
         world.set(setting);
     }
     world
 }
 
-/// Asks so many questions at once, twice each; meanwhile `disturb`. The replies, each with its question.
-fn ask_under(daemon: &Daemon, disturb: impl FnOnce()) -> Vec<(String, Reply)> {
+/// So many ask at once, each so often; meanwhile `disturb`. The replies, each with its question.
+fn ask_under(daemon: &Daemon, turns: usize, disturb: impl FnOnce()) -> Vec<(String, Reply)> {
     let start = Barrier::new(CALLS + 1);
     thread::scope(|scope| {
         let askers: Vec<_> = (0..CALLS)
@@ -45,7 +46,7 @@ fn ask_under(daemon: &Daemon, disturb: impl FnOnce()) -> Vec<(String, Reply)> {
                         );
                         (question, reply)
                     };
-                    [ask(0), ask(1)]
+                    (0..turns).map(ask).collect::<Vec<_>>()
                 })
             })
             .collect();
@@ -63,28 +64,25 @@ fn count_answers(replies: &[(String, Reply)]) -> usize {
             assert_answers(reply, question);
             answers += 1;
         } else {
-            let code = reply.error_code().unwrap_or_else(|| panic!("no error of OpenAI's: {}", reply.body));
-            eprintln!("{question} {} {code}", reply.status);
+            assert!(reply.error_code().is_some(), "no error of OpenAI's: {}", reply.body);
             assert!((500..=504).contains(&reply.status), "{} {}", reply.status, reply.body);
         }
     }
+    eprintln!("{answers} of {} calls were answered", replies.len());
     answers
 }
 
 /// The daemon finds its way again, without a restart.
-fn assert_recovers(daemon: &Daemon) -> usize {
+pub(super) fn assert_recovers(daemon: &Daemon) {
     let begun = Instant::now();
     let mut last = String::new();
-    let mut answers = 0;
     let back = tornet::poll(BACK_WITHIN, || {
         let reply = daemon.ask(&format!("back after {} ms?", begun.elapsed().as_millis()));
-        answers += usize::from(reply.status == 200);
         last = reply.body;
-        answers > 0
+        reply.status == 200
     });
     assert!(back, "{last}");
     eprintln!("the daemon was back after {:.1} s", begun.elapsed().as_secs_f32());
-    answers
 }
 
 fn assert_books(world: &TorWorld, answers: usize) {
@@ -100,7 +98,7 @@ fn two_relays_killed_under_load_cost_no_token_and_no_call_its_dignity() {
     ask_all(&world, &daemon, &["up?"]);
     let exits = network.exits();
     let mut under_way = 0;
-    let replies = ask_under(&daemon, || {
+    let replies = ask_under(&daemon, 2, || {
         assert!(tornet::poll(SOON, || world.front.calls().len() > 4), "no load");
         network.kill(exits.start);
         network.kill(exits.start + 1);
@@ -108,7 +106,11 @@ fn two_relays_killed_under_load_cost_no_token_and_no_call_its_dignity() {
     });
     assert!(under_way < 2 * CALLS, "the load was over before the relays ended");
     let answers = count_answers(&replies);
-    assert!(answers >= CALLS, "{answers} of {} calls were answered by the exits that were left", 2 * CALLS);
+    assert!(
+        answers >= CALLS / 2,
+        "{answers} of {} calls were answered by the exits that were left",
+        2 * CALLS
+    );
     assert_books(&world, 1 + answers);
 }
 
@@ -140,12 +142,12 @@ fn when_all_relays_stand_still_calls_fail_cleanly_and_succeed_again_when_they_go
     let world = world(&network, 4 * CALLS);
     let daemon = world.serve(&[]);
     ask_all(&world, &daemon, &["up?"]);
-    let replies = ask_under(&daemon, || network.relays().for_each(|relay| network.stop(relay)));
+    let replies = ask_under(&daemon, 1, || network.relays().for_each(|relay| network.stop(relay)));
     let answers = count_answers(&replies);
     assert!(answers < replies.len(), "nothing failed, so nothing was tested");
-    network.restart_all();
-    let later = assert_recovers(&daemon);
-    assert_books(&world, 1 + answers + later);
+    network.mend_all();
+    assert_recovers(&daemon);
+    assert_books(&world, 1 + answers + 1);
 }
 
 #[test]
@@ -154,10 +156,10 @@ fn when_all_relays_end_and_others_start_in_their_place_the_daemon_goes_on() {
     let world = world(&network, 4 * CALLS);
     let daemon = world.serve(&[]);
     ask_all(&world, &daemon, &["up?"]);
-    let replies = ask_under(&daemon, || network.relays().for_each(|relay| network.kill(relay)));
+    let replies = ask_under(&daemon, 1, || network.kill_all());
     let answers = count_answers(&replies);
     assert!(answers < replies.len(), "nothing failed, so nothing was tested");
-    network.restart_all();
-    let later = assert_recovers(&daemon);
-    assert_books(&world, 1 + answers + later);
+    network.mend_all();
+    assert_recovers(&daemon);
+    assert_books(&world, 1 + answers + 1);
 }

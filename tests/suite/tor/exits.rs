@@ -18,7 +18,9 @@ fn assert_goes_around(network: &TorNetwork, manner: Manner, settings: &[&str]) {
     let mut world = TorWorld::new(network, 1 + ENOUGH);
     // Without warm streams, so that a call itself meets the exit.
     world.set("anonymous.pool=0");
-    settings.iter().for_each(|setting| world.set(*setting));
+    for setting in settings {
+        world.set(*setting);
+    }
     let daemon = world.serve(&[]);
     world.front.treat(ask_all(&world, &daemon, &["which way?"])[0].door, manner);
     let mut answers = 1;

@@ -19,7 +19,7 @@ struct Place {
     tor: Tor,
     clock: Arc<ManualClock>,
     echo: SocketAddr,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 impl Place {
@@ -30,7 +30,7 @@ impl Place {
         let shared: SharedClock = clock.clone();
         let tor = Tor::launch(&settings, shared).unwrap();
         tor.ready(PATIENCE).await.unwrap();
-        Self { tor, clock, echo: echo().await, _home: home }
+        Self { tor, clock, echo: echo().await, home }
     }
 
     async fn open(&self) -> Box<dyn TorStream> {
@@ -98,7 +98,7 @@ async fn guards_are_kept_from_one_start_to_the_next() {
     let place = Place::new(&network).await;
     assert_echoes(&mut place.open().await).await;
     let guards = || {
-        let file = place._home.path().join("tor/state/state/guards.json");
+        let file = place.home.path().join("tor/state/state/guards.json");
         std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
     };
     let first = tornet::poll(PATIENCE, || guards().contains("confirmed_on"));

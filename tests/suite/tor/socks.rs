@@ -25,7 +25,7 @@ fn through_c_tor_each_call_has_a_circuit_of_its_own() {
     let mut world = TorWorld::new(&network, 6);
     world.set("anonymous.pool=0");
     let client = network.client();
-    let before = users(client);
+    let before = users(&client);
     let daemon = world.serve(&["--transport", &transport(client.socks())]);
     let calls = ask_all(&world, &daemon, &["one", "two", "three", "four", "five", "six"]);
     assert_eq!(calls.len(), 6);
@@ -47,12 +47,12 @@ fn through_c_tor_a_shared_circuit_is_one() {
     let Some(network) = tornet::breaking() else { return };
     let world = TorWorld::new(&network, 4);
     let client = network.client();
-    let before = users(client);
+    let before = users(&client);
     let daemon = world.serve(&["--transport", &transport(client.socks()), "--isolation", "shared"]);
     let calls = ask_all(&world, &daemon, &["one", "two", "three", "four"]);
     let doors: BTreeSet<_> = calls.iter().map(|call| call.door).collect();
     assert_eq!((calls.len(), doors.len()), (4, 1));
-    assert_eq!(users(client).difference(&before).count(), 1);
+    assert_eq!(users(&client).difference(&before).count(), 1);
 }
 
 /// Speaks SOCKS 5 and is not Tor: refuses RESOLVE, and passes CONNECT on to one address.

@@ -202,7 +202,8 @@ async fn after_a_sleep_of_the_machine_nothing_warm_is_used() {
     assert!(place.lanes().len() >= 2, "the warm one was not handed out");
     // Its watcher is on its way out.
     tokio::time::sleep(Duration::from_millis(1)).await;
-    let gone = place.script.far.lock().unwrap()[0].as_mut().unwrap().write_all(b"x").await;
+    let mut far = place.script.far.lock().unwrap()[0].take().unwrap();
+    let gone = far.write_all(b"x").await;
     assert!(gone.is_err());
 }
 

@@ -3,13 +3,9 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use super::keeper::Keeper;
-use super::{control, keys, poll, read};
-
-/// How long a process may take to answer after a start.
-const UP_WITHIN: Duration = Duration::from_secs(20);
+use super::{control, keys, read};
 
 pub(super) struct Node {
     home: PathBuf,
@@ -22,8 +18,10 @@ impl Node {
     pub(super) fn start(home: PathBuf, torrc: &str, prefix: &[String], keeper: &Keeper) -> Self {
         keys::private(&home);
         let name = home.file_name().and_then(|name| name.to_str()).expect("a name");
+        // Tor takes letters and digits, nineteen at most.
+        let nickname: String = name.chars().filter(char::is_ascii_alphanumeric).take(19).collect();
         let own = format!(
-            "DataDirectory {home}\nNickname {name}\nControlSocket {control}\nLog notice file {home}/log\n\
+            "DataDirectory {home}\nNickname {nickname}\nControlSocket {control}\nLog notice file {home}/log\n\
              SafeLogging 0\nLogTimeGranularity 1\n{torrc}",
             home = home.display(),
             control = home.join("control").display(),
@@ -64,16 +62,16 @@ impl Node {
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
 
-    /// Runs, and answers, whatever was done to it.
+    /// Runs, or is about to, whatever was done to it.
     pub(super) fn mend(&mut self, keeper: &Keeper) {
         let runs = self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none());
         if runs {
             self.signal("-CONT");
         } else {
+            // What it said before is not what it says now.
+            let _ = std::fs::remove_file(self.home.join("log"));
             self.spawn(keeper);
         }
-        let control = self.control();
-        assert!(poll(UP_WITHIN, || control::ask(&control, "GETINFO version").is_some()), "{}", self.log());
     }
 
     /// Ends, and knows no consensus any more.
