@@ -12,6 +12,8 @@ use super::world::{Daemon, PROMPT, Wanted, World, v4};
 use crate::support::program::SHIPPED;
 
 const TOKENS: usize = 10;
+/// How many calls are answered; each has a connection of its own to the backend.
+const ANSWERS: usize = 4;
 /// How long calls may fail after the network is back: Arti looks at relays that it found dead after 30 s, and after a
 /// random time up to three times as long if they still are.
 const BACK_WITHIN: Duration = Duration::from_secs(150);
@@ -31,13 +33,8 @@ fn from_start_to_stop_nothing_leaves_but_through_tor_and_to_the_identity_plane_i
     told("the daemon runs");
     let times = world.login_and_mint(TOKENS);
     told("minted");
-    let mut calls = 0;
-    let mut answers = |daemon: &Daemon, prompt: &str, wanted| {
-        calls += 1;
-        daemon.answers(prompt, wanted);
-    };
-    answers(&daemon, "whole", Wanted::Whole);
-    answers(&daemon, "streamed", Wanted::Streamed);
+    daemon.answers("whole", Wanted::Whole);
+    daemon.answers("streamed", Wanted::Streamed);
     told("answered");
 
     world.network.kill_all();
@@ -53,13 +50,13 @@ fn from_start_to_stop_nothing_leaves_but_through_tor_and_to_the_identity_plane_i
     });
     told("refused without Tor");
     world.network.mend_all();
-    let mut refusals = 2;
     let back = Instant::now();
-    while daemon.call("with Tor again", Wanted::Whole).0 != 200 {
-        refusals += 1;
-        assert!(back.elapsed() < BACK_WITHIN, "no answer since Tor is back");
+    for wanted in [Wanted::Whole, Wanted::Streamed] {
+        while let Err(refusal) = daemon.asks("with Tor again", wanted) {
+            assert!(refusal.contains("\"error\""), "neither an answer nor a refusal: {refusal}");
+            assert!(back.elapsed() < BACK_WITHIN, "no answer since Tor is back: {refusal}");
+        }
     }
-    answers(&daemon, "and once more", Wanted::Streamed);
     told("answered with Tor again");
 
     let redemptions = world.backend.take().expect("it runs").connections();
@@ -79,15 +76,14 @@ fn from_start_to_stop_nothing_leaves_but_through_tor_and_to_the_identity_plane_i
         relays.iter().filter_map(|relay| report.contacts.get(relay)).map(count).sum()
     };
     assert!(of_relays(|contact| contact.connections) >= 2, "before and after Tor was dead");
-    assert!(of_relays(|contact| contact.up) > PROMPT.len() * calls);
-    assert!(of_relays(|contact| contact.down) > PROMPT.len() * calls);
+    assert!(of_relays(|contact| contact.up) > PROMPT.len() * ANSWERS);
+    assert!(of_relays(|contact| contact.down) > PROMPT.len() * ANSWERS);
     assert!(report.contacts[&identity].connections >= 1);
     assert!(!report.contacts.contains_key(&anonymous));
     let home = daemon.allowed_at_home();
     let at_home = judge(&inside, &home);
     assert!(at_home.verdicts.is_empty(), "{:#?}", at_home.verdicts);
-    // The first one after Tor came back, and the one without a backend.
-    assert_eq!(at_home.contacts[&home.services[0].at].connections, calls + refusals + 2);
+    assert_eq!(at_home.contacts[&home.services[0].at].connections, daemon.calls());
 
     // The exits asked for the backend's name, and nobody else did.
     let asked: Vec<_> = world.resolver.asked().into_iter().filter(|asked| asked.name == world.name).collect();
@@ -98,7 +94,7 @@ fn from_start_to_stop_nothing_leaves_but_through_tor_and_to_the_identity_plane_i
     let redeemed: BTreeSet<_> = redemptions.iter().map(|connection| connection.source).collect();
     let known: BTreeSet<_> =
         world.identity.connections().iter().map(|connection| connection.source).collect();
-    assert!(!known.is_empty() && redeemed.len() >= 4, "{known:?} {redeemed:?}");
+    assert!(!known.is_empty() && redeemed.len() >= ANSWERS, "{known:?} {redeemed:?}");
     assert!(known.is_disjoint(&redeemed));
     assert!(known.iter().all(|source| *v4(*source).ip() == world.namespace.client()));
     let exits: Vec<_> = relays[world.network.exits()].iter().map(|relay| *relay.ip()).collect();
