@@ -23,13 +23,13 @@ use arti_client::{DataStream, HasKind as _, StreamPrefs, TorClient};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tor_error::ErrorKind;
 use tor_linkspec::HasRelayIds as _;
 use tor_proto::client::stream::ClientStreamCtrl as _;
 
 use super::dial::Runtime;
-use super::life::Life;
+use super::life::{Current, Life};
 use super::{ConnectError, ConnectErrorKind, Exit, Isolation, Settings, Status, TorError};
 use crate::clock::SharedClock;
 
@@ -81,12 +81,24 @@ impl Tor {
     /// Waits until streams can be opened; the status as it is when `patience` is over. A client that is in doubt is
     /// begun anew first.
     pub async fn ready(&self, patience: Duration) -> Result<(), Status> {
-        self.life.settle_doubt();
+        self.life.settle_doubt().await;
+        self.ready_by(Instant::now() + patience).await
+    }
+
+    async fn ready_by(&self, deadline: Instant) -> Result<(), Status> {
         let mut changes = self.changes();
-        let ready = timeout(patience, changes.wait_for(Status::is_ready)).await;
-        match ready {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(self.status()),
+        loop {
+            let epoch = self.life.epoch();
+            tokio::select! {
+                biased;
+                ready = timeout_at(deadline, changes.wait_for(Status::is_ready)) => {
+                    return match ready {
+                        Ok(Ok(_)) => Ok(()),
+                        Ok(Err(_)) | Err(_) => Err(self.status()),
+                    };
+                }
+                () = self.life.replaced(epoch) => {}
+            }
         }
     }
 
@@ -105,16 +117,7 @@ impl Tor {
         prefs.connect_to_onion_services(BoolOrAuto::Explicit(true));
         // Returns as soon as the circuit is there, so that it is known through which exit the stream goes, or fails.
         prefs.optimistic();
-        let client = self.life.awake().ok_or_else(|| failed(ConnectErrorKind::NotReady, None))?;
-        let mut stream = match timeout(limits.circuit, client.connect_with_prefs((host, port), &prefs)).await
-        {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(failed(kind(error.kind()), None)),
-            Err(_) => {
-                self.life.doubt();
-                return Err(failed(ConnectErrorKind::NoCircuit, None));
-            }
-        };
+        let mut stream = self.begin(host, port, &prefs, Instant::now() + limits.circuit).await?;
         let exit = exit(&stream);
         match timeout(limits.stream, stream.wait_for_connection()).await {
             Ok(Ok(())) => {
@@ -126,6 +129,39 @@ impl Tor {
         }
     }
 
+    /// A stream on a circuit that is there; whether its end opens it is to be seen.
+    async fn begin(
+        &self,
+        host: &str,
+        port: u16,
+        prefs: &StreamPrefs,
+        deadline: Instant,
+    ) -> Result<DataStream, ConnectError> {
+        loop {
+            // Another stream may have put the client in doubt since, and one begun anew has its directory to read.
+            self.life.settle_doubt().await;
+            let ready = self.ready_by(deadline).await;
+            let Some(Current { client, epoch }) = ready.ok().and_then(|()| self.life.awake()) else {
+                self.life.doubt();
+                return Err(failed(ConnectErrorKind::NoCircuit, None));
+            };
+            tokio::select! {
+                biased;
+                connected = timeout_at(deadline, client.connect_with_prefs((host, port), prefs)) => {
+                    return match connected {
+                        Ok(Ok(stream)) => Ok(stream),
+                        Ok(Err(error)) => Err(failed(kind(error.kind()), None)),
+                        Err(_) => {
+                            self.life.doubt();
+                            Err(failed(ConnectErrorKind::NoCircuit, None))
+                        }
+                    };
+                }
+                () = self.life.replaced(epoch) => {}
+            }
+        }
+    }
+
     /// Suspends background work until the next stream.
     pub fn doze(&self) {
         self.life.doze();
@@ -133,7 +169,7 @@ impl Tor {
 
     /// For what is not a stream to somewhere: an onion service. `None` if it could not be begun anew.
     pub(super) fn client(&self) -> Option<Arc<TorClient<Runtime>>> {
-        self.life.awake()
+        self.life.awake().map(|current| current.client)
     }
 }
 

@@ -2,11 +2,17 @@
 //!
 //! Arti takes a guard that fails for down, and asks it again after pauses that grow without a bound: after hours offline,
 //! a client would stay dead for hours more. A client begun anew knows the same guards (they are on disk) and tries
-//! them at once; with a directory in the cache that takes milliseconds. So a stream that found no circuit in time, and
-//! a machine that slept, put the client in doubt, and the next one that asks for a stream begins it anew. Nothing
-//! happens in between: a machine that is offline and idle does nothing.
+//! them at once; with a directory in the cache that takes milliseconds.
 //!
-//! Calls under way keep the circuits that they have.
+//! | what is seen | what follows |
+//! | --- | --- |
+//! | a stream found no circuit in time | the client is in doubt; the next who asks for a stream begins it anew |
+//! | the machine slept, or its clock was set | the same |
+//! | no relay can be reached, while somebody waits for a stream | it is begun anew every few seconds of the waiting, so that a network that returns is used at once |
+//! | nobody asks for anything | nothing: a machine that is offline and idle stays quiet |
+//!
+//! Each client has an *epoch*. Its directories can be locked by one client at a time: the old one is let go by everybody
+//! before a new one is made. Streams that are open keep the circuits that they have.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -29,7 +35,13 @@ const ATTEMPT: Duration = Duration::from_secs(120);
 /// Between attempts.
 const PAUSE: Duration = Duration::from_secs(2);
 /// A client younger than this is not begun anew: it would not fare better.
-const YOUNG: Duration = Duration::from_secs(20);
+const YOUNG: Duration = Duration::from_secs(4);
+/// How often somebody who waits looks whether relays can be reached.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long the new client waits for the last hold on the old one; then it begins all the same, and Arti waits for the
+/// directories' locks by itself.
+const LETTING_GO: Duration = Duration::from_millis(500);
+const LETTING_GO_STEP: Duration = Duration::from_millis(5);
 /// A stream that was opened this lately speaks against a doubt.
 const TRUSTED: Duration = Duration::from_secs(30);
 
@@ -38,14 +50,28 @@ pub(super) struct Life {
     config: TorClientConfig,
     clock: SharedClock,
     status: watch::Sender<Status>,
+    epoch: watch::Sender<Epoch>,
     running: Mutex<Running>,
+    /// One renewal at a time.
+    renewal: tokio::sync::Mutex<()>,
     /// For the tasks, which must not keep it alive.
     own: Weak<Self>,
 }
 
+/// Counts the clients of a life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Epoch(u64);
+
+/// A client, and which.
+pub(super) struct Current {
+    pub(super) client: Arc<TorClient<Runtime>>,
+    pub(super) epoch: Epoch,
+}
+
 struct Running {
-    /// `None` only between two clients: their directories are locked by one at a time.
+    /// `None` between two clients, and after one could not be made.
     client: Option<Arc<TorClient<Runtime>>>,
+    epoch: Epoch,
     facts: Facts,
     since: Instant,
     opened: Option<Instant>,
@@ -107,8 +133,10 @@ impl Life {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config = settings.resolve()?;
         let (status, _) = watch::channel(Facts::default().status());
+        let first = Epoch(0);
         let running = Running {
             client: None,
+            epoch: first,
             facts: Facts::default(),
             since: Instant::now(),
             opened: None,
@@ -119,33 +147,102 @@ impl Life {
             config,
             clock,
             status,
+            epoch: watch::channel(first).0,
             running: Mutex::new(running),
+            renewal: tokio::sync::Mutex::default(),
             own: own.clone(),
         });
         life.begin(&mut life.lock())?;
         Ok(life)
     }
 
-    /// A client that knows only what is on disk, in place of the one before.
+    /// A client that knows only what is on disk. The one before must be gone.
     fn begin(&self, running: &mut Running) -> Result<(), TorError> {
-        running.client = None;
         let (runtime, reach) = dial::runtime().map_err(|error| TorError::Storage(error.to_string()))?;
         let client = TorClient::with_runtime(runtime)
             .config(self.config.clone())
             .bootstrap_behavior(BootstrapBehavior::Manual)
             .create_unbootstrapped()
             .map_err(|error| refused(&error))?;
-        let tasks = [
-            tokio::spawn(follow(self.own.clone(), client.bootstrap_events(), reach)),
-            tokio::spawn(bootstrap(self.own.clone(), Arc::clone(&client))),
+        let (own, epoch) = (self.own.clone(), running.epoch);
+        running.tasks = vec![
+            AbortOnDropHandle::new(tokio::spawn(follow(
+                own.clone(),
+                epoch,
+                client.bootstrap_events(),
+                reach,
+            ))),
+            AbortOnDropHandle::new(tokio::spawn(bootstrap(own, epoch, Arc::clone(&client)))),
         ];
         running.client = Some(client);
-        running.facts = Facts::default();
         running.since = Instant::now();
-        // Those of the client before end here.
-        running.tasks = tasks.map(AbortOnDropHandle::new).into();
-        self.status.send_replace(running.facts.status());
         Ok(())
+    }
+
+    /// Puts another client in the place of the one of `epoch`, unless that was done already. Goes on if the caller goes
+    /// away.
+    async fn renew(&self, epoch: Epoch) {
+        if let Some(life) = self.own.upgrade() {
+            // A panic in it would be Arti's; the next who asks tries again.
+            let _ = tokio::spawn(async move { life.replace(epoch).await }).await;
+        }
+    }
+
+    async fn replace(&self, epoch: Epoch) {
+        let _turn = self.renewal.lock().await;
+        let (old, tasks) = {
+            let mut running = self.lock();
+            if running.epoch != epoch {
+                return;
+            }
+            tracing::info!("the Tor client is begun anew");
+            running.epoch = Epoch(epoch.0 + 1);
+            // Whoever waits on the old one lets go of it.
+            self.epoch.send_replace(running.epoch);
+            self.change(&mut running, |facts| *facts = Facts::default());
+            (running.client.take(), std::mem::take(&mut running.tasks))
+        };
+        for task in tasks {
+            task.abort();
+            let _ = task.await;
+        }
+        let held = old.as_ref().map(Arc::downgrade);
+        drop(old);
+        let begun = Instant::now();
+        while held.as_ref().is_some_and(|held| held.strong_count() > 0) && begun.elapsed() < LETTING_GO {
+            tokio::time::sleep(LETTING_GO_STEP).await;
+        }
+        if let Err(error) = self.begin(&mut self.lock()) {
+            tracing::error!(%error, "the Tor client could not be begun anew");
+        }
+    }
+
+    /// Returns when another client stands in the place of the one of `epoch`; sees to that when no relay can be
+    /// reached. Cancel-safe.
+    pub(super) async fn replaced(&self, epoch: Epoch) {
+        let mut epochs = self.epoch.subscribe();
+        loop {
+            if *epochs.borrow_and_update() != epoch {
+                return;
+            }
+            if self.is_cut_off(epoch) {
+                self.renew(epoch).await;
+                return;
+            }
+            let _ = tokio::time::timeout(LOOK, epochs.changed()).await;
+        }
+    }
+
+    fn is_cut_off(&self, epoch: Epoch) -> bool {
+        let running = self.lock();
+        let old_enough = running.since.elapsed() >= YOUNG;
+        running.epoch == epoch
+            && old_enough
+            && (running.facts.reach == Reach::Nobody || running.client.is_none())
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.lock().epoch
     }
 
     pub(super) fn status(&self) -> watch::Receiver<Status> {
@@ -153,12 +250,13 @@ impl Life {
     }
 
     /// The client, awake.
-    pub(super) fn awake(&self) -> Option<Arc<TorClient<Runtime>>> {
+    pub(super) fn awake(&self) -> Option<Current> {
         let mut running = self.lock();
         if running.facts.mode == Mode::Dormant {
             self.change(&mut running, |facts| facts.mode = Mode::Awake);
         }
-        running.client.clone()
+        let client = running.client.clone()?;
+        Some(Current { client, epoch: running.epoch })
     }
 
     /// A stream was opened.
@@ -179,17 +277,22 @@ impl Life {
     }
 
     /// Begins the client anew if it is in doubt, or if the machine slept.
-    pub(super) fn settle_doubt(&self) {
-        let mut running = self.lock();
-        let slept = running.jumps.notice(Instant::now(), self.clock.now());
-        let doubted = running.facts.mode == Mode::Doubted;
-        if slept || (doubted && running.since.elapsed() >= YOUNG) {
-            tracing::info!("the Tor client is begun anew");
-            if let Err(error) = self.begin(&mut running) {
-                tracing::error!(%error, "the Tor client could not be begun anew");
+    pub(super) async fn settle_doubt(&self) {
+        let stale = {
+            let mut running = self.lock();
+            let slept = running.jumps.notice(Instant::now(), self.clock.now());
+            let doubted = running.facts.mode == Mode::Doubted;
+            if slept || (doubted && running.since.elapsed() >= YOUNG) {
+                Some(running.epoch)
+            } else {
+                if doubted {
+                    self.change(&mut running, |facts| facts.mode = Mode::Awake);
+                }
+                None
             }
-        } else if doubted {
-            self.change(&mut running, |facts| facts.mode = Mode::Awake);
+        };
+        if let Some(epoch) = stale {
+            self.renew(epoch).await;
         }
     }
 
@@ -218,17 +321,21 @@ impl Life {
         });
     }
 
-    fn learn(&self, change: impl FnOnce(&mut Facts)) {
-        self.change(&mut self.lock(), change);
+    /// What the client of `epoch` says; the word of one that is gone does not count.
+    fn learn(&self, epoch: Epoch, change: impl FnOnce(&mut Facts)) {
+        let mut running = self.lock();
+        if running.epoch == epoch {
+            self.change(&mut running, change);
+        }
     }
 }
 
-async fn bootstrap(life: Weak<Life>, client: Arc<TorClient<Runtime>>) {
+async fn bootstrap(life: Weak<Life>, epoch: Epoch, client: Arc<TorClient<Runtime>>) {
     loop {
         match tokio::time::timeout(ATTEMPT, client.bootstrap()).await {
             Ok(Ok(())) => {
                 if let Some(life) = life.upgrade() {
-                    life.learn(|facts| facts.bootstrapped = true);
+                    life.learn(epoch, |facts| facts.bootstrapped = true);
                 }
                 return;
             }
@@ -242,6 +349,7 @@ async fn bootstrap(life: Weak<Life>, client: Arc<TorClient<Runtime>>) {
 /// Keeps the status true.
 async fn follow(
     life: Weak<Life>,
+    epoch: Epoch,
     mut events: arti_client::status::BootstrapEvents,
     mut reach: watch::Receiver<Reach>,
 ) {
@@ -249,12 +357,12 @@ async fn follow(
         tokio::select! {
             event = events.next() => {
                 let (Some(event), Some(life)) = (event, life.upgrade()) else { return };
-                life.learn(|facts| facts.event = read(&event));
+                life.learn(epoch, |facts| facts.event = read(&event));
             }
             changed = reach.changed() => {
                 let (Ok(()), Some(life)) = (changed, life.upgrade()) else { return };
                 let latest = *reach.borrow_and_update();
-                life.learn(|facts| facts.reach = latest);
+                life.learn(epoch, |facts| facts.reach = latest);
             }
         }
     }

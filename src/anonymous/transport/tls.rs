@@ -1,7 +1,8 @@
 //! TLS to the backend, over a stream that Tor carries.
 //!
 //! Roots are the web's (`webpki-roots`), and those of a file for a backend that has its own; the machine's trust store is
-//! not asked, since it differs from machine to machine. A pin narrows that to one key. Sessions are never resumed and no
+//! not asked, since it differs from machine to machine. A certificate that is in that file itself is taken at its word: most
+//! who make one for themselves make it an authority's. A pin narrows that to one key. Sessions are never resumed and no
 //! ticket is kept: a resumed session would tie two calls together. No early data, no key log.
 
 use std::fmt;
@@ -11,10 +12,11 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sha2::{Digest as _, Sha256};
 use tokio_rustls::TlsConnector;
@@ -78,13 +80,14 @@ impl Tls {
     pub fn new(extra_roots: Option<&[u8]>, pin: Option<Pin>) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        let mut own = Vec::new();
         if let Some(pem) = extra_roots {
-            let before = roots.len();
             for certificate in CertificateDer::pem_slice_iter(pem) {
                 let certificate = certificate.map_err(|_| TlsError::NoCertificate)?;
-                roots.add(certificate).map_err(|_| TlsError::BadCertificate)?;
+                roots.add(certificate.clone()).map_err(|_| TlsError::BadCertificate)?;
+                own.push(certificate);
             }
-            if roots.len() == before {
+            if own.is_empty() {
                 return Err(TlsError::NoCertificate);
             }
         }
@@ -93,7 +96,7 @@ impl Tls {
         let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
             .build()
             .map_err(|error| setup(&error))?;
-        let verifier = Arc::new(Verifier { chain, pin, provider: provider.clone() });
+        let verifier = Arc::new(Verifier { chain, own, pin, provider: provider.clone() });
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| setup(&error))?
@@ -146,6 +149,8 @@ impl Tls {
 /// The chain as the web judges it, then the pin.
 struct Verifier {
     chain: Arc<WebPkiServerVerifier>,
+    /// Those of the file of extra roots.
+    own: Vec<CertificateDer<'static>>,
     pin: Option<Pin>,
     provider: Arc<CryptoProvider>,
 }
@@ -165,10 +170,18 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified =
-            self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+        let judged =
+            self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let verified = match judged {
+            // All but that is in order, its dates among it; the name is looked at after it.
+            Err(error) if self.own.contains(end_entity) && is_authority_at_the_end(&error) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                ServerCertVerified::assertion()
+            }
+            judged => judged?,
+        };
         if let Some(pin) = self.pin {
-            let parsed = rustls::server::ParsedCertificate::try_from(end_entity)?;
+            let parsed = ParsedCertificate::try_from(end_entity)?;
             let key = parsed.subject_public_key_info();
             if Pin(Sha256::digest(key.as_ref()).into()) != pin {
                 return Err(CertificateError::ApplicationVerificationFailure.into());
@@ -199,6 +212,16 @@ impl ServerCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Whether what is wrong is only that an authority's certificate stands where a server's should.
+fn is_authority_at_the_end(error: &rustls::Error) -> bool {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {
+            other.0.downcast_ref::<webpki::Error>() == Some(&webpki::Error::CaUsedAsEndEntity)
+        }
+        _ => false,
     }
 }
 
@@ -299,6 +322,37 @@ mod tests {
         let server = server(|leaf| leaf.not_after = rcgen::date_time_ymd(2020, 1, 1));
         let outcome = shake(&server, &trusting(&server, None), "backend.test").await.0;
         assert_eq!(outcome, Some(TransportErrorKind::Certificate));
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_is_a_root_itself_is_taken_for_its_names_and_in_its_time() {
+        let own = |change: fn(&mut CertificateParams)| {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::new(vec!["backend.test".to_owned()]).unwrap();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            change(&mut params);
+            let certificate = params.self_signed(&key).unwrap();
+            let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(
+                    vec![certificate.der().clone()],
+                    PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+                )
+                .unwrap();
+            let pin = Pin(Sha256::digest(key.public_key_der()).into());
+            Server { roots: certificate.pem(), pin, acceptor: TlsAcceptor::from(Arc::new(config)) }
+        };
+        let (mine, other) = (own(|_| ()), own(|_| ()));
+        assert_eq!(shake(&mine, &trusting(&mine, None), "backend.test").await.0, None);
+        assert_eq!(shake(&mine, &trusting(&mine, Some(mine.pin)), "backend.test").await.0, None);
+        let refused = Some(TransportErrorKind::Certificate);
+        assert_eq!(shake(&mine, &trusting(&mine, None), "other.test").await.0, refused);
+        assert_eq!(shake(&mine, &trusting(&other, None), "backend.test").await.0, refused);
+        assert_eq!(shake(&mine, &trusting(&mine, Some(other.pin)), "backend.test").await.0, refused);
+        let late = own(|params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+        assert_eq!(shake(&late, &trusting(&late, None), "backend.test").await.0, refused);
     }
 
     #[tokio::test]

@@ -49,7 +49,7 @@ fn a_wrong_command_line_is_refused_with_what_would_be_right() {
         (&["init", "--backend", "https://x.example"], &["--keys"]),
         (&["env", "--shell", "cmd"], &["sh, fish, powershell"]),
         (&["backend", "account", "add", "a", "--credits", "gpt-4.1"], &["MODEL=N"]),
-        (&["backend", "serve"], &["--listen"]),
+        (&["backend", "serve", "--listen", "nowhere"], &["--listen"]),
         (&["demo", "--upstream-model", "m"], &["--upstream"]),
         (&["keys", "import"], &["FILE"]),
         (&[], &["Usage"]),

@@ -1,10 +1,11 @@
 //! The life of a laptop, as the client in the daemon lives it: sleep and wake, dormancy, with time turned by hand.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use llmtor::clock::{ManualClock, SharedClock, Timestamp};
+use llmtor::clock::{ManualClock, SharedClock, SystemClock, Timestamp};
 use llmtor::tor::{Isolation, Limits, Phase, Settings, Tor, TorStream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -95,23 +96,29 @@ async fn a_dormant_client_is_awake_within_a_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn guards_are_kept_from_one_start_to_the_next() {
+async fn guards_are_kept_from_one_client_to_the_next() {
     let Some(network) = tornet::using() else { return };
     let place = Place::new(&network).await;
     assert_echoes(&mut place.open().await).await;
-    let guards = || {
-        let file = place.home.path().join("tor/state/state/guards.json");
-        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
-    };
-    let first = tornet::poll(PATIENCE, || guards().contains("confirmed_on"));
-    assert!(first, "{}", guards());
-    let identities = |text: &str| -> Vec<String> {
-        let words = text.split('"').map(str::to_owned);
-        words.filter(|word| word.len() == 43 || word.starts_with('$')).collect()
-    };
-    let before = identities(&guards());
-    assert!(!before.is_empty());
     place.clock.advance(8 * 3600);
     assert_echoes(&mut place.open().await).await;
-    assert_eq!(identities(&guards()), before);
+    let first = guards(place.home.path());
+    assert!(!first.is_empty(), "none was kept by the client that was begun anew");
+
+    let Place { tor, home, .. } = place;
+    drop(tor);
+    let settings = Settings::in_home(home.path(), None, network.arti_toml().parse().unwrap()).unwrap();
+    let next = Tor::launch(&settings, SystemClock::shared()).unwrap();
+    next.ready(PATIENCE).await.unwrap();
+    drop(next);
+    let kept = tornet::poll(PATIENCE, || guards(home.path()).starts_with(&first));
+    assert!(kept, "{first:?}\n{:?}", guards(home.path()));
+}
+
+/// The identities of the guards on disk, in their order.
+fn guards(home: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(home.join("tor/state/state/guards.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let guards = state["default"]["guards"].as_array().unwrap();
+    guards.iter().map(|guard| guard["id"]["ed25519"].as_str().unwrap().to_owned()).collect()
 }
