@@ -11,6 +11,10 @@ mod host;
 mod life;
 mod settings;
 
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tor_proto::client::ClientTunnel;
+
 pub use client::{Limits, Tor, TorStream};
 pub use host::{Host, Incoming};
 pub use settings::Settings;
@@ -157,14 +161,29 @@ impl Exit {
     }
 }
 
-/// Streams with different isolations never share a circuit.
+/// Streams with different isolations never share a circuit; those with the same one do, as long as it lives. For one
+/// target, the one that it is first used for.
 #[derive(Clone)]
-pub struct Isolation(arti_client::IsolationToken);
+pub struct Isolation {
+    token: arti_client::IsolationToken,
+    /// Arti may have several that fit, and takes any.
+    circuit: Arc<Mutex<Weak<ClientTunnel>>>,
+}
 
 impl Isolation {
     /// Another than all others.
     #[expect(clippy::new_without_default, reason = "no two are equal, so none is the default")]
     pub fn new() -> Self {
-        Self(arti_client::IsolationToken::new())
+        Self { token: arti_client::IsolationToken::new(), circuit: Arc::default() }
+    }
+
+    /// The circuit that its last stream was on, if it still lives.
+    fn circuit(&self) -> Option<Arc<ClientTunnel>> {
+        let circuit = self.circuit.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        circuit.filter(|circuit| !circuit.is_closed())
+    }
+
+    fn keep(&self, circuit: &Arc<ClientTunnel>) {
+        *self.circuit.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(circuit);
     }
 }

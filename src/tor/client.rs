@@ -26,7 +26,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tor_error::ErrorKind;
 use tor_linkspec::HasRelayIds as _;
-use tor_proto::client::stream::ClientStreamCtrl as _;
+use tor_proto::client::ClientTunnel;
+use tor_proto::client::stream::{ClientStreamCtrl as _, StreamParameters};
 
 use super::dial::Runtime;
 use super::life::{Current, Life};
@@ -113,12 +114,20 @@ impl Tor {
     ) -> Result<Box<dyn TorStream>, ConnectError> {
         let mut prefs = StreamPrefs::new();
         // Two isolations, as one: both must agree before a circuit is shared.
-        prefs.set_isolation((self.owner.0, isolation.0));
+        prefs.set_isolation((self.owner.token, isolation.token));
         prefs.connect_to_onion_services(BoolOrAuto::Explicit(true));
         // Returns as soon as the circuit is there, so that it is known through which exit the stream goes, or fails.
         prefs.optimistic();
-        let mut stream = self.begin(host, port, &prefs, Instant::now() + limits.circuit).await?;
-        let exit = exit(&stream);
+        let deadline = Instant::now() + limits.circuit;
+        let mut stream = match again(host, port, isolation, deadline).await {
+            Some(stream) => stream,
+            None => self.begin(host, port, &prefs, deadline).await?,
+        };
+        let circuit = circuit(&stream);
+        if let Some(circuit) = &circuit {
+            isolation.keep(circuit);
+        }
+        let exit = circuit.as_deref().and_then(exit);
         match timeout(limits.stream, stream.wait_for_connection()).await {
             Ok(Ok(())) => {
                 self.life.trust();
@@ -207,9 +216,22 @@ fn kind(kind: ErrorKind) -> ConnectErrorKind {
     }
 }
 
+/// A stream on the circuit that this isolation has already. An onion service's circuits are Arti's to know.
+async fn again(host: &str, port: u16, isolation: &Isolation, deadline: Instant) -> Option<DataStream> {
+    let circuit = isolation.circuit()?;
+    exit(&circuit)?;
+    let mut parameters = StreamParameters::default();
+    parameters.optimistic(true);
+    timeout_at(deadline, circuit.begin_stream(host, port, Some(parameters))).await.ok()?.ok()
+}
+
+fn circuit(stream: &DataStream) -> Option<Arc<ClientTunnel>> {
+    stream.client_stream_ctrl()?.tunnel()
+}
+
 /// The last relay, if the path ends at one and not at an onion service.
-fn exit(stream: &DataStream) -> Option<Exit> {
-    let hop = stream.client_stream_ctrl()?.tunnel()?.last_hop_info().ok()??;
+fn exit(circuit: &ClientTunnel) -> Option<Exit> {
+    let hop = circuit.last_hop_info().ok()??;
     let mut digest = Sha256::new();
     for id in hop.identities() {
         digest.update(id.as_bytes());
