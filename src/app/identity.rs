@@ -49,6 +49,14 @@ impl IdentityWay {
         *self.kept() = Some(TorRoute::new(tor));
     }
 
+    /// Nothing more is asked on it.
+    pub(super) async fn close(&self) {
+        let route = self.kept().take();
+        if let Some(route) = route {
+            route.tor().close().await;
+        }
+    }
+
     /// No later request shares a circuit with an earlier one.
     pub(super) fn new_identity(&self) {
         let mut kept = self.kept();

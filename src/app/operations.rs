@@ -100,6 +100,7 @@ impl Operations {
 
     /// Closes the vault.
     pub async fn close(self) -> Result<(), AppError> {
+        self.way.close().await;
         Ok(self.vault.close().await?)
     }
 

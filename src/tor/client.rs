@@ -176,6 +176,11 @@ impl Tor {
         self.life.doze();
     }
 
+    /// Ends the client, of which nothing more is asked; what it knows of its guards is then on disk.
+    pub async fn close(&self) {
+        self.life.close().await;
+    }
+
     /// For what is not a stream to somewhere: an onion service. `None` if it could not be begun anew.
     pub(super) fn client(&self) -> Option<Arc<TorClient<Runtime>>> {
         self.life.awake().map(|current| current.client)

@@ -105,6 +105,8 @@ enum Mode {
     Awake,
     Dormant,
     Doubted,
+    /// For good.
+    Closed,
 }
 
 impl Facts {
@@ -112,6 +114,7 @@ impl Facts {
     fn status(self) -> Status {
         let offline = self.reach == Reach::Nobody;
         let phase = match self.mode {
+            Mode::Closed => Phase::Blocked(Blockage::Unreachable),
             Mode::Doubted if offline => Phase::Blocked(Blockage::Offline),
             Mode::Doubted => Phase::Blocked(self.event.blockage.unwrap_or(Blockage::Unreachable)),
             Mode::Dormant if self.bootstrapped => Phase::Dormant,
@@ -190,16 +193,33 @@ impl Life {
 
     async fn replace(&self, epoch: Epoch) {
         let _turn = self.renewal.lock().await;
-        let (old, tasks) = {
-            let mut running = self.lock();
-            if running.epoch != epoch {
+        {
+            let running = self.lock();
+            if running.epoch != epoch || running.facts.mode == Mode::Closed {
                 return;
             }
-            tracing::info!("the Tor client is begun anew");
-            running.epoch = Epoch(epoch.0 + 1);
+        }
+        tracing::info!("the Tor client is begun anew");
+        self.end(Mode::Awake).await;
+        if let Err(error) = self.begin(&mut self.lock()) {
+            tracing::error!(%error, "the Tor client could not be begun anew");
+        }
+    }
+
+    /// Ends the client for good; what it knows of its guards is then on disk.
+    pub(super) async fn close(&self) {
+        let _turn = self.renewal.lock().await;
+        self.end(Mode::Closed).await;
+    }
+
+    /// Ends the client, and waits until nobody holds it any more. The caller has the turn.
+    async fn end(&self, mode: Mode) {
+        let (old, tasks) = {
+            let mut running = self.lock();
+            running.epoch = Epoch(running.epoch.0 + 1);
             // Whoever waits on the old one lets go of it.
             self.epoch.send_replace(running.epoch);
-            self.change(&mut running, |facts| *facts = Facts::default());
+            self.change(&mut running, |facts| *facts = Facts { mode, ..Facts::default() });
             (running.client.take(), std::mem::take(&mut running.tasks))
         };
         for task in tasks {
@@ -211,9 +231,6 @@ impl Life {
         let begun = Instant::now();
         while held.as_ref().is_some_and(|held| held.strong_count() > 0) && begun.elapsed() < LETTING_GO {
             tokio::time::sleep(LETTING_GO_STEP).await;
-        }
-        if let Err(error) = self.begin(&mut self.lock()) {
-            tracing::error!(%error, "the Tor client could not be begun anew");
         }
     }
 
@@ -235,9 +252,9 @@ impl Life {
 
     fn is_cut_off(&self, epoch: Epoch) -> bool {
         let running = self.lock();
-        let old_enough = running.since.elapsed() >= YOUNG;
         running.epoch == epoch
-            && old_enough
+            && running.since.elapsed() >= YOUNG
+            && running.facts.mode != Mode::Closed
             && (running.facts.reach == Reach::Nobody || running.client.is_none())
     }
 
@@ -271,7 +288,8 @@ impl Life {
     /// A stream found no circuit in time.
     pub(super) fn doubt(&self) {
         let mut running = self.lock();
-        if running.opened.is_none_or(|opened| opened.elapsed() >= TRUSTED) {
+        let trusted = running.opened.is_some_and(|opened| opened.elapsed() < TRUSTED);
+        if !trusted && running.facts.mode != Mode::Closed {
             self.change(&mut running, |facts| facts.mode = Mode::Doubted);
         }
     }
