@@ -56,14 +56,16 @@ impl ArtiDialer {
     fn failed(&self, kind: ConnectErrorKind) -> TransportError {
         let kind = match kind {
             ConnectErrorKind::NotReady => return not_ready(&self.tor.status()),
-            // An onion service that is away looks like this, too, unless Tor itself says what it lacks.
-            ConnectErrorKind::NoCircuit if self.target.layer() == Layer::Tls => {
-                return not_ready(&self.tor.status());
+            ConnectErrorKind::NoCircuit => {
+                let status = self.tor.status();
+                match (&status.phase, self.target.layer()) {
+                    // Others got theirs a moment ago: the next one may do.
+                    (Phase::Ready | Phase::Dormant, _) => TransportErrorKind::Timeout,
+                    // An onion service that is away looks like this, too, unless Tor itself says what it lacks.
+                    (Phase::Blocked(Blockage::Unreachable), Layer::Onion) => TransportErrorKind::Timeout,
+                    (Phase::Blocked(_) | Phase::Bootstrapping(_), _) => return not_ready(&status),
+                }
             }
-            ConnectErrorKind::NoCircuit => match self.tor.status().phase {
-                Phase::Blocked(Blockage::Offline) => return not_ready(&self.tor.status()),
-                _ => TransportErrorKind::Timeout,
-            },
             ConnectErrorKind::Refused => TransportErrorKind::Refused,
             ConnectErrorKind::Timeout => TransportErrorKind::Timeout,
             ConnectErrorKind::NoSuchHost | ConnectErrorKind::Exit | ConnectErrorKind::Path => {
