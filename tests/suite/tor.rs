@@ -1,6 +1,7 @@
 //! The way through Tor: the real daemon on a private network of real relays (Debian's `tor`; see `support::tornet`).
 
 mod breakage;
+mod bridges;
 mod calls;
 mod doctor;
 mod exits;

@@ -59,10 +59,10 @@ impl ArtiDialer {
             ConnectErrorKind::NoCircuit => {
                 let status = self.tor.status();
                 match (&status.phase, self.target.layer()) {
-                    // Others got theirs a moment ago: the next one may do.
-                    (Phase::Ready | Phase::Dormant, _) => TransportErrorKind::Timeout,
-                    // An onion service that is away looks like this, too, unless Tor itself says what it lacks.
-                    (Phase::Blocked(Blockage::Unreachable), Layer::Onion) => TransportErrorKind::Timeout,
+                    // Others got theirs a moment ago, so the next one may do; and an onion service that is away looks
+                    // like this, too, unless Tor itself says what it lacks.
+                    (Phase::Ready | Phase::Dormant, _)
+                    | (Phase::Blocked(Blockage::Unreachable), Layer::Onion) => TransportErrorKind::Timeout,
                     (Phase::Blocked(_) | Phase::Bootstrapping(_), _) => return not_ready(&status),
                 }
             }

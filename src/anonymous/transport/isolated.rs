@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | per call | a new one, never used again | nothing |
 //! | per conversation | one for the calls that begin alike, for a few minutes | an exit, and the backend, see that these calls belong together; their growing histories say so anyway |
-//! | shared | one, until [`Transport::new_identity`] | all calls come from one exit: whoever sends one prompt is known to have sent the others |
+//! | shared | one, until [`Transport::new_identity`]; Tor itself leaves a circuit after ten minutes | all calls come from one exit: whoever sends one prompt is known to have sent the others |
 //!
 //! In every case a stream serves one call: nothing is said on it twice. Per call, streams are kept warm ahead of need
 //! ([`pool`](super::pool)); the other rules have their circuit already.

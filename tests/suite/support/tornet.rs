@@ -11,6 +11,7 @@
 //! | no process outlives the tests, whatever kills them | tor watches its owner itself, and a [`Keeper`] ends and removes everything when the owner's end of a pipe closes |
 //! | tests that break the network disturb nobody | they hold it alone ([`breaking`]), the others share it ([`using`]); what was broken is mended at the end |
 
+pub mod bridge;
 mod control;
 mod keeper;
 mod keys;
