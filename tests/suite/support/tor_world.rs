@@ -30,7 +30,12 @@ pub struct TorWorld {
 impl TorWorld {
     /// A client with `tokens` usable tokens for a backend that stands behind `network`. No daemon runs yet.
     pub fn new(network: &TorNetwork, tokens: usize) -> Self {
-        let mut house = House::open(tokens, "warn");
+        Self::logging(network, tokens, "warn")
+    }
+
+    /// The same, where every process logs at `level`.
+    pub fn logging(network: &TorNetwork, tokens: usize, level: &str) -> Self {
+        let mut house = House::open(tokens, level);
         // Exits remember names; another world has another.
         let name = format!("backend-{}.test", uuid::Uuid::new_v4().simple());
         let front = Front::start(&network.doors(), &name, house.address());

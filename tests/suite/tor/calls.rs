@@ -26,6 +26,28 @@ fn a_call_goes_through_an_exit_that_resolves_the_name_and_over_tls() {
 }
 
 #[test]
+fn at_no_level_a_log_names_a_target_a_relay_or_what_is_said() {
+    let Some(network) = tornet::using() else { return };
+    let world = TorWorld::logging(&network, 2, "trace");
+    let mut daemon = world.serve(&[]);
+    wait_for_warm(&world);
+    let question = "7f3a9c canary of a prompt";
+    assert_answers(&daemon.ask(question), question);
+    assert!(world.report(&["doctor"])["checks"].is_array());
+    daemon.program.stop();
+
+    let log = String::from_utf8(daemon.program.stderr()).unwrap();
+    assert!(log.contains(" DEBUG llmtor::"), "it was logged at all:\n{log}");
+    let settings = network.arti_toml();
+    // Identities and addresses of relays stand between quotation marks there.
+    let relays = settings.split('"').skip(1).step_by(2).filter(|word| word.len() > 8);
+    let port = format!(":{}", world.front.port());
+    for told in relays.chain([world.name(), question, port.as_str()]) {
+        assert!(!log.contains(told), "{told}:\n{log}");
+    }
+}
+
+#[test]
 fn the_official_python_package_calls_and_streams_through_tor() {
     let Some(network) = tornet::using() else { return };
     let world = TorWorld::new(&network, 2);
