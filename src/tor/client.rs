@@ -103,14 +103,15 @@ impl Tor {
         }
     }
 
-    /// A stream to `host` (a name, an address or an onion address) on the circuit of `isolation`. Wakes a dormant
-    /// client. Cancel-safe.
+    /// A stream to `host` (a name, an address or an onion address) on the circuit of `isolation`, unless that ends at an
+    /// exit to `avoid`: then it is given up before anything is said on it. Wakes a dormant client. Cancel-safe.
     pub async fn connect(
         &self,
         host: &str,
         port: u16,
         isolation: &Isolation,
         limits: Limits,
+        avoid: &[Exit],
     ) -> Result<Box<dyn TorStream>, ConnectError> {
         let mut prefs = StreamPrefs::new();
         // Two isolations, as one: both must agree before a circuit is shared.
@@ -128,6 +129,9 @@ impl Tor {
             isolation.keep(circuit);
         }
         let exit = circuit.as_deref().and_then(exit);
+        if exit.is_some_and(|exit| avoid.contains(&exit)) {
+            return Err(ConnectError { kind: ConnectErrorKind::Exit, exit });
+        }
         match timeout(limits.stream, stream.wait_for_connection()).await {
             Ok(Ok(())) => {
                 self.life.trust();

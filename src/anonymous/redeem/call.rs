@@ -250,6 +250,8 @@ impl Course<'_> {
                         if route.distrusts() {
                             return self.give_up(held, RedeemErrorKind::CertificateRefused).await;
                         }
+                        // There may be no second exit to ask.
+                        last = RedeemErrorKind::CertificateRefused;
                         pause = Some(Pace::Now);
                         continue;
                     }

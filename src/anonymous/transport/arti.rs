@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::isolated::Dialer;
 use super::target::{Layer, Target};
 use super::tls::Tls;
-use super::{Blockage, NotReady, Opened, TransportError, TransportErrorKind};
+use super::{Blockage, Exit, NotReady, Opened, TransportError, TransportErrorKind};
 use crate::tor::{ConnectErrorKind, Isolation, Limits, Phase, Status, Tor};
 
 /// When it is worth asking again while Tor starts.
@@ -83,11 +83,11 @@ impl Dialer for ArtiDialer {
         Isolation::new()
     }
 
-    async fn dial(&self, lane: &Isolation) -> Result<Opened, TransportError> {
+    async fn dial(&self, lane: &Isolation, avoid: &[Exit]) -> Result<Opened, TransportError> {
         let (host, port) = (self.target.host(), self.target.port());
         let step = self.patience.step();
         let limits = Limits { circuit: self.patience.circuit(), stream: step };
-        let connected = self.tor.connect(host, port, lane, limits).await;
+        let connected = self.tor.connect(host, port, lane, limits, avoid).await;
         let stream = connected.map_err(|error| self.failed(error.kind).at(error.exit))?;
         let exit = stream.exit();
         let out_of_time = |_| Err(TransportError::new(TransportErrorKind::Timeout));

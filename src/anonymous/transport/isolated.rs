@@ -12,7 +12,8 @@
 //! In every case a stream serves one call: nothing is said on it twice. Per call, streams are kept warm ahead of need
 //! ([`pool`](super::pool)); the other rules have their circuit already.
 //!
-//! An exit that failed a call is left out for the rest of it: streams that come out there are dropped unused.
+//! An exit that failed a call is left out for the rest of it, as long as there seems to be another: streams that come out
+//! there are dropped unused.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -23,7 +24,9 @@ use tokio::time::{Instant, timeout};
 
 use super::pool::Pool;
 use super::target::Target;
-use super::{Conversation, Opened, Opening, Readiness, Transport, TransportError, TransportErrorKind, Wish};
+use super::{
+    Conversation, Exit, Opened, Opening, Readiness, Transport, TransportError, TransportErrorKind, Wish,
+};
 use crate::clock::SharedClock;
 
 /// How many lanes are tried for one that ends at an exit not to be avoided.
@@ -41,8 +44,13 @@ pub trait Dialer: Send + Sync + 'static {
     /// A lane that shares no circuit with any other.
     fn lane(&self) -> Self::Lane;
 
-    /// A stream on `lane`, TLS included, on which nothing has been said. Cancel-safe; the caller sets the time limit.
-    fn dial(&self, lane: &Self::Lane) -> impl Future<Output = Result<Opened, TransportError>> + Send;
+    /// A stream on `lane`, TLS included, on which nothing has been said. Where it is known that the lane ends at an exit to
+    /// `avoid`, that is an error at this exit, and soon. Cancel-safe; the caller sets the time limit.
+    fn dial(
+        &self,
+        lane: &Self::Lane,
+        avoid: &[Exit],
+    ) -> impl Future<Output = Result<Opened, TransportError>> + Send;
 
     /// Waits until dialling is worthwhile, as long as the dialler thinks right.
     fn ready(&self) -> impl Future<Output = Result<(), TransportError>> + Send;
@@ -115,24 +123,28 @@ impl<D: Dialer> Isolated<D> {
 
     async fn connect(&self, wish: Wish) -> Result<Opened, TransportError> {
         while let Some(opened) = self.pool.take().await {
-            if !is_avoided(&wish, &opened) {
+            if !is_avoided(&wish, opened.exit) {
                 return Ok(opened);
             }
         }
-        let mut last = TransportError::new(TransportErrorKind::Connect);
-        for _ in 0..LANES {
+        for _ in 1..LANES {
             let lane = self.lane(&wish);
-            match dial(&*self.dialer, &lane, self.settings.dial).await {
-                Ok(opened) if !is_avoided(&wish, &opened) => return Ok(opened),
-                Ok(opened) => last = last.at(opened.exit),
-                Err(error) => {
+            match dial(&*self.dialer, &lane, &wish.avoid, self.settings.dial).await {
+                Ok(opened) if !is_avoided(&wish, opened.exit) => return Ok(opened),
+                Err(error) if !is_avoided(&wish, error.exit()) => {
                     self.forget(&wish);
                     return Err(error);
                 }
+                // It ends where the call failed before.
+                Ok(_) | Err(_) => self.forget(&wish),
             }
+        }
+        // There seems to be no other exit: better that one again than none.
+        let opened = dial(&*self.dialer, &self.lane(&wish), &[], self.settings.dial).await;
+        if opened.is_err() {
             self.forget(&wish);
         }
-        Err(last)
+        opened
     }
 
     fn lane(&self, wish: &Wish) -> D::Lane {
@@ -169,16 +181,17 @@ impl<D: Dialer> Isolated<D> {
 pub(super) async fn dial<D: Dialer>(
     dialer: &D,
     lane: &D::Lane,
+    avoid: &[Exit],
     limit: Duration,
 ) -> Result<Opened, TransportError> {
-    match timeout(limit, dialer.dial(lane)).await {
+    match timeout(limit, dialer.dial(lane, avoid)).await {
         Ok(result) => result,
         Err(_) => Err(TransportError::new(TransportErrorKind::Timeout)),
     }
 }
 
-fn is_avoided(wish: &Wish, opened: &Opened) -> bool {
-    opened.exit.is_some_and(|exit| wish.avoid.contains(&exit))
+fn is_avoided(wish: &Wish, exit: Option<Exit>) -> bool {
+    exit.is_some_and(|exit| wish.avoid.contains(&exit))
 }
 
 impl<D: Dialer> Transport for Isolated<D> {

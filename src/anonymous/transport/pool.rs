@@ -224,7 +224,7 @@ async fn keep<D: Dialer>(shelf: Arc<Shelf>, dialer: Arc<D>, limit: Duration) {
                 let generation = shelf.lock().generation;
                 dials.spawn(async move {
                     let lane = dialer.lane();
-                    let opened = isolated::dial(&*dialer, &lane, limit).await.map_err(|_| ())?;
+                    let opened = isolated::dial(&*dialer, &lane, &[], limit).await.map_err(|_| ())?;
                     shelf.put(opened, generation);
                     Ok(())
                 });

@@ -23,7 +23,7 @@ use tor_socksproto::{
 use super::isolated::Dialer;
 use super::target::Target;
 use super::tls::Tls;
-use super::{NotReady, Opened, TransportError, TransportErrorKind, loopback};
+use super::{Exit, NotReady, Opened, TransportError, TransportErrorKind, loopback};
 
 /// What RESOLVE is asked for: an address of a documentation network (RFC 5737), which nobody has.
 const ASKED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
@@ -121,7 +121,7 @@ impl Dialer for SocksDialer {
         Credentials::random()
     }
 
-    async fn dial(&self, lane: &Credentials) -> Result<Opened, TransportError> {
+    async fn dial(&self, lane: &Credentials, _avoid: &[Exit]) -> Result<Opened, TransportError> {
         if self.verification == Verification::Required {
             self.verify().await?;
         }
@@ -268,7 +268,7 @@ mod tests {
     async fn outcome(manner: Manner, verification: Verification) -> (Option<TransportErrorKind>, Seen) {
         let (address, seen) = proxy(manner).await;
         let dialer = dialer(address, verification);
-        match dialer.dial(&dialer.lane()).await {
+        match dialer.dial(&dialer.lane(), &[]).await {
             Ok(mut opened) => {
                 assert_eq!(opened.stream.read_u8().await.unwrap(), b'x');
                 (None, seen)
@@ -307,7 +307,7 @@ mod tests {
     async fn where_nobody_listens_the_user_is_told_to_start_tor() {
         let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let dialer = dialer(address, Verification::Required);
-        let error = dialer.dial(&dialer.lane()).await.err().unwrap();
+        let error = dialer.dial(&dialer.lane(), &[]).await.err().unwrap();
         assert_eq!(error.kind(), TransportErrorKind::NotReady(NotReady::NoProxy));
     }
 

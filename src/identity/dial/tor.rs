@@ -141,7 +141,7 @@ impl Connector {
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let port = uri.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });
         let limits = Limits { circuit: self.deadline, stream: self.deadline };
-        let stream = self.route.tor.connect(host, port, &self.route.isolation, limits).await;
+        let stream = self.route.tor.connect(host, port, &self.route.isolation, limits, &[]).await;
         // Only the kind: the rest would name the target.
         let stream = stream.map_err(|error| match error.kind {
             ConnectErrorKind::Refused => io::Error::from(io::ErrorKind::ConnectionRefused),

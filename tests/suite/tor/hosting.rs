@@ -85,7 +85,7 @@ impl Visitor {
         self.runtime.block_on(async {
             let isolation = Isolation::new();
             let limits = Limits { circuit: PATIENCE, stream: PATIENCE };
-            let stream = self.tor.connect(host, port, &isolation, limits).await;
+            let stream = self.tor.connect(host, port, &isolation, limits, &[]).await;
             let mut stream = stream.map_err(|error| error.kind)?;
             stream.write_all(request(what, host).as_bytes()).await.unwrap();
             stream.flush().await.unwrap();

@@ -39,7 +39,7 @@ impl Place {
     async fn open(&self) -> Box<dyn TorStream> {
         self.tor.ready(PATIENCE).await.unwrap();
         let host = self.echo.ip().to_string();
-        self.tor.connect(&host, self.echo.port(), &Isolation::new(), LIMITS).await.unwrap()
+        self.tor.connect(&host, self.echo.port(), &Isolation::new(), LIMITS, &[]).await.unwrap()
     }
 }
 
