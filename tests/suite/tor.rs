@@ -23,19 +23,6 @@ use super::support::tornet;
 /// How long a daemon may take to something that takes it a second.
 const SOON: Duration = Duration::from_secs(20);
 
-/// Arti's settings for a network that is not there: one address of this machine where nobody listens.
-const NOWHERE: &str = "\
-[tor_network.authorities]
-v3idents = [\"0123456789ABCDEF0123456789ABCDEF01234567\"]
-uploads = [[\"127.0.0.9:1\"]]
-downloads = [[\"127.0.0.9:1\"]]
-votes = [[\"127.0.0.9:1\"]]
-[[tor_network.fallback_caches]]
-rsa_identity = \"0123456789ABCDEF0123456789ABCDEF01234567\"
-ed_identity = \"Ag/Gc4vnZ9rLgcq3vRzLhD7aRWq2SKMMxmLRqxQSdH0\"
-orports = [\"127.0.0.9:1\"]
-";
-
 /// Panics unless the reply is the answer to this question.
 fn assert_answers(reply: &Reply, question: &str) {
     assert_eq!(reply.status, 200, "{}\n{}", reply.head, reply.body);

@@ -6,19 +6,7 @@ use llmtor::datadir::Home;
 use serde_json::Value;
 
 use super::bench::{Backend, Ended, MODEL, llmtor, succeed};
-
-/// Arti's settings for a network that is not there: one address of this machine where nobody listens.
-const NOWHERE: &str = "\
-[tor_network.authorities]
-v3idents = [\"0123456789ABCDEF0123456789ABCDEF01234567\"]
-uploads = [[\"127.0.0.9:1\"]]
-downloads = [[\"127.0.0.9:1\"]]
-votes = [[\"127.0.0.9:1\"]]
-[[tor_network.fallback_caches]]
-rsa_identity = \"0123456789ABCDEF0123456789ABCDEF01234567\"
-ed_identity = \"Ag/Gc4vnZ9rLgcq3vRzLhD7aRWq2SKMMxmLRqxQSdH0\"
-orports = [\"127.0.0.9:1\"]
-";
+use crate::support::tornet::NOWHERE;
 
 fn doctor(backend: &Backend, more: &[&str]) -> Ended {
     llmtor(backend.room(), &[], &[&["--home", "client", "--json", "doctor"], more].concat(), "")

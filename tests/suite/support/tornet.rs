@@ -35,6 +35,19 @@ use keeper::Keeper;
 use keys::Identity;
 use node::Node;
 
+/// Arti's settings for a network that is not there: one address of this machine where nobody listens.
+pub const NOWHERE: &str = "\
+[tor_network.authorities]
+v3idents = [\"0123456789ABCDEF0123456789ABCDEF01234567\"]
+uploads = [[\"127.0.0.9:1\"]]
+downloads = [[\"127.0.0.9:1\"]]
+votes = [[\"127.0.0.9:1\"]]
+[[tor_network.fallback_caches]]
+rsa_identity = \"0123456789ABCDEF0123456789ABCDEF01234567\"
+ed_identity = \"Ag/Gc4vnZ9rLgcq3vRzLhD7aRWq2SKMMxmLRqxQSdH0\"
+orports = [\"127.0.0.9:1\"]
+";
+
 /// How many of the first relays are authorities; the others are exits.
 const AUTHORITIES: usize = 3;
 /// How many exits there are.

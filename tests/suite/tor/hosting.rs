@@ -12,11 +12,11 @@ use llmtor::tor::{ConnectErrorKind, Isolation, Limits, Settings, Tor};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::Runtime;
 
-use super::NOWHERE;
 use crate::support::house::House;
 use crate::support::program::Program;
 use crate::support::tor_world::CLIENT;
 use crate::support::tornet;
+use crate::support::tornet::NOWHERE;
 
 /// Onion services are slow to meet.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::NOWHERE;
 use crate::support::front::{Connection, Front, Manner};
 use crate::support::house::{House, MODEL};
 use crate::support::program::{self, Program};
+use crate::support::tornet::NOWHERE;
 use crate::support::tornet::{self, TorNetwork};
 
 /// A backend behind a TLS front whose name only exits can resolve, and a client that trusts its authority as it would the
