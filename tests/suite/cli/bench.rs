@@ -4,7 +4,6 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
 
@@ -41,17 +40,8 @@ impl Ended {
 
 /// Runs to the end, whatever the end is.
 pub(super) fn llmtor(room: &Path, environment: &[(&str, &str)], arguments: &[&str], input: &str) -> Ended {
-    let mut child = program::command(room)
-        .envs(environment.iter().copied())
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A child that reads nothing closes the pipe early.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let output = child.wait_with_output().unwrap();
+    let mut command = program::command(room);
+    let output = program::finish(command.envs(environment.iter().copied()).args(arguments), input);
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }

@@ -46,20 +46,18 @@ pub fn confine(command: &mut Command, room: &Path) {
     command.env("HOME", room).env("TMPDIR", &temporary).current_dir(room);
 }
 
+/// Runs to the end, whatever the end is, with `input` on standard input.
+pub fn finish(command: &mut Command, input: &str) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A child that reads nothing closes the pipe early; that is its right.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
 /// Runs to the end. Panics, with what was said, when the exit code is not 0.
 pub fn run(room: &Path, arguments: &[&str], input: &str) -> Output {
-    let mut child = command(room)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    // A child that reads nothing closes the pipe early; that is its right.
-    let _ = stdin.write_all(input.as_bytes());
-    drop(stdin);
-    let output = child.wait_with_output().unwrap();
+    let output = finish(command(room).args(arguments), input);
     assert!(
         output.status.success(),
         "llmtor {arguments:?} ended with {}\n{}{}",

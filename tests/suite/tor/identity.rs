@@ -1,9 +1,8 @@
 //! The identity plane through Tor: login, account and issuance, from commands and in the daemon.
 
-use std::io::Write as _;
 use std::net::{IpAddr, TcpListener};
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
+use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -49,17 +48,8 @@ impl World {
     }
 
     fn run(&self, rest: &[&str], input: &str) -> Output {
-        let mut child = program::command(self.house.room())
-            .args(self.arguments(rest))
-            .env("SSL_CERT_FILE", &self.roots)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // A child that reads nothing closes the pipe early; that is its right.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        child.wait_with_output().unwrap()
+        let mut command = program::command(self.house.room());
+        program::finish(command.args(self.arguments(rest)).env("SSL_CERT_FILE", &self.roots), input)
     }
 
     fn succeed(&self, rest: &[&str], input: &str) -> serde_json::Value {
