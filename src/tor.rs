@@ -166,8 +166,14 @@ impl Exit {
 #[derive(Clone)]
 pub struct Isolation {
     token: arti_client::IsolationToken,
-    /// Arti may have several that fit, and takes any.
-    circuit: Arc<Mutex<Weak<ClientTunnel>>>,
+    /// Arti may have several that fit, and takes any. With whose it is: a separate client shares none.
+    circuit: Arc<Mutex<Option<Kept>>>,
+}
+
+/// The circuit that an isolation's last stream was on.
+struct Kept {
+    owner: arti_client::IsolationToken,
+    circuit: Weak<ClientTunnel>,
 }
 
 impl Isolation {
@@ -177,13 +183,15 @@ impl Isolation {
         Self { token: arti_client::IsolationToken::new(), circuit: Arc::default() }
     }
 
-    /// The circuit that its last stream was on, if it still lives.
-    fn circuit(&self) -> Option<Arc<ClientTunnel>> {
-        let circuit = self.circuit.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-        circuit.filter(|circuit| !circuit.is_closed())
+    /// The circuit that its last stream was on, if that was `owner`'s and still lives.
+    fn circuit(&self, owner: &Self) -> Option<Arc<ClientTunnel>> {
+        let kept = self.circuit.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = kept.as_ref().filter(|kept| kept.owner == owner.token)?;
+        kept.circuit.upgrade().filter(|circuit| !circuit.is_closed())
     }
 
-    fn keep(&self, circuit: &Arc<ClientTunnel>) {
-        *self.circuit.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(circuit);
+    fn keep(&self, owner: &Self, circuit: &Arc<ClientTunnel>) {
+        let kept = Kept { owner: owner.token, circuit: Arc::downgrade(circuit) };
+        *self.circuit.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
     }
 }

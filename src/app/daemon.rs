@@ -118,9 +118,6 @@ impl Daemon {
     /// Runs until a signal comes or a part ends, then stops all and closes the vault.
     pub async fn run(self, signals: &mut impl Signals) -> Result<Ended, AppError> {
         let ended = self.supervisor.run(signals).await;
-        if let Some(tor) = &self.tor {
-            tor.close().await;
-        }
         if let Some(operations) = Arc::into_inner(self.operations) {
             operations.close().await?;
         } else {

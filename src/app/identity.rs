@@ -49,7 +49,7 @@ impl IdentityWay {
         *self.kept() = Some(TorRoute::new(tor));
     }
 
-    /// Nothing more is asked on it.
+    /// Nothing more is asked on it, nor of the daemon's client if that was adopted: every part has ended.
     pub(super) async fn close(&self) {
         let route = self.kept().take();
         if let Some(route) = route {

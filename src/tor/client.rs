@@ -12,16 +12,13 @@
 //! directory in the cache "succeeds" without a network: hence the limits here, and the doubt that a stream without
 //! a circuit casts on the client. What is begun anew is in [`life`](super::life).
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arti_client::config::BoolOrAuto;
 use arti_client::{DataStream, HasKind as _, StreamPrefs, TorClient};
 use sha2::{Digest as _, Sha256};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tor_error::ErrorKind;
@@ -45,7 +42,7 @@ pub struct Limits {
 
 /// A byte stream to a target through Tor.
 pub trait TorStream: AsyncRead + AsyncWrite + Send + Unpin {
-    /// The exit it goes through; `None` to and from an onion service.
+    /// The exit it goes through; `None` to and from an onion service, and when its circuit is gone.
     fn exit(&self) -> Option<Exit>;
 }
 
@@ -120,26 +117,40 @@ impl Tor {
         // Returns as soon as the circuit is there, so that it is known through which exit the stream goes, or fails.
         prefs.optimistic();
         let deadline = Instant::now() + limits.circuit;
-        let mut stream = match again(host, port, isolation, deadline).await {
+        let mut stream = match self.again(host, port, isolation, deadline).await {
             Some(stream) => stream,
             None => self.begin(host, port, &prefs, deadline).await?,
         };
-        let circuit = circuit(&stream);
-        if let Some(circuit) = &circuit {
-            isolation.keep(circuit);
+        if let Some(circuit) = circuit(&stream) {
+            isolation.keep(&self.owner, &circuit);
         }
-        let exit = circuit.as_deref().and_then(exit);
+        let exit = stream.exit();
         if exit.is_some_and(|exit| avoid.contains(&exit)) {
             return Err(ConnectError { kind: ConnectErrorKind::Exit, exit });
         }
         match timeout(limits.stream, stream.wait_for_connection()).await {
             Ok(Ok(())) => {
                 self.life.trust();
-                Ok(Box::new(Stream { stream, exit }))
+                Ok(Box::new(stream))
             }
             Ok(Err(error)) => Err(failed(kind(error.kind()), exit)),
             Err(_) => Err(failed(ConnectErrorKind::Timeout, exit)),
         }
+    }
+
+    /// A stream on the circuit that this isolation has already. An onion service's circuits are Arti's to know.
+    async fn again(
+        &self,
+        host: &str,
+        port: u16,
+        isolation: &Isolation,
+        deadline: Instant,
+    ) -> Option<DataStream> {
+        let circuit = isolation.circuit(&self.owner)?;
+        exit(&circuit)?;
+        let mut parameters = StreamParameters::default();
+        parameters.optimistic(true);
+        timeout_at(deadline, circuit.begin_stream(host, port, Some(parameters))).await.ok()?.ok()
     }
 
     /// A stream on a circuit that is there; whether its end opens it is to be seen.
@@ -225,15 +236,6 @@ fn kind(kind: ErrorKind) -> ConnectErrorKind {
     }
 }
 
-/// A stream on the circuit that this isolation has already. An onion service's circuits are Arti's to know.
-async fn again(host: &str, port: u16, isolation: &Isolation, deadline: Instant) -> Option<DataStream> {
-    let circuit = isolation.circuit()?;
-    exit(&circuit)?;
-    let mut parameters = StreamParameters::default();
-    parameters.optimistic(true);
-    timeout_at(deadline, circuit.begin_stream(host, port, Some(parameters))).await.ok()?.ok()
-}
-
 fn circuit(stream: &DataStream) -> Option<Arc<ClientTunnel>> {
     stream.client_stream_ctrl()?.tunnel()
 }
@@ -248,46 +250,8 @@ fn exit(circuit: &ClientTunnel) -> Option<Exit> {
     Some(Exit::new(digest.finalize().into()))
 }
 
-/// A stream that an onion service has accepted.
-pub(super) fn hosted(stream: DataStream) -> Box<dyn TorStream> {
-    Box::new(Stream { stream, exit: None })
-}
-
-struct Stream {
-    stream: DataStream,
-    exit: Option<Exit>,
-}
-
-impl TorStream for Stream {
+impl TorStream for DataStream {
     fn exit(&self) -> Option<Exit> {
-        self.exit
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        exit(circuit(self).as_deref()?)
     }
 }

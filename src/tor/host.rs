@@ -27,7 +27,7 @@ use tor_hsservice::{OnionServiceConfig, RunningOnionService, StreamRequest, hand
 use tor_keymgr::KeystoreSelector;
 use tor_proto::stream::IncomingStreamRequest;
 
-use super::client::{self, TorStream};
+use super::client::TorStream;
 use super::dial::Runtime;
 use super::life::refused as arti_refused;
 use super::{Phase, Settings, Status, Tor, TorError};
@@ -126,7 +126,7 @@ async fn accept(request: StreamRequest, port: u16) -> Option<Box<dyn TorStream>>
         }
     });
     if let Ok(Ok(stream)) = answered.await {
-        stream.map(client::hosted)
+        stream.map(|stream| Box::new(stream) as Box<dyn TorStream>)
     } else {
         tracing::debug!("a stream to the onion service was gone before it was answered");
         None
