@@ -14,6 +14,7 @@
 //! Each client has an *epoch*. Its directories can be locked by one client at a time: the old one is let go by everybody
 //! before a new one is made. Streams that are open keep the circuits that they have.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -38,9 +39,11 @@ const PAUSE: Duration = Duration::from_secs(2);
 const YOUNG: Duration = Duration::from_secs(4);
 /// How often somebody who waits looks whether relays can be reached.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long the new client waits for the last hold on the old one; then it begins all the same, and Arti waits for the
-/// directories' locks by itself.
-const LETTING_GO: Duration = Duration::from_millis(500);
+/// Where, in the state directory, Arti keeps the guards.
+const GUARDS: &str = "state/guards.json";
+/// How long the end of a client is waited for; then a new one begins all the same, and Arti waits for the directories'
+/// locks by itself.
+const LETTING_GO: Duration = Duration::from_secs(1);
 const LETTING_GO_STEP: Duration = Duration::from_millis(5);
 /// A stream that was opened this lately speaks against a doubt.
 const TRUSTED: Duration = Duration::from_secs(30);
@@ -48,6 +51,7 @@ const TRUSTED: Duration = Duration::from_secs(30);
 /// Ends with the last handle.
 pub(super) struct Life {
     config: TorClientConfig,
+    guards: PathBuf,
     clock: SharedClock,
     status: watch::Sender<Status>,
     epoch: watch::Sender<Epoch>,
@@ -148,6 +152,7 @@ impl Life {
         };
         let life = Arc::new_cyclic(|own| Self {
             config,
+            guards: settings.state.join(GUARDS),
             clock,
             status,
             epoch: watch::channel(first).0,
@@ -212,7 +217,7 @@ impl Life {
         self.end(Mode::Closed).await;
     }
 
-    /// Ends the client, and waits until nobody holds it any more. The caller has the turn.
+    /// Ends the client, and waits until all of it is gone. The caller has the turn.
     async fn end(&self, mode: Mode) {
         let (old, tasks) = {
             let mut running = self.lock();
@@ -226,10 +231,13 @@ impl Life {
             task.abort();
             let _ = task.await;
         }
-        let held = old.as_ref().map(Arc::downgrade);
+        let Some(old) = old else { return };
+        let written = || std::fs::metadata(&self.guards).and_then(|found| found.modified()).ok();
+        let before = written();
         drop(old);
+        // Circuits that are just being built keep the inner parts for a moment; the last to go writes the guards down.
         let begun = Instant::now();
-        while held.as_ref().is_some_and(|held| held.strong_count() > 0) && begun.elapsed() < LETTING_GO {
+        while written() == before && begun.elapsed() < LETTING_GO {
             tokio::time::sleep(LETTING_GO_STEP).await;
         }
     }

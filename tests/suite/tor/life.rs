@@ -96,6 +96,15 @@ async fn a_dormant_client_is_awake_within_a_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_closed_has_its_guards_on_disk_however_short_its_life() {
+    let Some(network) = tornet::using() else { return };
+    let place = Place::new(&network).await;
+    assert_echoes(&mut place.open().await).await;
+    place.tor.close().await;
+    assert!(!guards(place.home.path()).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn guards_are_kept_from_one_client_to_the_next() {
     let Some(network) = tornet::using() else { return };
     let place = Place::new(&network).await;
