@@ -10,5 +10,7 @@
 pub mod answer;
 pub mod ask;
 pub mod conversation;
+pub mod format;
 pub mod pieces;
 pub mod roles;
+pub mod tools;
