@@ -10,5 +10,10 @@
 pub mod answer;
 pub mod ask;
 pub mod conversation;
+pub mod format;
+pub mod hearing;
 pub mod pieces;
+pub mod plan;
 pub mod roles;
+pub mod tokens;
+pub mod tools;

@@ -8,7 +8,7 @@
 //! | step | who |
 //! | --- | --- |
 //! | body → [`Call`] | the face's reader |
-//! | [`Call::ask`] → messages, answer → [`Heard`] | `emulate` |
+//! | [`Call::asks`] → messages, answer → [`Heard`] | `emulate` |
 //! | messages → the provider's answer | `redeem` |
 //! | the provider's answer → `Given` | [`provider`] |
 //! | [`Answer`] → bytes | the face's [`Script`] |
@@ -17,8 +17,11 @@
 
 pub mod catalog;
 pub mod error;
+pub mod fields;
+pub mod images;
 pub mod json;
 pub mod provider;
+pub mod toolset;
 pub mod usage;
 
 use crate::anonymous::emulate::answer::Heard;
@@ -30,9 +33,9 @@ use usage::Tally;
 pub struct Call {
     /// The model as the client spells it; the catalog knows which one is meant.
     pub model: String,
-    /// What is wanted of it.
-    pub ask: Ask,
-    /// How many answers are wanted; each costs a token. At least 1.
+    /// What is wanted of it: one question, or the several that one request may have.
+    pub asks: Vec<Ask>,
+    /// How many answers are wanted to each; each costs a token. At least 1.
     pub copies: usize,
     /// What was asked for beyond that.
     pub ignored: Ignored,
@@ -40,6 +43,31 @@ pub struct Call {
     pub manner: Manner,
     /// How the answer is written.
     pub script: Box<dyn Script>,
+}
+
+/// What a request may ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// How many answers at most; each costs a token.
+    pub most_choices: usize,
+    /// Pictures that are not in the request.
+    pub images: Images,
+}
+
+/// Pictures that are not in the request, but somewhere on the web.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Images {
+    /// Are refused.
+    #[default]
+    InlineOnly,
+    /// Are fetched through Tor.
+    Fetched,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { most_choices: 8, images: Images::InlineOnly }
+    }
 }
 
 /// How an answer is handed over.
@@ -106,7 +134,7 @@ pub struct Answer {
     pub created: i64,
     /// As the client spelled it.
     pub model: String,
-    /// One for each copy that was asked for.
+    /// For each question, as many as were asked for.
     pub choices: Vec<Heard>,
     /// What it cost in the model's tokens.
     pub usage: Tally,

@@ -1,4 +1,4 @@
-//! OpenAI's contract: request bytes to a domain request, the provider's answer back to response bytes.
+//! OpenAI's contract: request bytes to a domain request, an answer back to response bytes.
 //!
 //! Lenient where clients differ (unknown fields never fail a call; `null` means absent), strict where a wrong
 //! guess would cost a token. Field names, orders and messages follow OpenAI's API; `async-openai`'s types
@@ -6,15 +6,11 @@
 //!
 //! Deliberately absent: HTTP. Statuses are chosen in `http::error` alone.
 
-pub mod answer;
+pub mod chat;
 pub mod chunks;
+pub mod fields;
+pub mod format;
 pub mod message;
 pub mod models;
 pub mod request;
-
-use std::borrow::Cow;
-use std::fmt::Display;
-
-use serde::Serialize;
-
-use crate::wire::ModelName;
+pub mod tools;

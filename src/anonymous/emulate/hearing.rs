@@ -68,20 +68,21 @@ impl Reading {
     }
 
     fn read(&self, text: String, ending: Ending) -> Heard {
+        let mut complaint = None;
         let (text, calls) = if self.toolset.tools.is_empty() || self.toolset.choice == Choice::None {
             (text, Vec::new())
         } else {
-            let tools::Parsed { text, calls } = tools::parse(&text, &self.toolset, ending);
-            (text, calls)
+            let parsed = tools::parse(&text, &self.toolset, ending);
+            complaint = tools::repair_prompt(&parsed, &self.toolset);
+            (parsed.text, parsed.calls)
         };
-        if calls.is_empty() {
+        if calls.is_empty() && complaint.is_none() {
             let (text, conformity) = match self.format {
                 Format::Text => (text, Conformity::Kept),
                 Format::JsonObject | Format::Schema(_) => format::read(&self.format, &text),
             };
             return Heard { text: Some(text), conformity, ..Heard::default() };
         }
-        let complaint = calls.iter().find_map(|call| call.complaint.clone());
         let calls = calls.into_iter().enumerate().map(|(index, call)| MadeCall {
             id: tools::id(&self.seed, index, &call.name, &call.arguments),
             name: call.name,
@@ -91,7 +92,7 @@ impl Reading {
         Heard {
             text: Some(text).filter(|text| !text.is_empty()),
             calls: calls.collect(),
-            conformity: complaint.map_or(Conformity::Kept, Conformity::Violated),
+            conformity: complaint.map_or(Conformity::Kept, Conformity::Miscalled),
             ..Heard::default()
         }
     }
@@ -99,14 +100,13 @@ impl Reading {
     /// What to say to the model after an answer that has not the form it should have: its own words, and what is wrong
     /// with them. `None` where nothing is, or where it was cut: asked again, it would be cut again.
     pub fn second_try(&self, said: &str, heard: &Heard) -> Option<[conversation::Turn; 2]> {
-        let Conformity::Violated(why) = &heard.conformity else { return None };
         if matches!(heard.finish, Finish::Length | Finish::ContentFilter) {
             return None;
         }
-        let complaint = if heard.calls.is_empty() {
-            format::repair_prompt(&self.format, &heard.conformity)?
-        } else {
-            tools::repair_prompt(why)
+        let complaint = match &heard.conformity {
+            Conformity::Kept => return None,
+            Conformity::Violated(_) => format::repair_prompt(&self.format, &heard.conformity)?,
+            Conformity::Miscalled(complaint) => complaint.clone(),
         };
         let text = |text: &str| conversation::Said {
             name: None,

@@ -40,6 +40,16 @@ pub fn plan(ask: Ask, family: Family) -> Result<Plan, NothingSaid> {
     Ok(Plan { messages, reading: Reading { toolset, format, stop, most_tokens, family, seed } })
 }
 
+/// `messages`, and what was said since.
+pub fn continued(messages: &RawValue, turns: [Turn; 2]) -> Result<Box<RawValue>, NothingSaid> {
+    let more = roles::canonical(turns.into())?;
+    // Both are arrays with something in them, written here.
+    let (Some(before), Some(after)) = (messages.get().strip_suffix(']'), more.get().strip_prefix('[')) else {
+        return Err(NothingSaid);
+    };
+    RawValue::from_string(format!("{before},{after}")).map_err(|_| NothingSaid)
+}
+
 /// System turns as the table above has them, with `blocks` behind the first.
 fn arranged(turns: Vec<Turn>, blocks: impl Iterator<Item = String>, family: Family) -> Vec<Turn> {
     let mut arranged = Vec::with_capacity(turns.len() + 1);

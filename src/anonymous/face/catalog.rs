@@ -67,9 +67,10 @@ impl Catalog {
     pub fn all(&self) -> Vec<Listing> {
         let listings = self.snapshot();
         let find = |name: &ModelName| listings.iter().find(|listing| listing.name == *name);
-        let others = self.aliases.iter().filter(|(alias, _)| find(alias).is_none()).filter_map(|(alias, model)| {
-            find(model).map(|listing| Listing { name: alias.clone(), ..listing.clone() })
-        });
+        let others =
+            self.aliases.iter().filter(|(alias, _)| find(alias).is_none()).filter_map(|(alias, model)| {
+                find(model).map(|listing| Listing { name: alias.clone(), ..listing.clone() })
+            });
         listings.iter().cloned().chain(others).collect()
     }
 
@@ -105,7 +106,8 @@ mod tests {
 
     #[test]
     fn an_alias_is_listed_and_leads_to_its_model_but_hides_none() {
-        let aliases = [("x", "a"), ("b", "a"), ("y", "gone")].map(|(alias, model)| (name(alias), name(model)));
+        let aliases =
+            [("x", "a"), ("b", "a"), ("y", "gone")].map(|(alias, model)| (name(alias), name(model)));
         let catalog = Catalog::new([listing("a"), listing("b")]).with_aliases(aliases.into());
         assert_eq!(catalog.resolve(&name("x")), Some(name("a")));
         assert_eq!(catalog.resolve(&name("b")), Some(name("b")));

@@ -30,6 +30,7 @@ pub struct BadParameter {
 }
 
 impl RequestError {
+    /// A parameter that must be there.
     pub fn missing(param: &str) -> Self {
         Self::parameter(
             format!("Missing required parameter: '{param}'."),
@@ -56,6 +57,7 @@ impl RequestError {
         )
     }
 
+    /// A value that cannot be served; `expected` says what can.
     pub fn invalid_value(param: &str, expected: impl Display) -> Self {
         Self::parameter(
             format!("Invalid value for '{param}': {expected}."),
@@ -64,6 +66,18 @@ impl RequestError {
         )
     }
 
+    /// For clients that want everything to count.
+    pub fn without_effect(name: &str) -> Self {
+        Self::parameter(
+            format!(
+                "Unsupported parameter: '{name}' has no effect here, and the configuration refuses those (strict)."
+            ),
+            name.to_owned(),
+            "unsupported_parameter",
+        )
+    }
+
+    /// A complaint in so many words.
     pub fn parameter(message: String, param: String, code: &'static str) -> Self {
         Self::Parameter(BadParameter { message, param: Some(param.into()), code: Some(code) })
     }
@@ -130,8 +144,12 @@ impl ErrorObject {
             param: Option<&'a str>,
             code: Option<&'static str>,
         }
-        let error =
-            Fields { message: &self.message, r#type: self.kind, param: self.param.as_deref(), code: self.code };
+        let error = Fields {
+            message: &self.message,
+            r#type: self.kind,
+            param: self.param.as_deref(),
+            code: self.code,
+        };
         super::json::to_vec(&Body { error })
     }
 }

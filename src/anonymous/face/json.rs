@@ -105,7 +105,11 @@ pub fn optional_object(object: &mut Object, place: &str, key: &str) -> Result<Op
 }
 
 /// An array that may be there.
-pub fn optional_array(object: &mut Object, place: &str, key: &str) -> Result<Option<Vec<Value>>, RequestError> {
+pub fn optional_array(
+    object: &mut Object,
+    place: &str,
+    key: &str,
+) -> Result<Option<Vec<Value>>, RequestError> {
     match take(object, key) {
         None => Ok(None),
         Some(Value::Array(values)) => Ok(Some(values)),
@@ -122,12 +126,18 @@ pub fn as_object(value: Value, place: &str) -> Result<Object, RequestError> {
 }
 
 /// `value` as JSON, behind what `out` has.
+///
+/// # Panics
+/// Where `value` has no JSON form: a map with keys that are no strings.
 pub fn write(out: &mut Vec<u8>, value: &impl Serialize) {
     #[expect(clippy::expect_used, reason = "what is written here has string keys and no fallible field")]
     serde_json::to_writer(out, value).expect("a response has a JSON form");
 }
 
 /// `value` as JSON.
+///
+/// # Panics
+/// As [`write`].
 pub fn to_vec(value: &impl Serialize) -> Vec<u8> {
     let mut json = Vec::with_capacity(512);
     write(&mut json, value);
@@ -163,15 +173,8 @@ mod tests {
     #[test]
     fn what_is_not_json_is_malformed_however_deep() {
         let deep = format!(r#"{{"model":"m","messages":{}"#, "[".repeat(1_000_000));
-        let cases: [&[u8]; 7] = [
-            b"",
-            b"{",
-            b"{}x",
-            b"\xff",
-            b"{\"user\":\"\xff\"}",
-            b"{\"model\":\"\\ud800\"}",
-            deep.as_bytes(),
-        ];
+        let cases: [&[u8]; 7] =
+            [b"", b"{", b"{}x", b"\xff", b"{\"user\":\"\xff\"}", b"{\"model\":\"\\ud800\"}", deep.as_bytes()];
         for bytes in cases {
             assert_eq!(body(bytes).err(), Some(RequestError::Malformed));
         }

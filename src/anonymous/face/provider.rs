@@ -48,7 +48,9 @@ pub fn read(body: &[u8]) -> Result<Completion, NotACompletion> {
         given: Given {
             text,
             refusal,
-            annotations: message.remove("annotations").filter(|list| list.as_array().is_some_and(|list| !list.is_empty())),
+            annotations: message
+                .remove("annotations")
+                .filter(|list| list.as_array().is_some_and(|list| !list.is_empty())),
             finish,
         },
         usage: take::<Map<String, Value>>(&mut root, "usage").and_then(read_usage),

@@ -28,8 +28,15 @@ pub struct Usage {
 /// Token counts, or what they can be counted from: counting costs time, and most clients do not ask.
 pub struct Tally {
     family: Family,
-    messages: Arc<RawValue>,
-    answers: Vec<Told>,
+    questions: Vec<Question>,
+}
+
+/// One question, and what its answers cost.
+pub struct Question {
+    /// As they were sent.
+    pub messages: Arc<RawValue>,
+    /// One for each answer.
+    pub answers: Vec<Told>,
 }
 
 /// What one answer cost.
@@ -41,41 +48,35 @@ pub enum Told {
 }
 
 impl Tally {
-    /// For `answers` to `messages`, by a model of `family`.
-    pub fn new(family: Family, messages: Arc<RawValue>, answers: Vec<Told>) -> Self {
-        Self { family, messages, answers }
+    /// For answers by a model of `family`.
+    pub fn new(family: Family, questions: Vec<Question>) -> Self {
+        Self { family, questions }
     }
 
-    /// The counts. What was sent counts once, as OpenAI counts it for several choices.
+    /// The counts. A question counts once, as OpenAI counts it for several choices.
     pub fn counts(&self) -> Usage {
-        let mut sum: Option<Usage> = None;
-        for told in &self.answers {
-            let one = match told {
-                Told::Given(usage) => usage.clone(),
-                Told::Text(text) => Usage {
-                    prompt_tokens: match &sum {
-                        Some(sum) => sum.prompt_tokens,
-                        None => self.prompt(),
-                    },
-                    completion_tokens: self.family.count(text),
-                    ..Usage::default()
-                },
-            };
-            match &mut sum {
-                None => sum = Some(one),
-                Some(sum) => sum.completion_tokens = sum.completion_tokens.saturating_add(one.completion_tokens),
+        let answers = self.questions.iter().map(|question| question.answers.len()).sum::<usize>();
+        if let (1, Some(Told::Given(usage))) =
+            (answers, self.questions.iter().find_map(|question| question.answers.first()))
+        {
+            return usage.clone();
+        }
+        let mut sum = Usage::default();
+        for question in &self.questions {
+            let given = question.answers.iter().find_map(|told| match told {
+                Told::Given(usage) => Some(usage.prompt_tokens),
+                Told::Text(_) => None,
+            });
+            sum.prompt_tokens += given.unwrap_or_else(|| prompt_tokens(self.family, &question.messages));
+            for told in &question.answers {
+                sum.completion_tokens += match told {
+                    Told::Given(usage) => usage.completion_tokens,
+                    Told::Text(text) => self.family.count(text),
+                };
             }
         }
-        let mut sum = sum.unwrap_or_default();
-        let both = sum.prompt_tokens.saturating_add(sum.completion_tokens);
-        if self.answers.len() > 1 || sum.total_tokens < both {
-            sum.total_tokens = both;
-        }
+        sum.total_tokens = sum.prompt_tokens + sum.completion_tokens;
         sum
-    }
-
-    fn prompt(&self) -> u64 {
-        prompt_tokens(self.family, &self.messages)
     }
 }
 
@@ -104,7 +105,8 @@ mod tests {
 
     fn tally(answers: Vec<Told>) -> Usage {
         let messages = r#"[{"role":"user","content":"hello world"}]"#;
-        Tally::new(Family::OpenAi, Arc::from(RawValue::from_string(messages.into()).unwrap()), answers).counts()
+        let messages = RawValue::from_string(messages.into()).unwrap().into();
+        Tally::new(Family::OpenAi, vec![Question { messages, answers }]).counts()
     }
 
     #[test]
