@@ -12,8 +12,13 @@ pub mod ask;
 pub mod conversation;
 pub mod format;
 pub mod hearing;
+pub mod json;
 pub mod pieces;
 pub mod plan;
 pub mod roles;
+<<<<<<< HEAD
 pub mod tokens;
+=======
+pub mod schema;
+>>>>>>> main
 pub mod tools;
