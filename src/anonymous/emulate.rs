@@ -16,9 +16,6 @@ pub mod json;
 pub mod pieces;
 pub mod plan;
 pub mod roles;
-<<<<<<< HEAD
-pub mod tokens;
-=======
 pub mod schema;
->>>>>>> main
+pub mod tokens;
 pub mod tools;

@@ -280,7 +280,9 @@ fn the_scan_sees_the_house() {
     // Downward imports exist; were they not seen, upward ones would not be either.
     let downward =
         sources.iter().filter(|(file, _)| file.starts_with("src/anonymous/http")).any(|(file, source)| {
-            references(file, source).iter().any(|reference| layer_of(&reference.path).is_some_and(|(_, layer)| layer == "redeem"))
+            references(file, source)
+                .iter()
+                .any(|reference| layer_of(&reference.path).is_some_and(|(_, layer)| layer == "redeem"))
         });
     assert!(downward, "http is built on redeem, yet no such import was seen");
 }

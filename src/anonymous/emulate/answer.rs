@@ -82,3 +82,14 @@ pub enum Conformity {
     /// It calls tools in a way that they do not take. What a second try is told.
     Miscalled(String),
 }
+
+/// What it says may quote the answer.
+impl std::fmt::Debug for Conformity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Kept => "Kept",
+            Self::Violated(_) => "Violated",
+            Self::Miscalled(_) => "Miscalled",
+        })
+    }
+}

@@ -211,7 +211,7 @@ mod tests {
                 json!({"role":"assistant","content":"","tool_calls":[
                     {"id":"c","type":"custom","custom":{"name":"sh","input":"ls"}}]}),
                 json!([{"role":"assistant","content":
-                    "<tool_call>\n{\"id\":\"c\",\"name\":\"sh\",\"arguments\":\"ls\"}\n</tool_call>"}]),
+                    "<tool_call>\n{\"name\": \"sh\"}\n<parameter name=\"input\">\nls\n</parameter>\n</tool_call>"}]),
             ),
             (
                 json!({"role":"user","content":[{"type":"image_url","image_url":"data:image/png;base64,AA=="}]}),
