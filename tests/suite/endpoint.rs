@@ -5,5 +5,6 @@ mod delivery;
 mod failures;
 mod harness;
 mod privacy;
+mod responses;
 mod serving;
 mod streaming;

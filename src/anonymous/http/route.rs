@@ -6,6 +6,7 @@ use hyper::Method;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     ChatCompletions,
+    Responses,
     Models,
     /// With the id from the path, percent-decoded; ids may contain slashes.
     Model(String),
@@ -25,6 +26,7 @@ impl Route {
     pub(super) fn of(path: &str) -> Self {
         match path {
             "/v1/chat/completions" => Self::ChatCompletions,
+            "/v1/responses" => Self::Responses,
             "/v1/models" => Self::Models,
             "/healthz" => Self::Health,
             _ => match path.strip_prefix("/v1/models/").and_then(percent_decode) {
@@ -38,6 +40,7 @@ impl Route {
     pub(super) fn template(&self) -> &'static str {
         match self {
             Self::ChatCompletions => "/v1/chat/completions",
+            Self::Responses => "/v1/responses",
             Self::Models => "/v1/models",
             Self::Model(_) => "/v1/models/{id}",
             Self::Health => "/healthz",
@@ -55,7 +58,7 @@ impl Route {
     /// The methods it answers, as `Allow` lists them; `None` where there is nothing.
     pub(super) fn allow(&self) -> Option<&'static str> {
         match self {
-            Self::ChatCompletions => Some("POST"),
+            Self::ChatCompletions | Self::Responses => Some("POST"),
             Self::Models | Self::Model(_) | Self::Health => Some("GET, HEAD"),
             Self::Unknown => None,
         }

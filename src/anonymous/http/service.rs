@@ -90,6 +90,7 @@ impl Service {
         }
         match route {
             Route::ChatCompletions => self.call(openai::request::read, request, connection).await,
+            Route::Responses => self.call(openai::responses::read, request, connection).await,
             Route::Models => Ok(json(Reply::plain(openai::models::list(&self.0.catalog)))),
             Route::Model(id) => {
                 let name = ModelName::new(id).ok();
@@ -115,7 +116,7 @@ impl Service {
             tokio::time::timeout(self.0.limits.body_time, read_body(request, self.0.limits.body_bytes))
                 .await
                 .map_err(|_| Failure::BodyTooSlow)??;
-        let Call { model, asks, copies, ignored, manner, script } =
+        let Call { model, asks, copies, ignored, manner, mut script } =
             read(&body, &self.0.conduct.rules).map_err(Failure::Request)?;
         drop(body);
         if self.0.conduct.strictness == Strictness::Refusing
@@ -125,6 +126,7 @@ impl Service {
         }
         let known = self.resolve(&model)?;
         let planned = Planned::new(model, known, asks, copies).map_err(Failure::Request)?;
+        script.begin(self.0.clock.now().unix());
         let mut response = match manner {
             Manner::Whole => {
                 let (answer, deliveries) = planned.answer(&self.0).await?;
