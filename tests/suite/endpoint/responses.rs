@@ -78,7 +78,7 @@ async fn a_tool_loop_goes_round() {
     let item = &response["output"][0];
     assert_eq!(item["type"], "function_call");
     assert_eq!((&item["name"], &item["namespace"]), (&json!("read"), &json!("files")));
-    assert_eq!(item["arguments"], r#"{"path":"a"}"#);
+    assert_eq!(item["arguments"], r#"{"path": "a"}"#);
     let output = json!({"type": "function_call_output", "call_id": item["call_id"], "output": "42"});
     let messages = echoed(json!({"model": "gpt-4.1", "input": [question, item, output]})).await;
     assert!(messages[1]["content"].as_str().unwrap().contains("\"name\": \"files.read\""));

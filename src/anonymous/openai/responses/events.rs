@@ -363,15 +363,11 @@ mod tests {
                 format!(r#""response":{}"#, response("completed", &item("completed", part), usage)),
             ),
         ];
-        let expected: String = expected
-            .iter()
-            .enumerate()
-            .map(|(number, (kind, rest))| {
-                format!(
-                    "event: response.{kind}\ndata: {{\"type\":\"response.{kind}\",\"sequence_number\":{number},{rest}}}\n\n"
-                )
-            })
-            .collect();
+        let event = |(number, (kind, rest)): (usize, &(&str, String))| {
+            let kind = format!("response.{kind}");
+            format!("event: {kind}\ndata: {{\"type\":\"{kind}\",\"sequence_number\":{number},{rest}}}\n\n")
+        };
+        let expected = expected.iter().enumerate().map(event).collect::<Vec<_>>().concat();
         let stream = stream(&json!({}), said("a\n\"b\""), 1);
         assert_eq!(String::from_utf8(stream).unwrap(), expected);
     }

@@ -16,14 +16,12 @@
 use serde_json::{Map, Value};
 
 use super::tools::joined;
-use crate::anonymous::emulate::conversation::{
-    CallKind, Detail, Image, Part, Said, ToolCall, ToolResult, Turn,
-};
+use crate::anonymous::emulate::conversation::{CallKind, Detail, Part, Said, ToolCall, ToolResult, Turn};
 use crate::anonymous::face::error::RequestError;
-use crate::anonymous::face::images::is_inline_image;
 use crate::anonymous::face::json::{
     Object, as_object, optional_array, optional_object, optional_string, required_string, take, to_vec,
 };
+use crate::anonymous::face::{Images, images};
 
 /// What an input says. No `Debug`: it is the prompt.
 #[derive(Default)]
@@ -51,11 +49,11 @@ const PASSED_OVER: [&str; 8] = [
 enum Allowed {
     Text,
     TextAndRefusals,
-    TextAndImages,
+    TextAndImages(Images),
 }
 
 /// Understands `input`.
-pub fn read(input: Value) -> Result<Input, RequestError> {
+pub fn read(input: Value, images: Images) -> Result<Input, RequestError> {
     let items = match input {
         Value::String(text) => {
             let said = Said { name: None, parts: vec![Part::Text(text)] };
@@ -66,13 +64,13 @@ pub fn read(input: Value) -> Result<Input, RequestError> {
     };
     let mut read = Input::default();
     for (index, item) in items.into_iter().enumerate() {
-        read.item(item, &format!("input[{index}]"))?;
+        read.item(item, &format!("input[{index}]"), images)?;
     }
     Ok(read)
 }
 
 impl Input {
-    fn item(&mut self, item: Value, place: &str) -> Result<(), RequestError> {
+    fn item(&mut self, item: Value, place: &str, images: Images) -> Result<(), RequestError> {
         let mut item = as_object(item, place)?;
         let kind = match optional_string(&mut item, place, "type")? {
             Some(kind) => kind,
@@ -80,7 +78,7 @@ impl Input {
             None => "item_reference".to_owned(),
         };
         match kind.as_str() {
-            "message" => self.turns.push(message(&mut item, place)?),
+            "message" => self.turns.push(message(&mut item, place, images)?),
             "function_call" => self.call(&mut item, place, CallKind::Function, "arguments")?,
             "custom_tool_call" => self.call(&mut item, place, CallKind::Custom, "input")?,
             "local_shell_call" => self.action(&mut item, place, "local_shell", "action")?,
@@ -91,7 +89,7 @@ impl Input {
             | "local_shell_call_output"
             | "shell_call_output"
             | "apply_patch_call_output" => {
-                let result = result(&mut item, place)?;
+                let result = result(&mut item, place, images)?;
                 self.turns.push(Turn::ToolResult(result));
             }
             "mcp_call" => {
@@ -207,7 +205,7 @@ fn call_id(item: &mut Object, place: &str) -> Result<Option<String>, RequestErro
     Ok(call_id.or(id))
 }
 
-fn message(item: &mut Object, place: &str) -> Result<Turn, RequestError> {
+fn message(item: &mut Object, place: &str, images: Images) -> Result<Turn, RequestError> {
     let role = required_string(item, place, "role")?;
     let said = |item: &mut Object, allowed| {
         let name = optional_string(item, place, "name")?;
@@ -219,7 +217,7 @@ fn message(item: &mut Object, place: &str) -> Result<Turn, RequestError> {
         }
     };
     match role.as_str() {
-        "user" => said(item, Allowed::TextAndImages).map(Turn::User),
+        "user" => said(item, Allowed::TextAndImages(images)).map(Turn::User),
         "system" | "developer" => said(item, Allowed::Text).map(Turn::System),
         "assistant" => {
             let said = said(item, Allowed::TextAndRefusals)?;
@@ -233,7 +231,7 @@ fn message(item: &mut Object, place: &str) -> Result<Turn, RequestError> {
 }
 
 /// `output`: a text, or parts. A shell's are objects, and are shown as they are.
-fn result(item: &mut Object, place: &str) -> Result<ToolResult, RequestError> {
+fn result(item: &mut Object, place: &str, images: Images) -> Result<ToolResult, RequestError> {
     let id = call_id(item, place)?;
     let namespace = optional_string(item, place, "namespace")?;
     let name = optional_string(item, place, "name")?.map(|name| joined(namespace.as_deref(), &name));
@@ -251,7 +249,7 @@ fn result(item: &mut Object, place: &str) -> Result<ToolResult, RequestError> {
             vec![Part::Text(readable(Value::Array(values)))]
         }
         Some(output @ (Value::String(_) | Value::Array(_))) => {
-            contents(output, &inner, Allowed::TextAndImages)?
+            contents(output, &inner, Allowed::TextAndImages(images))?
         }
         Some(other) => vec![Part::Text(readable(other))],
     };
@@ -272,18 +270,18 @@ fn contents(content: Value, place: &str, allowed: Allowed) -> Result<Vec<Part>, 
 
 fn read_part(part: Value, place: &str, allowed: Allowed) -> Result<Part, RequestError> {
     let mut part = as_object(part, place)?;
-    match required_string(&mut part, place, "type")?.as_str() {
-        "input_text" | "output_text" | "text" => required_string(&mut part, place, "text").map(Part::Text),
-        "refusal" if allowed == Allowed::TextAndRefusals => {
-            required_string(&mut part, place, "refusal").map(Part::Text)
+    match (required_string(&mut part, place, "type")?.as_str(), allowed) {
+        ("input_text" | "output_text" | "text", _) => {
+            required_string(&mut part, place, "text").map(Part::Text)
         }
-        "input_image" if allowed == Allowed::TextAndImages => image(&mut part, place),
+        ("refusal", Allowed::TextAndRefusals) => required_string(&mut part, place, "refusal").map(Part::Text),
+        ("input_image", Allowed::TextAndImages(images)) => image(&mut part, place, images),
         _ => Err(RequestError::invalid_value(
             &format!("{place}.type"),
             match allowed {
                 Allowed::Text => "supported here is 'input_text'",
                 Allowed::TextAndRefusals => "supported here are 'output_text' and 'refusal'",
-                Allowed::TextAndImages => {
+                Allowed::TextAndImages(_) => {
                     "supported here are 'input_text' and 'input_image': the backend takes text and pictures"
                 }
             },
@@ -291,7 +289,7 @@ fn read_part(part: Value, place: &str, allowed: Allowed) -> Result<Part, Request
     }
 }
 
-fn image(part: &mut Object, place: &str) -> Result<Part, RequestError> {
+fn image(part: &mut Object, place: &str, rule: Images) -> Result<Part, RequestError> {
     if take(part, "file_id").is_some() {
         return Err(RequestError::invalid_value(
             &format!("{place}.file_id"),
@@ -306,18 +304,12 @@ fn image(part: &mut Object, place: &str) -> Result<Part, RequestError> {
         None => return Err(RequestError::missing(&place)),
         Some(other) => return Err(RequestError::wrong_type(&place, "a string", &other)),
     };
-    if !is_inline_image(&url) {
-        return Err(RequestError::invalid_value(
-            &place,
-            "only inline images are supported, as data:image/<type>;base64,<data>; nothing is fetched for you",
-        ));
-    }
     let detail = match optional_string(part, &place, "detail")?.as_deref() {
         Some("low") => Some(Detail::Low),
         Some("high" | "original") => Some(Detail::High),
         _ => None,
     };
-    Ok(Part::Image(Image { url, detail }))
+    images::part(url, detail, &place, rule)
 }
 
 #[cfg(test)]
@@ -328,7 +320,7 @@ mod tests {
     use crate::anonymous::emulate::roles;
 
     fn wire(input: Value) -> Value {
-        let turns = read(input).unwrap_or_else(|error| panic!("{error:?}")).turns;
+        let turns = read(input, Images::InlineOnly).unwrap_or_else(|error| panic!("{error:?}")).turns;
         serde_json::from_str(roles::canonical(turns).unwrap().get()).unwrap()
     }
 
@@ -417,7 +409,7 @@ mod tests {
     #[test]
     fn tools_that_came_in_its_course_are_kept() {
         let input = json!([{"type": "additional_tools", "role": "developer", "tools": [{"type": "custom"}]}]);
-        assert_eq!(read(input).ok().unwrap().tools, [json!({"type": "custom"})]);
+        assert_eq!(read(input, Images::InlineOnly).ok().unwrap().tools, [json!({"type": "custom"})]);
     }
 
     #[test]
@@ -448,7 +440,7 @@ mod tests {
             ),
         ];
         for (item, param) in cases {
-            match read(json!([item.clone()])) {
+            match read(json!([item.clone()]), Images::InlineOnly) {
                 Err(RequestError::Parameter(bad)) => assert_eq!(bad.param.unwrap(), param, "{item}"),
                 _ => panic!("{item} is not refused with a parameter"),
             }

@@ -199,7 +199,7 @@ impl Serialize for Shown<'_> {
             id: &'a str,
             status: &'static str,
             #[serde(flatten)]
-            action: &'a Map<String, Value>,
+            rest: &'a Map<String, Value>,
         }
         let Self { item, stage } = *self;
         let (id, status) = (item.id.as_str(), item.status(stage));
@@ -220,7 +220,7 @@ impl Serialize for Shown<'_> {
                 }
                 .serialize(serializer)
             }
-            Content::Action(action) => Action { id, status, action }.serialize(serializer),
+            Content::Action(rest) => Action { id, status, rest }.serialize(serializer),
         }
     }
 }
@@ -317,7 +317,7 @@ pub(super) mod tests {
 
     /// The names of these tools.
     pub(in super::super) fn names(tools: Value) -> Names {
-        let Value::Object(mut body) = json!({"tools": tools}) else { unreachable!() };
+        let mut body = Map::from_iter([("tools".to_owned(), tools)]);
         take_toolset(&mut body, Vec::new(), &mut Ignored::default()).ok().unwrap().1
     }
 

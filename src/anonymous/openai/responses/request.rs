@@ -14,7 +14,7 @@ use crate::anonymous::face::json::{self, Object, optional_array, optional_object
 use crate::anonymous::face::{Call, Ignored, Rules};
 
 /// Understands `body`, or says what is wrong with it. Whether the model exists is for the catalog to say.
-pub fn read(body: &[u8], _: &Rules) -> Result<Call, RequestError> {
+pub fn read(body: &[u8], rules: &Rules) -> Result<Call, RequestError> {
     let mut body = json::body(body)?;
     let model = take_model(&mut body)?;
     let mut ignored = Ignored::default();
@@ -28,7 +28,7 @@ pub fn read(body: &[u8], _: &Rules) -> Result<Call, RequestError> {
     let instructions = optional_string(&mut body, "", "instructions")?;
     let items::Input { turns: said, tools: more } = match take(&mut body, "input") {
         None => return Err(RequestError::missing("input")),
-        Some(input) => items::read(input)?,
+        Some(input) => items::read(input, rules.images)?,
     };
     let (tools, names) = tools::take_toolset(&mut body, more, &mut ignored)?;
     let instructions =
