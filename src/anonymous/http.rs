@@ -31,6 +31,8 @@ pub use server::serve;
 
 use crate::anonymous::face::Rules;
 use crate::anonymous::face::catalog::Catalog;
+use crate::anonymous::face::fields::Table;
+use crate::anonymous::openai;
 use crate::anonymous::redeem::Redeem;
 use crate::clock::SharedClock;
 use crate::secret::Secret;
@@ -51,6 +53,11 @@ pub struct Endpoint {
     pub clock: SharedClock,
     /// How far requests are followed.
     pub conduct: Conduct,
+}
+
+/// What becomes of every parameter of every endpoint.
+pub fn tables() -> Vec<&'static Table> {
+    openai::fields::TABLES.to_vec()
 }
 
 /// How far requests are followed.
