@@ -19,6 +19,7 @@ mod call;
 mod error;
 mod guard;
 mod handover;
+mod openapi;
 mod reply;
 mod route;
 mod server;
