@@ -37,6 +37,10 @@ pub use layers::Layers;
 pub struct Config {
     /// `[server]`
     pub server: Server,
+    /// `[ollama]`
+    pub ollama: Face,
+    /// `[anthropic]`
+    pub anthropic: Face,
     /// `[backend]`
     pub backend: Backend,
     /// `[anonymous]`
@@ -71,6 +75,14 @@ impl Server {
     pub fn grace(&self) -> Duration {
         Duration::from_secs(self.grace_seconds)
     }
+}
+
+/// `[ollama]`, `[anthropic]`: an API that the local endpoint speaks beside OpenAI's.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Face {
+    /// Whether it is spoken.
+    pub enabled: bool,
 }
 
 /// `[backend]`: where the two planes go.

@@ -24,6 +24,7 @@ mod service;
 
 use std::time::Duration;
 
+pub use route::{Faces, Presence};
 pub use server::serve;
 
 use crate::anonymous::openai::models::Catalog;
@@ -39,6 +40,8 @@ pub struct Endpoint {
     pub catalog: Catalog,
     /// What `Authorization: Bearer` must say.
     pub api_key: Secret<String>,
+    /// Whose APIs are spoken.
+    pub faces: Faces,
     /// What a request may cost before it is refused.
     pub limits: Limits,
     /// A stream whose answer takes longer than this is begun, and kept alive with a comment line each time.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::anonymous::http::{self, Endpoint};
+use crate::anonymous::http::{self, Endpoint, Faces, Presence};
 use crate::anonymous::openai::models::Catalog;
 use crate::anonymous::redeem::Redeemer;
 use crate::anonymous::transport::Transport;
@@ -63,6 +63,7 @@ impl Daemon {
             redeemer: Box::new(redeemer.clone()),
             catalog,
             api_key: api_key.clone(),
+            faces: faces(config),
             limits: http::Limits { body_bytes: config.server.body_limit, ..http::Limits::default() },
             heartbeat: config.anonymous.heartbeat(),
             clock: operations.clock(),
@@ -126,6 +127,11 @@ impl Daemon {
         }
         Ok(ended)
     }
+}
+
+fn faces(config: &Config) -> Faces {
+    let presence = |enabled| if enabled { Presence::On } else { Presence::Off };
+    Faces { ollama: presence(config.ollama.enabled), anthropic: presence(config.anthropic.enabled) }
 }
 
 /// What the operations need of the daemon. Weak where the endpoint owns: they outlive it.

@@ -83,6 +83,18 @@ pub const KEYS: &[Key] = &[
         doc: "How long calls in flight may go on after Ctrl-C or SIGTERM.",
     },
     Key {
+        path: "ollama.enabled",
+        kind: Kind::Switch,
+        default: Preset::Switch(true),
+        doc: "Whether the local endpoint speaks Ollama's API, too, for programs that know no other.",
+    },
+    Key {
+        path: "anthropic.enabled",
+        kind: Kind::Switch,
+        default: Preset::Switch(true),
+        doc: "Whether the local endpoint speaks Anthropic's API, too.",
+    },
+    Key {
         path: "backend.identity_url",
         kind: Kind::IdentityUrl,
         default: Preset::Unset("https://api.example.org"),

@@ -14,6 +14,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use super::reply::Reply;
+use super::route::{Face, Missing};
 use crate::anonymous::openai::{BadParameter, RequestError};
 use crate::anonymous::redeem::{RedeemError, RedeemErrorKind, UpstreamReason};
 
@@ -27,6 +28,7 @@ pub(super) enum Failure {
     MissingKey,
     WrongKey,
     UnknownPath,
+    NotOffered(Missing),
     WrongMethod { route: &'static str, allow: &'static str },
     NotJson,
     BodyTooLarge { limit: usize },
@@ -38,13 +40,14 @@ pub(super) enum Failure {
     Panicked,
 }
 
-/// OpenAI's error object, and the HTTP around it.
+/// OpenAI's error object, the form in which it is written, and the HTTP around it.
 pub(super) struct ApiError {
     status: StatusCode,
     object: ErrorObject,
     retry: Retry,
     allow: Option<&'static str>,
     connection: Afterwards,
+    face: Face,
 }
 
 /// `{"message","type","param","code"}`, all four always there.
@@ -122,6 +125,18 @@ impl From<Failure> for ApiError {
                 "Unknown request URL. Served are POST /v1/chat/completions, GET /v1/models and GET \
                  /v1/models/{id}; a client's base URL ends in /v1.",
             ),
+            Failure::NotOffered(Missing { what, face }) => Self {
+                face,
+                ..Self::new(
+                    StatusCode::NOT_FOUND,
+                    INVALID_REQUEST,
+                    Some("not_offered"),
+                    format!(
+                        "{what} not offered: the backend knows chat messages only. Nothing of this request has left \
+                         this machine."
+                    ),
+                )
+            },
             Failure::WrongMethod { route, allow } => Self {
                 allow: Some(allow),
                 ..Self::new(
@@ -190,6 +205,7 @@ impl ApiError {
             retry: Retry::Never,
             allow: None,
             connection: Afterwards::Kept,
+            face: Face::OpenAi,
         }
     }
 
@@ -284,11 +300,27 @@ impl ApiError {
 
     fn to_json(&self) -> Vec<u8> {
         #[derive(Serialize)]
-        struct Body<'a> {
-            error: &'a ErrorObject,
+        #[serde(untagged)]
+        enum Body<'a> {
+            Object { error: &'a ErrorObject },
+            Text { error: &'a str },
+            Tagged { r#type: &'static str, error: Tagged<'a> },
         }
+        #[derive(Serialize)]
+        struct Tagged<'a> {
+            r#type: &'static str,
+            message: &'a str,
+        }
+        let message = &*self.object.message;
+        let body = match self.face {
+            Face::OpenAi => Body::Object { error: &self.object },
+            Face::Ollama => Body::Text { error: message },
+            Face::Anthropic => {
+                Body::Tagged { r#type: "error", error: Tagged { r#type: "not_found_error", message } }
+            }
+        };
         #[expect(clippy::expect_used, reason = "a struct of strings always has a JSON form")]
-        serde_json::to_vec(&Body { error: &self.object }).expect("an error has a JSON form")
+        serde_json::to_vec(&body).expect("an error has a JSON form")
     }
 }
 

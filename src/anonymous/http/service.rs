@@ -4,11 +4,12 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
 
 use super::error::{ApiError, Failure};
 use super::handover::Handovers;
@@ -48,7 +49,7 @@ impl Service {
         connection: Arc<Handovers>,
     ) -> Response<Reply> {
         let started = Instant::now();
-        let route = Route::of(request.uri().path());
+        let route = Route::of(request.uri().path(), self.0.faces);
         let template = route.template();
         let answered = AssertUnwindSafe(self.answer(route, request, connection)).catch_unwind().await;
         let mut response = match answered {
@@ -76,12 +77,12 @@ impl Service {
         connection: Arc<Handovers>,
     ) -> Result<Response<Reply>, ApiError> {
         guard::admit(&request, route.access(), &self.0.api_key)?;
+        let allow = route.allow()?;
+        if request.method() == Method::OPTIONS {
+            return Ok(options(allow));
+        }
         if !route.answers(request.method()) {
-            return Err(match route.allow() {
-                Some(allow) => Failure::WrongMethod { route: route.template(), allow },
-                None => Failure::UnknownPath,
-            }
-            .into());
+            return Err(Failure::WrongMethod { route: route.template(), allow }.into());
         }
         match route {
             Route::ChatCompletions => self.chat(request, connection).await,
@@ -94,7 +95,13 @@ impl Service {
                 }
             }
             Route::Health => Ok(json(Reply::plain(&br#"{"status":"ok"}"#[..]))),
-            Route::Unknown => Err(Failure::UnknownPath.into()),
+            Route::Completions
+            | Route::Responses
+            | Route::OpenApi
+            | Route::Ollama(_)
+            | Route::Anthropic(_)
+            | Route::NotOffered(_)
+            | Route::Unknown => Err(Failure::UnknownPath.into()),
         }
     }
 
@@ -194,6 +201,14 @@ async fn read_body(request: Request<Incoming>, limit: usize) -> Result<Vec<u8>, 
         }
     }
     if total > limit { Err(Failure::BodyTooLarge { limit }) } else { Ok(body) }
+}
+
+/// What can be done with a resource, and nothing else.
+fn options(allow: &'static str) -> Response<Reply> {
+    let mut response = Response::new(Reply::plain(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
 }
 
 fn json(reply: Reply) -> Response<Reply> {

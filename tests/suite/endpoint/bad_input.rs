@@ -1,5 +1,6 @@
 //! What a client can get wrong: status, error object, and that no call gets as far as redemption.
 
+use llmtor::anonymous::http::{Faces, Presence};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -183,23 +184,52 @@ async fn only_json_is_read() {
 #[tokio::test]
 async fn paths_and_methods_are_told_apart() {
     let server = untouched().await;
-    for path in ["/", "/canary", "/v1", "/v1/completions", "/chat/completions", "/v1/chat/completions/"] {
-        for method in ["GET", "POST"] {
+    for path in ["/canary", "/v1", "/v1/chat", "/v1/chat/canary", "/v1/canary/chat/completions", "/V1/models"]
+    {
+        for method in ["GET", "POST", "OPTIONS"] {
             let response = server.send(request(&format!("{method} {path}"), &[], "{}")).await;
             assert_eq!(fields(&response, 404), invalid(Value::Null, "unknown_url"), "{method} {path}");
         }
     }
     let cases = [
-        ("GET /v1/chat/completions?canary=1", "POST"),
-        ("OPTIONS /v1/chat/completions", "POST"),
-        ("POST /v1/models", "GET, HEAD"),
-        ("DELETE /v1/models/gpt-4.1", "GET, HEAD"),
-        ("POST /healthz", "GET, HEAD"),
+        ("GET /v1/chat/completions?canary=1", "POST, OPTIONS"),
+        ("POST /v1/models", "GET, HEAD, OPTIONS"),
+        ("DELETE /v1/models/gpt-4.1", "GET, HEAD, OPTIONS"),
+        ("POST /healthz", "GET, HEAD, OPTIONS"),
     ];
     for (line, allow) in cases {
         let response = server.send(request(line, &[], "{}")).await;
         assert_eq!(fields(&response, 405), invalid(Value::Null, "method_not_supported"), "{line}");
         assert_eq!(response.header("allow"), Some(allow));
+        let (_, path) = line.split_once(' ').unwrap();
+        let response = server.send(request(&format!("OPTIONS {path}"), &[], "")).await;
+        assert_eq!((response.status, response.header("allow"), response.text()), (204, Some(allow), ""));
+    }
+}
+
+#[tokio::test]
+async fn what_the_backend_has_nothing_for_is_said_in_the_form_of_each_api() {
+    let server = untouched().await;
+    for line in
+        ["POST /v1/embeddings", "GET /files", "POST /v1/v1/audio/speech/", "DELETE /v1/responses/canary"]
+    {
+        let response = server.send(request(line, &[], "{\"canary\"")).await;
+        assert_eq!(fields(&response, 404), invalid(Value::Null, "not_offered"), "{line}");
+        assert!(response.text().contains("Nothing of this request has left this machine."), "{line}");
+    }
+    let response = server.send(request("POST /api/embed", &[], "{}")).await;
+    assert_eq!(response.status, 404);
+    let message = "Embeddings are not offered: the backend knows chat messages only. Nothing of this request has left \
+                   this machine.";
+    assert_eq!(response.json(), json!({"error": message}));
+    let response = server.send(request("POST /v1/messages/batches", &[], "{}")).await;
+    assert_eq!(response.json()["error"]["type"], "not_found_error");
+    // A face that is off has nothing to say.
+    let faces = Faces { ollama: Presence::Off, anthropic: Presence::Off };
+    let server = start_with(Scripted::untouched(), Settings { faces, ..Settings::default() }).await;
+    for line in ["POST /api/embed", "POST /v1/messages/batches"] {
+        let response = server.send(request(line, &[], "{}")).await;
+        assert_eq!(fields(&response, 404), invalid(Value::Null, "unknown_url"), "{line}");
     }
 }
 

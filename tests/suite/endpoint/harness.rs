@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use llmtor::anonymous::http::{Endpoint, Limits, serve};
+use llmtor::anonymous::http::{Endpoint, Faces, Limits, serve};
 use llmtor::anonymous::openai::models::{Catalog, Listing};
 use llmtor::anonymous::redeem::{
     Answer, Delivery, Ending, Prompt, Redeem, RedeemError, RedeemErrorKind, Redemption, TokenFate,
@@ -97,6 +97,7 @@ pub(super) struct Server {
 pub(super) struct Settings {
     pub(super) heartbeat: Duration,
     pub(super) limits: Limits,
+    pub(super) faces: Faces,
     pub(super) grace: Duration,
 }
 
@@ -105,6 +106,7 @@ impl Default for Settings {
         Self {
             heartbeat: Duration::from_secs(60),
             limits: Limits { body_bytes: 100_000, ..Limits::default() },
+            faces: Faces::ALL,
             grace: Duration::from_secs(30),
         }
     }
@@ -133,6 +135,7 @@ pub(super) async fn start_with(redeemer: Scripted, settings: Settings) -> Server
         redeemer: Box::new(redeemer),
         catalog: catalog.clone(),
         api_key: Secret::new(KEY.to_owned()),
+        faces: settings.faces,
         limits: settings.limits,
         heartbeat: settings.heartbeat,
         clock: ManualClock::shared(Timestamp::from_unix(NOW)),

@@ -42,6 +42,19 @@ async fn only_model_and_messages_go_further_and_the_rest_is_reported() {
 }
 
 #[tokio::test]
+async fn a_mistyped_base_url_works() {
+    let server = start(Scripted::echo()).await;
+    for path in
+        ["/chat/completions", "/v1/v1/chat/completions", "/v1/chat/completions/", "//v1//chat/completions"]
+    {
+        assert_eq!(server.send(request(&format!("POST {path}"), &[], hello(""))).await.status, 200, "{path}");
+    }
+    for path in ["/models/", "/v1/v1/models/org/model:free/", "//models/org%2Fmodel%3Afree"] {
+        assert_eq!(server.send(request(&format!("GET {path}"), &[], "")).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn models_are_listed_and_replaced_while_serving() {
     let server = start(Scripted::untouched()).await;
     let get = |path: &str| server.send(request(&format!("GET {path}"), &[], ""));
