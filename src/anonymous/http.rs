@@ -1,4 +1,4 @@
-//! The endpoint on loopback: OpenAI's API over HTTP/1.1, for programs of this machine and nobody else.
+//! The endpoint on loopback: OpenAI's API over HTTP/1.1 and HTTP/2, for programs of this machine and nobody else.
 //!
 //! The way of a request: `server` accepts it, `guard` decides whether the caller may speak at all, `route`
 //! finds what is meant, `openai` reads the body, `redeem` spends the token, `reply` hands the answer over.
@@ -12,7 +12,8 @@
 //! - Failures get their status in `error` and nowhere else. No message repeats what the client sent.
 //! - Nothing of a request but its route is logged.
 //!
-//! Deliberately absent: CORS (a web page has no business here, so every `Origin` is refused), HTTP/2, TLS.
+//! Deliberately absent: CORS (a web page has no business here, so every `Origin` is refused), an upgrade to HTTP/2 (clients begin with
+//! it or do without), TLS.
 
 mod error;
 mod guard;
@@ -21,6 +22,7 @@ mod reply;
 mod route;
 mod server;
 mod service;
+mod socket;
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
-use hyper::{Request, Uri};
+use hyper::{Request, Uri, Version};
 
 use super::error::Failure;
 use super::route::Access;
@@ -19,7 +19,7 @@ use crate::secret::Secret;
 /// Checks what can be checked before it is known what is asked for: Host, Origin, key, in this order.
 pub(super) fn admit<B>(request: &Request<B>, access: Access, key: &Secret<String>) -> Result<(), Failure> {
     let headers = request.headers();
-    if !is_for_loopback(request.uri(), headers) {
+    if !is_for_loopback(request.version(), request.uri(), headers) {
         return Err(Failure::ForeignHost);
     }
     if is_from_a_page(headers) {
@@ -42,10 +42,17 @@ pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
     }
 }
 
-/// Exactly one `Host`, naming loopback; a target in absolute form must do so too.
-fn is_for_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
-    let host = only(headers, &HOST).and_then(|value| value.to_str().ok());
-    host.is_some_and(names_loopback) && uri.authority().is_none_or(|target| names_loopback(target.as_str()))
+/// One `Host`, naming loopback; a target in absolute form must do so too. With HTTP/2 the target has the name, and `Host`
+/// may be absent.
+fn is_for_loopback(version: Version, uri: &Uri, headers: &HeaderMap) -> bool {
+    let target = uri.authority().map(|target| names_loopback(target.as_str()));
+    let host = headers
+        .contains_key(HOST)
+        .then(|| only(headers, &HOST).and_then(|value| value.to_str().ok()).is_some_and(names_loopback));
+    match (host, target) {
+        (Some(host), target) => host && target.unwrap_or(true),
+        (None, target) => version == Version::HTTP_2 && target.unwrap_or(false),
+    }
 }
 
 /// `localhost`, `127.0.0.0/8` or `[::1]`, with or without a port.
@@ -144,6 +151,29 @@ mod tests {
         ] {
             assert!(!names_loopback(host), "{host}");
         }
+    }
+
+    #[test]
+    fn one_name_is_required_and_all_that_are_there_must_be_loopback() {
+        let judge = |version, target: &str, hosts: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(HOST, HeaderValue::from_str(host).unwrap());
+            }
+            is_for_loopback(version, &target.parse().unwrap(), &headers)
+        };
+        let (one, two) = (Version::HTTP_11, Version::HTTP_2);
+        assert!(judge(one, "/v1", &["localhost"]) && judge(one, "http://localhost/v1", &["127.0.0.1"]));
+        assert!(judge(two, "http://localhost/v1", &[]) && judge(two, "http://[::1]:1/v1", &["localhost"]));
+        assert!(judge(two, "/v1", &["localhost"]));
+        for version in [one, two] {
+            assert!(!judge(version, "/v1", &[]));
+            assert!(!judge(version, "/v1", &["localhost", "localhost"]));
+            assert!(!judge(version, "http://evil.example/v1", &["localhost"]));
+            assert!(!judge(version, "http://localhost/v1", &["evil.example"]));
+            assert!(!judge(version, "http://evil.example/v1", &[]));
+        }
+        assert!(!judge(one, "http://localhost/v1", &[]));
     }
 
     #[test]

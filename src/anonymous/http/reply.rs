@@ -6,13 +6,12 @@
 //! | speaking | batches of events | over |
 //! | over | nothing | |
 //!
-//! A body dropped when over leaves its delivery with the connection; dropped earlier, the client is taken
-//! not to have the answer.
+//! The last piece of an answer takes the delivery with it; in a body dropped before, the client is taken not to have
+//! the answer.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::error::ApiError;
-use super::handover::Handovers;
+use super::handover::{Exchange, Piece};
 use crate::anonymous::openai::chunks::Chunks;
 use crate::anonymous::redeem::Delivery;
 
@@ -37,8 +36,8 @@ pub(super) type Answering = Pin<Box<dyn Future<Output = Result<(Chunks, Delivery
 pub(super) struct Reply {
     content: Content,
     delivery: Option<Delivery>,
-    /// Where the delivery goes when the body is consumed; absent without a call.
-    connection: Option<Arc<Handovers>>,
+    /// What it is the response of.
+    exchange: Option<Exchange>,
 }
 
 enum Content {
@@ -51,24 +50,34 @@ enum Content {
 impl Reply {
     /// A body that no token was spent for.
     pub(super) fn plain(body: impl Into<Bytes>) -> Self {
-        Self { content: Content::Whole(body.into()), delivery: None, connection: None }
+        Self { content: Content::Whole(body.into()), delivery: None, exchange: None }
     }
 
     /// A whole answer.
-    pub(super) fn whole(body: Vec<u8>, delivery: Delivery, connection: Arc<Handovers>) -> Self {
-        Self { content: Content::Whole(body.into()), delivery: Some(delivery), connection: Some(connection) }
+    pub(super) fn whole(body: Vec<u8>, delivery: Delivery, exchange: Exchange) -> Self {
+        Self { content: Content::Whole(body.into()), delivery: Some(delivery), exchange: Some(exchange) }
     }
 
     /// A stream whose answer is here.
-    pub(super) fn speaking(chunks: Chunks, delivery: Delivery, connection: Arc<Handovers>) -> Self {
-        Self { content: Content::Speaking(chunks), delivery: Some(delivery), connection: Some(connection) }
+    pub(super) fn speaking(chunks: Chunks, delivery: Delivery, exchange: Exchange) -> Self {
+        Self { content: Content::Speaking(chunks), delivery: Some(delivery), exchange: Some(exchange) }
     }
 
     /// A stream whose answer is not here yet: begins with a comment, so that the headers go out.
-    pub(super) fn waiting(call: Answering, heartbeat: Duration, connection: Arc<Handovers>) -> Self {
+    pub(super) fn waiting(call: Answering, heartbeat: Duration, exchange: Exchange) -> Self {
         let mut beat = interval(heartbeat.max(Duration::from_millis(1)));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { content: Content::Waiting { call, beat }, delivery: None, connection: Some(connection) }
+        Self { content: Content::Waiting { call, beat }, delivery: None, exchange: Some(exchange) }
+    }
+
+    /// Ties it to the exchange that it is the response of.
+    pub(super) fn belong_to(&mut self, exchange: Exchange) {
+        self.exchange = Some(exchange);
+    }
+
+    fn piece(&mut self, bytes: Bytes) -> Piece {
+        let delivery = if let Content::Over = self.content { self.delivery.take() } else { None };
+        Piece::new(bytes, delivery, self.exchange.clone())
     }
 
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Option<Poll<Bytes>> {
@@ -89,15 +98,15 @@ impl Reply {
 }
 
 impl Body for Reply {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Piece>, Infallible>>> {
         if let Some(waited) = self.poll_waiting(cx) {
-            return waited.map(|bytes| Some(Ok(Frame::data(bytes))));
+            return waited.map(|bytes| Some(Ok(Frame::data(self.piece(bytes)))));
         }
         let bytes = match &mut self.content {
             Content::Whole(bytes) => {
@@ -114,7 +123,7 @@ impl Body for Reply {
             }
             Content::Waiting { .. } | Content::Over => None,
         };
-        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(self.piece(bytes)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -126,16 +135,6 @@ impl Body for Reply {
             Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Over => SizeHint::with_exact(0),
             Content::Waiting { .. } | Content::Speaking(_) => SizeHint::default(),
-        }
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        if let (Content::Over, Some(delivery), Some(connection)) =
-            (&self.content, self.delivery.take(), self.connection.take())
-        {
-            connection.buffered(delivery);
         }
     }
 }

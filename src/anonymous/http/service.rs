@@ -12,7 +12,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderName, Head
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::error::{ApiError, Failure};
-use super::handover::Handovers;
+use super::handover::Exchange;
 use super::reply::{Answering, Reply};
 use super::route::Route;
 use super::{Endpoint, guard};
@@ -46,17 +46,18 @@ impl Service {
     pub(super) async fn respond(
         self: Arc<Self>,
         request: Request<Incoming>,
-        connection: Arc<Handovers>,
+        exchange: Exchange,
     ) -> Response<Reply> {
         let started = Instant::now();
         let route = Route::of(request.uri().path(), self.0.faces);
         let template = route.template();
-        let answered = AssertUnwindSafe(self.answer(route, request, connection)).catch_unwind().await;
+        let answered = AssertUnwindSafe(self.answer(route, request, exchange.clone())).catch_unwind().await;
         let mut response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => error.into_response(),
             Err(_) => ApiError::from(Failure::Panicked).into_response(),
         };
+        response.body_mut().belong_to(exchange);
         let id = format!("req_{}", uuid::Uuid::new_v4().simple());
         if let Ok(id) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(X_REQUEST_ID, id);
@@ -74,7 +75,7 @@ impl Service {
         self: Arc<Self>,
         route: Route,
         request: Request<Incoming>,
-        connection: Arc<Handovers>,
+        exchange: Exchange,
     ) -> Result<Response<Reply>, ApiError> {
         guard::admit(&request, route.access(), &self.0.api_key)?;
         let allow = route.allow()?;
@@ -85,7 +86,7 @@ impl Service {
             return Err(Failure::WrongMethod { route: route.template(), allow }.into());
         }
         match route {
-            Route::ChatCompletions => self.chat(request, connection).await,
+            Route::ChatCompletions => self.chat(request, exchange).await,
             Route::Models => Ok(json(Reply::plain(self.0.catalog.list_json()))),
             Route::Model(id) => {
                 let name = ModelName::new(id).ok();
@@ -109,7 +110,7 @@ impl Service {
     async fn chat(
         self: Arc<Self>,
         request: Request<Incoming>,
-        connection: Arc<Handovers>,
+        exchange: Exchange,
     ) -> Result<Response<Reply>, ApiError> {
         guard::require_json(request.headers())?;
         let body =
@@ -126,9 +127,9 @@ impl Service {
         let mut response = match shape {
             Shape::Whole => {
                 let (completion, delivery) = self.complete(prompt).await?;
-                json(Reply::whole(completion.to_json(), delivery, connection))
+                json(Reply::whole(completion.to_json(), delivery, exchange))
             }
-            Shape::Stream(usage) => self.stream(prompt, usage, connection).await?,
+            Shape::Stream(usage) => self.stream(prompt, usage, exchange).await?,
         };
         report_ignored(&mut response, ignored);
         Ok(response)
@@ -139,7 +140,7 @@ impl Service {
         self: Arc<Self>,
         prompt: Prompt,
         usage: UsageChunk,
-        connection: Arc<Handovers>,
+        exchange: Exchange,
     ) -> Result<Response<Reply>, ApiError> {
         let heartbeat = self.0.heartbeat;
         let answering = async move {
@@ -153,9 +154,9 @@ impl Service {
         let reply = match tokio::time::timeout(heartbeat, &mut call).await {
             Ok(answered) => {
                 let (chunks, delivery) = answered?;
-                Reply::speaking(chunks, delivery, connection)
+                Reply::speaking(chunks, delivery, exchange)
             }
-            Err(_) => Reply::waiting(call, heartbeat, connection),
+            Err(_) => Reply::waiting(call, heartbeat, exchange),
         };
         let mut response = Response::new(reply);
         let headers = response.headers_mut();

@@ -117,6 +117,12 @@ pub(super) async fn start(redeemer: Scripted) -> Server {
 }
 
 pub(super) async fn start_with(redeemer: Scripted, settings: Settings) -> Server {
+    let endings = Arc::clone(&redeemer.endings);
+    Server { endings, ..serve_with(Box::new(redeemer), settings).await }
+}
+
+/// With another redemption, which keeps its own books.
+pub(super) async fn serve_with(redeemer: Box<dyn Redeem>, settings: Settings) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let catalog = Catalog::new(["gpt-4.1", "org/model:free"].map(|name| Listing {
@@ -130,9 +136,8 @@ pub(super) async fn start_with(redeemer: Scripted, settings: Settings) -> Server
         Err(_) => TcpListener::bind("127.0.0.1:0").await.unwrap(),
     };
     let other_address = other.local_addr().unwrap();
-    let endings = Arc::clone(&redeemer.endings);
     let endpoint = Endpoint {
-        redeemer: Box::new(redeemer),
+        redeemer,
         catalog: catalog.clone(),
         api_key: Secret::new(KEY.to_owned()),
         faces: settings.faces,
@@ -142,7 +147,7 @@ pub(super) async fn start_with(redeemer: Scripted, settings: Settings) -> Server
     };
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(serve(vec![listener, other], endpoint, shutdown.clone(), settings.grace));
-    Server { address, other_address, shutdown, serving, catalog, endings }
+    Server { address, other_address, shutdown, serving, catalog, endings: Arc::default() }
 }
 
 impl Server {
