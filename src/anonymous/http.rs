@@ -15,6 +15,7 @@
 //! Deliberately absent: CORS (a web page has no business here, so every `Origin` is refused), an upgrade to HTTP/2 (clients begin with
 //! it or do without), TLS.
 
+mod credential;
 mod error;
 mod guard;
 mod handover;
@@ -40,7 +41,7 @@ pub struct Endpoint {
     pub redeemer: Box<dyn Redeem>,
     /// What can be asked for. Keep a clone to replace its content.
     pub catalog: Catalog,
-    /// What `Authorization: Bearer` must say.
+    /// What clients must show.
     pub api_key: Secret<String>,
     /// Whose APIs are spoken.
     pub faces: Faces,

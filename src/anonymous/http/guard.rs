@@ -3,15 +3,16 @@
 //! It listens on loopback, but so can be reached by every web page in the user's browser. Against those:
 //! `Host` must name loopback (a rebound DNS name does not), a request that says it comes from a page
 //! (`Origin`, `Sec-Fetch-Site`) is refused, and a POST must be JSON, which no HTML form can send. Against
-//! other users of the machine: the key.
+//! other users of the machine: the key (`credential`).
 //!
 //! Deliberately absent: an allow-list of origins. Without CORS answers it would help no page.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Request, Uri, Version};
 
+use super::credential;
 use super::error::Failure;
 use super::route::Access;
 use crate::secret::Secret;
@@ -27,7 +28,7 @@ pub(super) fn admit<B>(request: &Request<B>, access: Access, key: &Secret<String
     }
     match access {
         Access::Anyone => Ok(()),
-        Access::Key => check_key(headers, key),
+        Access::Key => credential::check(headers, key),
     }
 }
 
@@ -95,23 +96,8 @@ fn is_from_a_page(headers: &HeaderMap) -> bool {
             .any(|site| !matches!(site.as_bytes(), b"none" | b"same-origin"))
 }
 
-/// `Authorization: Bearer <key>`, compared in constant time.
-fn check_key(headers: &HeaderMap, key: &Secret<String>) -> Result<(), Failure> {
-    if !headers.contains_key(AUTHORIZATION) {
-        return Err(Failure::MissingKey);
-    }
-    let offered = only(headers, &AUTHORIZATION).map(HeaderValue::as_bytes).and_then(|value| {
-        let (scheme, rest) = value.split_at_checked(7)?;
-        scheme.eq_ignore_ascii_case(b"bearer ").then(|| rest.trim_ascii())
-    });
-    match offered {
-        Some(offered) if key.matches(offered) => Ok(()),
-        _ => Err(Failure::WrongKey),
-    }
-}
-
 /// The value of a header that stands there once.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+pub(super) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
 }
@@ -174,23 +160,5 @@ mod tests {
             assert!(!judge(version, "http://evil.example/v1", &[]));
         }
         assert!(!judge(one, "http://localhost/v1", &[]));
-    }
-
-    #[test]
-    fn the_scheme_of_the_key_is_bearer_in_any_case() {
-        let key = Secret::new(String::from("k-1"));
-        let check = |values: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
-            }
-            check_key(&headers, &key).is_ok()
-        };
-        assert!(check(&["Bearer k-1"]) && check(&["bearer  k-1 "]));
-        for values in
-            [&["Basic k-1"][..], &["k-1"], &["Bearer"], &["Bearer k-2"], &["Bearer k-1", "Bearer k-1"], &[]]
-        {
-            assert!(!check(values), "{values:?}");
-        }
     }
 }

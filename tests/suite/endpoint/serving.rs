@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use async_openai::types::chat::CreateChatCompletionResponse;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use llmtor::anonymous::openai::models::Listing;
 use llmtor::anonymous::redeem::Ending;
 use llmtor::clock::Timestamp;
@@ -11,7 +13,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::harness::{
-    Response, Scripted, Settings, completion, connect, find, hello, post, request, start, start_with,
+    KEY, Response, Scripted, Settings, completion, connect, find, hello, post, request, start, start_with,
 };
 
 #[tokio::test]
@@ -80,6 +82,21 @@ async fn models_are_listed_and_replaced_while_serving() {
     }]);
     assert_eq!(get("/v1/models/gpt-9").await.json()["max_model_len"], 4096);
     assert_eq!(server.chat(hello("")).await.status, 404);
+}
+
+#[tokio::test]
+async fn the_key_is_taken_as_each_kind_of_client_sends_it() {
+    let server = start(Scripted::echo()).await;
+    let basic = format!("Basic {}", STANDARD.encode(format!("llmtor:{KEY}")));
+    for header in [("x-api-key", KEY), ("api-key", KEY), ("authorization", &basic)] {
+        let headers = [("authorization", ""), header];
+        let response = server.send(request("POST /v1/chat/completions", &headers, hello(""))).await;
+        assert_eq!(response.status, 200, "{header:?}");
+    }
+    let marked = [("authorization", basic.as_str()), ("sec-fetch-site", "same-origin")];
+    let response = server.send(request("GET /v1/models", &marked, "")).await;
+    assert_eq!(response.error(401).3, "invalid_api_key");
+    assert_eq!(response.header("www-authenticate"), Some("Bearer realm=\"llmtor\""));
 }
 
 #[tokio::test]
