@@ -28,6 +28,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::datadir::KeyStore;
+use crate::origin::WebOrigin;
 
 pub use layers::Layers;
 
@@ -64,6 +65,8 @@ pub struct Config {
 pub struct Server {
     /// Where it listens.
     pub listen: Listen,
+    /// Of which web pages may speak to it.
+    pub allowed_origins: Vec<WebOrigin>,
     /// Largest request body accepted, bytes.
     pub body_limit: usize,
     /// How long calls in flight may go on after a stop was asked for, seconds.

@@ -12,9 +12,10 @@
 //! - Failures get their status in `error` and nowhere else. No message repeats what the client sent.
 //! - Nothing of a request but its route is logged.
 //!
-//! Deliberately absent: CORS (a web page has no business here, so every `Origin` is refused), an upgrade to HTTP/2 (clients begin with
+//! Deliberately absent: web pages of origins that nobody allowed, an upgrade to HTTP/2 (clients begin with
 //! it or do without), TLS.
 
+mod cors;
 mod credential;
 mod error;
 mod guard;
@@ -33,6 +34,7 @@ pub use server::serve;
 use crate::anonymous::openai::models::Catalog;
 use crate::anonymous::redeem::Redeem;
 use crate::clock::SharedClock;
+use crate::origin::WebOrigin;
 use crate::secret::Secret;
 
 /// What [`serve`] answers with.
@@ -43,6 +45,8 @@ pub struct Endpoint {
     pub catalog: Catalog,
     /// What clients must show.
     pub api_key: Secret<String>,
+    /// Of which web pages may speak to it.
+    pub allowed_origins: Vec<WebOrigin>,
     /// Whose APIs are spoken.
     pub faces: Faces,
     /// What a request may cost before it is refused.

@@ -63,6 +63,7 @@ impl Daemon {
             redeemer: Box::new(redeemer.clone()),
             catalog,
             api_key: api_key.clone(),
+            allowed_origins: config.server.allowed_origins.clone(),
             faces: faces(config),
             limits: http::Limits { body_bytes: config.server.body_limit, ..http::Limits::default() },
             heartbeat: config.anonymous.heartbeat(),

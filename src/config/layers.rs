@@ -239,6 +239,21 @@ mod tests {
     }
 
     #[test]
+    fn an_origin_that_is_any_page_is_refused_with_the_reason() {
+        for list in ["[\"*\"]", "[\"https://app.example\", \"null\"]", "[1]", "*", "\"https://app.example\""]
+        {
+            let error = load("", &[], &[&format!("server.allowed_origins={list}")]).err();
+            let message = error.map(|error| error.to_string()).unwrap_or_default();
+            assert!(message.contains("which are any page"), "{list}: {message}");
+        }
+        let origins =
+            load("", &[], &["server.allowed_origins=[\"https://app.example\", \"app://obsidian.md\"]"]);
+        let origins =
+            origins.map(|config| config.server.allowed_origins.iter().map(ToString::to_string).collect());
+        assert_eq!(origins, Ok(vec!["https://app.example".to_owned(), "app://obsidian.md".to_owned()]));
+    }
+
+    #[test]
     fn the_example_file_says_the_defaults() {
         let shown = load(&table::example(), &[], &[]).map(|config| format!("{config:?}"));
         assert_eq!(shown, load("", &[], &[]).map(|config| format!("{config:?}")));

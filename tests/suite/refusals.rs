@@ -68,6 +68,7 @@ impl Way {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}/v1/chat/completions", listener.local_addr().unwrap());
         let serving = Endpoint {
+            allowed_origins: Vec::new(),
             faces: Faces::ALL,
             redeemer: Box::new(redeemer),
             catalog,

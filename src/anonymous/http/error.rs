@@ -103,7 +103,7 @@ impl From<Failure> for ApiError {
                 StatusCode::FORBIDDEN,
                 INVALID_REQUEST,
                 Some("origin_not_allowed"),
-                "Requests from web pages are refused.",
+                "Requests from web pages are refused, unless their origin is in `server.allowed_origins`.",
             ),
             Failure::MissingKey => Self::new(
                 StatusCode::UNAUTHORIZED,

@@ -2,34 +2,50 @@
 //!
 //! It listens on loopback, but so can be reached by every web page in the user's browser. Against those:
 //! `Host` must name loopback (a rebound DNS name does not), a request that says it comes from a page
-//! (`Origin`, `Sec-Fetch-Site`) is refused, and a POST must be JSON, which no HTML form can send. Against
+//! (`Origin`, `Sec-Fetch-Site`) is refused unless its origin is allowed (`cors`), and a POST must be JSON, which no HTML
+//! form can send. Against
 //! other users of the machine: the key (`credential`).
-//!
-//! Deliberately absent: an allow-list of origins. Without CORS answers it would help no page.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Uri, Version};
 
+use super::cors::Caller;
 use super::credential;
 use super::error::Failure;
 use super::route::Access;
 use crate::secret::Secret;
 
+/// What a request is, once it may be answered.
+pub(super) enum Admitted {
+    Call,
+    /// A browser asks what a page may ask; it has no key to show.
+    Preflight,
+}
+
 /// Checks what can be checked before it is known what is asked for: Host, Origin, key, in this order.
-pub(super) fn admit<B>(request: &Request<B>, access: Access, key: &Secret<String>) -> Result<(), Failure> {
+pub(super) fn admit<B>(
+    request: &Request<B>,
+    caller: &Caller,
+    access: Access,
+    key: &Secret<String>,
+) -> Result<Admitted, Failure> {
     let headers = request.headers();
     if !is_for_loopback(request.version(), request.uri(), headers) {
         return Err(Failure::ForeignHost);
     }
-    if is_from_a_page(headers) {
+    if let Caller::Stranger = caller {
         return Err(Failure::ForeignOrigin);
     }
-    match access {
-        Access::Anyone => Ok(()),
-        Access::Key => credential::check(headers, key),
+    if caller.asks_ahead(request) {
+        return Ok(Admitted::Preflight);
     }
+    match access {
+        Access::Anyone => {}
+        Access::Key => credential::check(headers, key)?,
+    }
+    Ok(Admitted::Call)
 }
 
 /// `application/json`, with or without parameters.
@@ -84,16 +100,6 @@ fn names_loopback(authority: &str) -> bool {
 enum Host<'a> {
     V6(&'a str),
     Name(&'a str),
-}
-
-/// Whether a browser says that a page is behind this request. `none` is the user's own navigation.
-fn is_from_a_page(headers: &HeaderMap) -> bool {
-    const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-    headers.contains_key(ORIGIN)
-        || headers
-            .get_all(SEC_FETCH_SITE)
-            .iter()
-            .any(|site| !matches!(site.as_bytes(), b"none" | b"same-origin"))
 }
 
 /// The value of a header that stands there once.

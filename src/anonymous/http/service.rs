@@ -11,11 +11,13 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
+use super::Endpoint;
+use super::cors::{self, Caller};
 use super::error::{ApiError, Failure};
+use super::guard::{self, Admitted};
 use super::handover::Exchange;
 use super::reply::{Answering, Reply};
 use super::route::Route;
-use super::{Endpoint, guard};
 use crate::anonymous::openai::RequestError;
 use crate::anonymous::openai::answer::{self, Completion};
 use crate::anonymous::openai::chunks::Chunks;
@@ -51,12 +53,15 @@ impl Service {
         let started = Instant::now();
         let route = Route::of(request.uri().path(), self.0.faces);
         let template = route.template();
-        let answered = AssertUnwindSafe(self.answer(route, request, exchange.clone())).catch_unwind().await;
+        let caller = Caller::of(request.headers(), &self.0.allowed_origins);
+        let answering = self.answer(route, request, &caller, exchange.clone());
+        let answered = AssertUnwindSafe(answering).catch_unwind().await;
         let mut response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => error.into_response(),
             Err(_) => ApiError::from(Failure::Panicked).into_response(),
         };
+        caller.mark(response.headers_mut());
         response.body_mut().belong_to(exchange);
         let id = format!("req_{}", uuid::Uuid::new_v4().simple());
         if let Ok(id) = HeaderValue::from_str(&id) {
@@ -75,9 +80,13 @@ impl Service {
         self: Arc<Self>,
         route: Route,
         request: Request<Incoming>,
+        caller: &Caller,
         exchange: Exchange,
     ) -> Result<Response<Reply>, ApiError> {
-        guard::admit(&request, route.access(), &self.0.api_key)?;
+        match guard::admit(&request, caller, route.access(), &self.0.api_key)? {
+            Admitted::Preflight => return Ok(cors::preflight(request.headers())),
+            Admitted::Call => {}
+        }
         let allow = route.allow()?;
         if request.method() == Method::OPTIONS {
             return Ok(options(allow));

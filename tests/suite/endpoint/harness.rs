@@ -12,6 +12,7 @@ use llmtor::anonymous::redeem::{
     Answer, Delivery, Ending, Prompt, Redeem, RedeemError, RedeemErrorKind, Redemption, TokenFate,
 };
 use llmtor::clock::{ManualClock, Timestamp};
+use llmtor::origin::WebOrigin;
 use llmtor::secret::Secret;
 use llmtor::wire::ModelName;
 use serde_json::{Value, json};
@@ -97,6 +98,7 @@ pub(super) struct Server {
 pub(super) struct Settings {
     pub(super) heartbeat: Duration,
     pub(super) limits: Limits,
+    pub(super) allowed_origins: Vec<WebOrigin>,
     pub(super) faces: Faces,
     pub(super) grace: Duration,
 }
@@ -106,6 +108,7 @@ impl Default for Settings {
         Self {
             heartbeat: Duration::from_secs(60),
             limits: Limits { body_bytes: 100_000, ..Limits::default() },
+            allowed_origins: Vec::new(),
             faces: Faces::ALL,
             grace: Duration::from_secs(30),
         }
@@ -140,6 +143,7 @@ pub(super) async fn serve_with(redeemer: Box<dyn Redeem>, settings: Settings) ->
         redeemer,
         catalog: catalog.clone(),
         api_key: Secret::new(KEY.to_owned()),
+        allowed_origins: settings.allowed_origins,
         faces: settings.faces,
         limits: settings.limits,
         heartbeat: settings.heartbeat,
