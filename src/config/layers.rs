@@ -190,7 +190,7 @@ mod tests {
         let file = "[server]\nlisten = \"127.0.0.1:1\"\n";
         let env = [("LLMTOR_SERVER__LISTEN", "127.0.0.1:2")];
         let listen = |config: Config| config.server.listen.to_string();
-        assert_eq!(load("", &[], &[]).map(listen), Ok("127.0.0.1:8787".into()));
+        assert_eq!(load("", &[], &[]).map(listen), Ok("localhost:8787".into()));
         assert_eq!(load(file, &[], &[]).map(listen), Ok("127.0.0.1:1".into()));
         assert_eq!(load(file, &env, &[]).map(listen), Ok("127.0.0.1:2".into()));
         assert_eq!(load(file, &env, &["server.listen=127.0.0.1:3"]).map(listen), Ok("127.0.0.1:3".into()));

@@ -71,9 +71,9 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "server.listen",
         kind: Kind::Listen,
-        default: Preset::Text("127.0.0.1:8787"),
+        default: Preset::Text("localhost:8787"),
         doc: "Where the local endpoint listens; always an address of this machine. `localhost:PORT` means\n\
-              127.0.0.1 and, where there is one, ::1. Port 0 lets the system choose.",
+              127.0.0.1 and, where there is one, ::1, on one port. Port 0 lets the system choose.",
     },
     Key {
         path: "server.allowed_origins",
