@@ -15,6 +15,7 @@
 //! Deliberately absent: web pages of origins that nobody allowed, an upgrade to HTTP/2 (clients begin with
 //! it or do without), TLS.
 
+mod body;
 mod cors;
 mod credential;
 mod error;
@@ -60,7 +61,7 @@ pub struct Endpoint {
 /// What a request may cost before it is refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Largest body, bytes.
+    /// Largest body, bytes; also when it is decoded.
     pub body_bytes: usize,
     /// Longest time from the headers to the end of the body.
     pub body_time: Duration,

@@ -87,7 +87,7 @@ pub const KEYS: &[Key] = &[
         path: "server.body_limit",
         kind: Kind::Integer(1024, 1 << 30),
         default: Preset::Number(8_388_608),
-        doc: "Largest request body accepted from a local client, bytes.",
+        doc: "Largest request body accepted from a local client, bytes; also when it is decoded (gzip, deflate, zstd).",
     },
     Key {
         path: "server.grace_seconds",

@@ -34,6 +34,8 @@ pub(super) enum Failure {
     BodyTooLarge { limit: usize },
     BodyTooSlow,
     BodyBroken,
+    UnknownEncoding,
+    BodyUndecodable,
     Request(RequestError),
     Redeem(RedeemError),
     NotACompletion,
@@ -174,6 +176,18 @@ impl From<Failure> for ApiError {
                 connection: Afterwards::Closed,
                 ..Self::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, None, "The request body ended early.")
             },
+            Failure::UnknownEncoding => Self::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                INVALID_REQUEST,
+                Some("unsupported_content_encoding"),
+                "Unsupported content encoding. Supported are 'gzip', 'deflate' and 'zstd', one at a time, or none.",
+            ),
+            Failure::BodyUndecodable => Self::new(
+                StatusCode::BAD_REQUEST,
+                INVALID_REQUEST,
+                Some("invalid_content_encoding"),
+                "The request body is not what its content-encoding header says, or ended early.",
+            ),
             Failure::Request(error) => Self::from_request(error),
             Failure::Redeem(error) => Self::from_redeem(&error),
             Failure::NotACompletion => Self::new(

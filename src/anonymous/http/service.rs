@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::Endpoint;
+use super::body::read_body;
 use super::cors::{self, Caller};
 use super::error::{ApiError, Failure};
 use super::guard::{self, Admitted};
@@ -31,10 +31,6 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
-
-/// How much of a body that is too large is still read, so that the client, which writes before it reads,
-/// sees the answer rather than a broken connection.
-const DRAINED_BYTES: usize = 64 * 1024 * 1024;
 
 /// The endpoint, without its connections.
 pub(super) struct Service(Endpoint);
@@ -187,30 +183,6 @@ impl Service {
         delivery.delivered();
         Err(Failure::NotACompletion.into())
     }
-}
-
-/// The whole body, if it is within `limit` bytes.
-async fn read_body(request: Request<Incoming>, limit: usize) -> Result<Vec<u8>, Failure> {
-    let awaits_consent = request.headers().contains_key(EXPECT);
-    let mut incoming = request.into_body();
-    let announced = usize::try_from(incoming.size_hint().lower()).unwrap_or(usize::MAX);
-    if announced > limit && (awaits_consent || announced > DRAINED_BYTES) {
-        return Err(Failure::BodyTooLarge { limit });
-    }
-    let mut body = Vec::with_capacity(announced.min(limit));
-    let mut total = 0_usize;
-    while let Some(frame) = incoming.frame().await {
-        let Ok(data) = frame.map_err(|_| Failure::BodyBroken)?.into_data() else { continue };
-        total = total.saturating_add(data.len());
-        if total <= limit {
-            body.extend_from_slice(&data);
-        } else if total > DRAINED_BYTES {
-            break;
-        } else {
-            body = Vec::new();
-        }
-    }
-    if total > limit { Err(Failure::BodyTooLarge { limit }) } else { Ok(body) }
 }
 
 /// What can be done with a resource, and nothing else.

@@ -258,6 +258,38 @@ async fn a_body_over_the_limit_is_refused_however_it_is_announced() {
 }
 
 #[tokio::test]
+async fn a_bomb_is_refused_like_any_large_body_and_an_unknown_encoding_names_the_known() {
+    let server = untouched().await;
+    let large = hello(&format!(r#","user":"{}""#, "canary".repeat(2_000_000)));
+    for (encoding, bomb) in [("gzip", gzip(&large)), ("zstd", zstd::encode_all(large.as_bytes(), 3).unwrap())]
+    {
+        assert!(bomb.len() < 100_000, "{}", bomb.len());
+        let response =
+            server.send(request("POST /v1/chat/completions", &[("content-encoding", encoding)], bomb)).await;
+        assert_eq!(fields(&response, 413), invalid(Value::Null, "request_too_large"), "{encoding}");
+    }
+    for encoding in ["br", "gzip, zstd", "canary"] {
+        let headers = [("content-encoding", encoding)];
+        let response = server.send(request("POST /v1/chat/completions", &headers, hello(""))).await;
+        assert_eq!(
+            fields(&response, 415),
+            invalid(Value::Null, "unsupported_content_encoding"),
+            "{encoding}"
+        );
+        assert!(["gzip", "deflate", "zstd"].iter().all(|known| response.text().contains(known)));
+    }
+    let response =
+        server.send(request("POST /v1/chat/completions", &[("content-encoding", "gzip")], hello(""))).await;
+    assert_eq!(fields(&response, 400), invalid(Value::Null, "invalid_content_encoding"));
+}
+
+fn gzip(plain: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut encoder, plain.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
     let mut settings = Settings::default();
     settings.limits.body_time = std::time::Duration::from_millis(50);

@@ -100,6 +100,19 @@ async fn the_key_is_taken_as_each_kind_of_client_sends_it() {
 }
 
 #[tokio::test]
+async fn a_compressed_body_is_read() {
+    let server = start(Scripted::echo()).await;
+    let zlib = [0x78, 0x01, 0x01, 0x02, 0x00, 0xfd, 0xff, b'{', b'}', 0x01, 0x75, 0x00, 0xf9];
+    let headers = [("content-encoding", "deflate")];
+    let response = server.send(request("POST /v1/chat/completions", &headers, zlib)).await;
+    assert_eq!(response.error(400).2, "model", "read as {{}}");
+    let headers = [("content-encoding", "zstd")];
+    let body = zstd::encode_all(hello("").as_bytes(), 3).unwrap();
+    let response = server.send(request("POST /v1/chat/completions", &headers, body)).await;
+    assert_eq!(response.json()["choices"][0]["message"]["content"], r#"[{"role":"user","content":"hi"}]"#);
+}
+
+#[tokio::test]
 async fn health_needs_no_key_and_tells_nothing() {
     let server = start(Scripted::untouched()).await;
     let response = server.send(request("GET /healthz", &[("authorization", "")], "")).await;
