@@ -198,7 +198,7 @@ mod tests {
 
     fn decode(encoding: Encoding, encoded: &[u8], pieces: usize, limit: usize) -> Result<Vec<u8>, Failure> {
         let decoder = Decoder::new(encoding, Bounded::new(limit, 0))?;
-        encoded.chunks(pieces).try_fold(decoder, |decoder, piece| decoder.take(piece))?.end()
+        encoded.chunks(pieces).try_fold(decoder, Decoder::take)?.end()
     }
 
     #[test]
@@ -240,8 +240,8 @@ mod tests {
         // Without a known size the frame declares its window.
         encoder.write_all(b"{}").unwrap();
         encoder.flush().unwrap();
-        let encoded = encoder.finish().unwrap();
-        assert!(matches!(decode(Encoding::Zstd, &encoded, 100, 1000), Err(Failure::BodyUndecodable)));
+        let frame = encoder.finish().unwrap();
+        assert!(matches!(decode(Encoding::Zstd, &frame, 100, 1000), Err(Failure::BodyUndecodable)));
     }
 
     #[test]

@@ -127,18 +127,7 @@ impl From<Failure> for ApiError {
                 "Unknown request URL. Served are POST /v1/chat/completions, GET /v1/models and GET \
                  /v1/models/{id}; a client's base URL ends in /v1.",
             ),
-            Failure::NotOffered(Missing { what, face }) => Self {
-                face,
-                ..Self::new(
-                    StatusCode::NOT_FOUND,
-                    INVALID_REQUEST,
-                    Some("not_offered"),
-                    format!(
-                        "{what} not offered: the backend knows chat messages only. Nothing of this request has left \
-                         this machine."
-                    ),
-                )
-            },
+            Failure::NotOffered(missing) => Self::not_offered(missing),
             Failure::WrongMethod { route, allow } => Self {
                 allow: Some(allow),
                 ..Self::new(
@@ -221,6 +210,13 @@ impl ApiError {
             connection: Afterwards::Kept,
             face: Face::OpenAi,
         }
+    }
+
+    fn not_offered(Missing { what, face }: Missing) -> Self {
+        let message = format!(
+            "{what} not offered: the backend knows chat messages only. Nothing of this request has left this machine."
+        );
+        Self { face, ..Self::new(StatusCode::NOT_FOUND, INVALID_REQUEST, Some("not_offered"), message) }
     }
 
     fn from_request(error: RequestError) -> Self {
