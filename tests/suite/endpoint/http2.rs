@@ -13,6 +13,7 @@ use llmtor::anonymous::http::Limits;
 use llmtor::anonymous::redeem::{Answer, Delivery, Ending, Prompt, Redeem, Redemption};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::harness::{KEY, Scripted, Server, Settings, completion, hello, request, start, start_with};
@@ -248,6 +249,74 @@ async fn the_same_request_after_a_hang_up_gets_the_same_answer_for_the_same_toke
 }
 
 #[tokio::test]
+async fn a_stream_that_is_waited_for_shows_signs_of_life_and_is_delivered_at_its_end() {
+    let (release, released) = tokio::sync::watch::channel(false);
+    let script = move |_| {
+        let mut released = released.clone();
+        async move {
+            released.wait_for(|released| *released).await.unwrap();
+            Ok(completion("late"))
+        }
+    };
+    let settings = Settings { heartbeat: Duration::from_millis(10), ..Settings::default() };
+    let server = start_with(Scripted::new(script), settings).await;
+    let mut client = Client::connect(&server, 65_535).await;
+    let mut body = client.chat(r#","stream":true"#).await.into_body();
+    for _ in 0..3 {
+        let comment = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert!(comment.starts_with(b": "), "{comment:?}");
+    }
+    assert!(server.endings_now().is_empty());
+    release.send(true).unwrap();
+    assert!(body.collect().await.unwrap().to_bytes().ends_with(b"data: [DONE]\n\n"));
+    assert_eq!(server.endings(1).await, [Ending::Delivered]);
+}
+
+#[tokio::test]
+async fn a_client_that_wants_the_answer_no_more_drops_the_call() {
+    struct Dropped(Arc<Notify>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.notify_one();
+        }
+    }
+    let (begun, dropped) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (beginning, guard) = (Arc::clone(&begun), Arc::clone(&dropped));
+    let script = move |_| {
+        let guard = Dropped(Arc::clone(&guard));
+        beginning.notify_one();
+        async move {
+            let _guard = guard;
+            std::future::pending().await
+        }
+    };
+    let server = start_with(Scripted::new(script), Settings::default()).await;
+    let mut client = Client::connect(&server, 65_535).await;
+    {
+        let body = hello("");
+        let mut call = std::pin::pin!(client.try_send("POST /v1/chat/completions", &[], &body));
+        tokio::select! {
+            _ = &mut call => panic!("answered"),
+            () = begun.notified() => {}
+        }
+    }
+    tokio::time::timeout(Duration::from_secs(10), dropped.notified()).await.expect("the call goes on");
+    assert!(server.endings_now().is_empty());
+    assert_eq!(client.send("GET /healthz", &[], "").await.status(), StatusCode::OK, "the connection goes on");
+}
+
+#[tokio::test]
+async fn bodies_beyond_the_window_are_read_and_beyond_the_limit_refused() {
+    let limits = Limits { body_bytes: 6_000_000, ..Limits::default() };
+    let server = start_with(Scripted::echo(), Settings { limits, ..Settings::default() }).await;
+    let mut client = Client::connect(&server, 65_535).await;
+    let padded = |length: usize| format!(r#","user":"{}""#, "a".repeat(length));
+    assert_eq!(client.chat(&padded(5_500_000)).await.status(), StatusCode::OK);
+    assert_eq!(client.chat(&padded(6_500_000)).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(client.chat("").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn the_name_of_the_machine_is_required_over_http2_too() {
     let server = start(Scripted::untouched()).await;
     let mut client = Client::connect(&server, 65_535).await;
@@ -306,7 +375,7 @@ async fn whoever_asks_for_nothing_is_sent_away() {
 #[tokio::test]
 async fn a_shutdown_closes_idle_connections_and_lets_calls_end() {
     let (release, released) = tokio::sync::watch::channel(false);
-    let begun = Arc::new(tokio::sync::Notify::new());
+    let begun = Arc::new(Notify::new());
     let beginning = Arc::clone(&begun);
     let server = start(Scripted::new(move |_| {
         let mut released = released.clone();
@@ -333,7 +402,7 @@ async fn a_shutdown_closes_idle_connections_and_lets_calls_end() {
 
 #[tokio::test]
 async fn calls_that_outlast_the_grace_period_are_cut() {
-    let begun = Arc::new(tokio::sync::Notify::new());
+    let begun = Arc::new(Notify::new());
     let beginning = Arc::clone(&begun);
     let settings = Settings { grace: Duration::from_millis(20), ..Settings::default() };
     let script = move |_| {

@@ -122,6 +122,7 @@ async fn health_needs_no_key_and_tells_nothing() {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 200") && answer.ends_with(b"\r\n\r\n"));
+    assert!(String::from_utf8_lossy(&answer).contains("content-length: 15"));
 }
 
 #[tokio::test]
