@@ -26,7 +26,8 @@ const READINGS: &[Reading] = &[
 ];
 
 /// Statuses of failures, beside those that only some operations have.
-const FAILURES: &[&str] = &["400", "401", "403", "404", "405", "408", "413", "415", "429", "500", "502", "503", "504"];
+const FAILURES: &[&str] =
+    &["400", "401", "403", "404", "405", "408", "413", "415", "429", "500", "502", "503", "504"];
 
 /// The description, as JSON.
 pub(super) fn description() -> Vec<u8> {
@@ -135,7 +136,9 @@ fn spell_out(schema: &mut Value) {
         Value::Object(object) => {
             for (key, value) in object.iter_mut() {
                 match value {
-                    Value::String(name) if key == "$ref" => *value = format!("#/components/schemas/{name}").into(),
+                    Value::String(name) if key == "$ref" => {
+                        *value = format!("#/components/schemas/{name}").into()
+                    }
                     value => spell_out(value),
                 }
             }
@@ -155,7 +158,11 @@ mod tests {
             assert!(serde_json::from_str::<Value>(schema).is_ok_and(|schema| schema.is_object()), "{name}");
         }
         for field in tables().iter().flat_map(|table| table.fields) {
-            assert!(serde_json::from_str::<Value>(field.schema).is_ok_and(|schema| schema.is_object()), "{}", field.name);
+            assert!(
+                serde_json::from_str::<Value>(field.schema).is_ok_and(|schema| schema.is_object()),
+                "{}",
+                field.name
+            );
         }
         let description = String::from_utf8(description()).unwrap();
         let description: Value = serde_json::from_str(&description).unwrap();
