@@ -14,4 +14,5 @@ pub mod message;
 pub mod models;
 pub mod request;
 pub mod responses;
+pub mod schemas;
 pub mod tools;
