@@ -8,6 +8,7 @@
 
 pub mod chat;
 pub mod chunks;
+pub mod completions;
 pub mod fields;
 pub mod format;
 pub mod message;

@@ -115,8 +115,8 @@ impl From<Failure> for ApiError {
                 StatusCode::NOT_FOUND,
                 INVALID_REQUEST,
                 Some("unknown_url"),
-                "Unknown request URL. Served are POST /v1/chat/completions, GET /v1/models and GET \
-                 /v1/models/{id}; a client's base URL ends in /v1.",
+                "Unknown request URL. Served are POST /v1/chat/completions, /v1/responses and /v1/completions, GET \
+                 /v1/models and /v1/models/{id}; a client's base URL ends in /v1.",
             ),
             Failure::NotOffered(missing) => Self::not_offered(missing),
             Failure::WrongMethod { route, allow } => Self {

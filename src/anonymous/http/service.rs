@@ -97,6 +97,7 @@ impl Service {
         }
         match route {
             Route::ChatCompletions => self.call(openai::request::read, request, exchange).await,
+            Route::Completions => self.call(openai::completions::read, request, exchange).await,
             Route::Responses => self.call(openai::responses::read, request, exchange).await,
             Route::Models => Ok(json(Reply::plain(openai::models::list(&self.0.catalog)))),
             Route::Model(id) => {
@@ -108,11 +109,9 @@ impl Service {
             }
             Route::OpenApi => Ok(json(Reply::plain(openapi::description()))),
             Route::Health => Ok(json(Reply::plain(&br#"{"status":"ok"}"#[..]))),
-            Route::Completions
-            | Route::Ollama(_)
-            | Route::Anthropic(_)
-            | Route::NotOffered(_)
-            | Route::Unknown => Err(Failure::UnknownPath.into()),
+            Route::Ollama(_) | Route::Anthropic(_) | Route::NotOffered(_) | Route::Unknown => {
+                Err(Failure::UnknownPath.into())
+            }
         }
     }
 

@@ -5,8 +5,10 @@
 use crate::anonymous::face::fields::Treatment::{Carried, Emulated, Ignored, Refused};
 use crate::anonymous::face::fields::{Field, Table};
 
+mod completions;
 mod responses;
 
+pub use completions::COMPLETIONS;
 pub use responses::RESPONSES;
 
 const SAMPLING: &str = "the backend does not let sampling be chosen";
@@ -97,7 +99,7 @@ pub const CHAT: Table = Table {
 };
 
 /// All of them.
-pub const TABLES: &[&Table] = &[&CHAT, &RESPONSES];
+pub const TABLES: &[&Table] = &[&CHAT, &RESPONSES, &COMPLETIONS];
 
 #[cfg(test)]
 pub(super) mod tests {

@@ -94,6 +94,10 @@ pub const COMPONENTS: &[Component] = &[
         r#"{"type":"object","required":["id","object","created_at","status","error","incomplete_details","model","output","usage"],"properties":{"id":{"type":"string"},"object":{"const":"response"},"created_at":{"type":"integer"},"status":{"enum":["completed","incomplete"]},"model":{"type":"string"},"output":{"type":"array","items":{"type":"object","required":["type","id"]}},"usage":{"type":"object","required":["input_tokens","output_tokens","total_tokens"],"properties":{"input_tokens":{"type":"integer"},"output_tokens":{"type":"integer"},"total_tokens":{"type":"integer"}}}}}"#,
     ),
     (
+        "Completion",
+        r#"{"type":"object","required":["id","object","created","model","choices","usage"],"properties":{"id":{"type":"string"},"object":{"const":"text_completion"},"created":{"type":"integer"},"model":{"type":"string"},"choices":{"type":"array","minItems":1,"items":{"type":"object","required":["text","index","logprobs","finish_reason"],"properties":{"text":{"type":"string"},"index":{"type":"integer"},"logprobs":{"type":"null"},"finish_reason":{"enum":["stop","length","content_filter"]}}}},"usage":{"$ref":"Usage"}}}"#,
+    ),
+    (
         "Usage",
         r#"{"type":"object","required":["prompt_tokens","completion_tokens","total_tokens"],"properties":{"prompt_tokens":{"type":"integer"},"completion_tokens":{"type":"integer"},"total_tokens":{"type":"integer"}}}"#,
     ),
