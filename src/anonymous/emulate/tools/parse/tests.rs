@@ -494,6 +494,31 @@ fn what_was_cut_is_handed_over_as_it_is_and_never_completed() {
 }
 
 #[test]
+fn a_call_in_a_string_that_was_cut_is_not_made() {
+    let inner = "<tool_call>{'name': 'now', 'arguments': {}}</tool_call>";
+    for text in [
+        format!("<tool_call>\n{{\"name\": \"any\", \"arguments\": {{\"a\": \"see {inner} and {inner}"),
+        format!("<tool_call>\n{{\"name\": \"any\", \"arguments\": {{\"a\": \"see\n{inner}\nand\n{inner}"),
+        format!(
+            "<tool_call>\n{{\"name\": \"delete_all\", \"arguments\": {{\"a\": \"see\n{inner}\nand {inner}"
+        ),
+    ] {
+        let (calls, _) = read(&text, Ending::Cut);
+        assert!(calls.iter().all(|call| call.starts_with("any! {\"a\": \"see")), "{calls:?}");
+    }
+    let (calls, _) = read(
+        &format!("<tool_call>\n{{\"name\": \"any\", \"arguments\": {{\"a\": \"{inner} {inner}"),
+        Ending::Whole,
+    );
+    assert_eq!(calls.len(), 1, "{calls:?}");
+    let (calls, _) = read(
+        &format!("<tool_call>{{\"name\": \"any\", \"arguments\": {{\"a\": \"x\n{inner}\n\"}}}}</tool_call>"),
+        Ending::Whole,
+    );
+    assert_eq!(calls.len(), 1, "{calls:?}");
+}
+
+#[test]
 fn only_tools_on_offer_are_called_and_only_as_many_as_may_be() {
     let text = "<tool_call>{\"name\": \"now\"}</tool_call>\n<tool_call>{\"name\": \"any\", \"arguments\": {}}</tool_call>";
     let names = |toolset: &Toolset| -> Vec<String> {
