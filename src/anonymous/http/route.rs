@@ -88,6 +88,9 @@ pub(super) enum Access {
     Anyone,
 }
 
+/// Responses that somebody wants back.
+const NOT_STORED: &str = "Nothing is stored, so stored responses are";
+
 /// First segments, and what stands behind them at OpenAI's.
 const NOT_OFFERED: [(&str, &str); 17] = [
     ("assistants", "Assistants are"),
@@ -160,7 +163,9 @@ impl Route {
             ["chat", "completions", ..] => Self::not_offered("Stored completions are", Face::OpenAi),
             ["completions"] => Self::Completions,
             ["responses"] => Self::Responses,
-            ["responses", ..] => Self::not_offered("Stored responses are", Face::OpenAi),
+            ["responses", "compact"] => Self::not_offered("Compacted conversations are", Face::OpenAi),
+            ["responses", "input_tokens"] => Self::not_offered("Counts of tokens are", Face::OpenAi),
+            ["responses", ..] => Self::not_offered(NOT_STORED, Face::OpenAi),
             ["models"] => Self::Models,
             ["models", ref id @ ..] => percent_decode(&id.join("/")).map_or(Self::Unknown, Self::Model),
             ["messages"] => Self::Anthropic(Anthropic::Messages),
@@ -305,7 +310,7 @@ mod tests {
             ("/v1/chat", Route::Unknown),
             ("/v1/chat/completions/x", missing("Stored completions are", Face::OpenAi)),
             ("/v1/responses", Route::Responses),
-            ("/v1/responses/resp_1", missing("Stored responses are", Face::OpenAi)),
+            ("/v1/responses/resp_1", missing(NOT_STORED, Face::OpenAi)),
             ("/v1/models", Route::Models),
             ("/v1/models/gpt-4.1", model("gpt-4.1")),
             ("/v1/models/v1", model("v1")),

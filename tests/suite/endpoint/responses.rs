@@ -211,3 +211,20 @@ async fn what_is_stored_elsewhere_is_refused_before_it_costs_anything() {
     assert!(message.contains("`store: false`") && !message.contains("canary"), "{message}");
     assert_eq!(param, "previous_response_id");
 }
+
+#[tokio::test]
+async fn nothing_is_stored_and_that_is_said() {
+    let server = start(Scripted::untouched()).await;
+    for line in [
+        "GET /v1/responses/resp_canary",
+        "DELETE /v1/responses/resp_canary",
+        "GET /v1/responses/resp_canary/input_items",
+        "POST /v1/responses/resp_canary/cancel",
+    ] {
+        let (message, _, _, code) = server.send(request(line, &[], "{}")).await.error(404);
+        assert!(message.starts_with("Nothing is stored") && !message.contains("canary"), "{message}");
+        assert_eq!(code, "not_offered");
+    }
+    let (message, ..) = server.send(request("POST /v1/responses/compact", &[], "{}")).await.error(404);
+    assert!(message.starts_with("Compacted conversations are not offered"), "{message}");
+}
