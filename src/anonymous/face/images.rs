@@ -1,5 +1,8 @@
 //! Pictures: inside a request, or, where the user wants that, somewhere on the web.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::Images;
 use super::error::RequestError;
 use crate::anonymous::emulate::conversation::{Detail, Image, Part, RemoteImage};
@@ -25,9 +28,6 @@ pub fn part(url: String, detail: Option<Detail>, place: &str, images: Images) ->
         )),
     }
 }
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 
 /// `data:image/<type>;base64,<standard base64>`: the only form that the backend's moderation reads
 /// (protocol.md §4). Checked by its characters; whether they are a picture is not our business.
