@@ -13,6 +13,7 @@ const ON_ITS_OWN: &str = "the backend does so on its own, where it can";
 /// `POST /v1/messages`; of `POST /v1/messages/count_tokens`, the same.
 pub const MESSAGES: Table = Table {
     endpoint: "POST /v1/messages",
+    required: &["model", "messages", "max_tokens"],
     fields: &[
         Field::new("model", Carried, "other names for one come from `[api.aliases]`"),
         Field::new("messages", Carried, "in the three roles that every model takes"),

@@ -16,6 +16,7 @@ const PICTURES: &str = "base64 of PNG, JPEG, GIF or WebP";
 /// `POST /api/chat`.
 pub const CHAT: Table = Table {
     endpoint: "POST /api/chat",
+    required: &["model"],
     fields: &[
         Field::new("model", Carried, NAME),
         Field::new(
@@ -41,6 +42,7 @@ pub const CHAT: Table = Table {
 /// `POST /api/generate`.
 pub const GENERATE: Table = Table {
     endpoint: "POST /api/generate",
+    required: &["model"],
     fields: &[
         Field::new("model", Carried, NAME),
         Field::new("prompt", Carried, "said by the user; none at all costs no token"),
@@ -70,6 +72,7 @@ pub const GENERATE: Table = Table {
 /// `options` of both.
 pub const OPTIONS: Table = Table {
     endpoint: "POST /api/chat and /api/generate: options",
+    required: &[],
     fields: &[
         Field::new("options.stop", Emulated, "the answer is cut before it"),
         Field::new(
