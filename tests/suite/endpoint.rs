@@ -10,5 +10,6 @@ mod http2;
 mod ollama;
 mod pictures;
 mod privacy;
+mod responses;
 mod serving;
 mod streaming;

@@ -15,6 +15,7 @@ use hyper::{Response, StatusCode};
 use super::reply::Reply;
 use super::route::Face;
 use crate::anonymous::face::error::{BadParameter, Class, ErrorObject, Repeat, RequestError};
+use crate::anonymous::face::time::rfc3339;
 use crate::anonymous::redeem::{RedeemError, RedeemErrorKind, UpstreamReason};
 use crate::anonymous::{anthropic, ollama};
 
@@ -257,11 +258,8 @@ impl ApiError {
         }
         match error.kind() {
             RedeemErrorKind::OutOfTokens { maturing: Some(at), .. } => {
-                if let Ok(at) = time::OffsetDateTime::from_unix_timestamp(at.unix())
-                    && let Ok(at) = at.format(&time::format_description::well_known::Rfc3339)
-                {
-                    look.append(&format!("; the next of those already issued may be used from {at}"));
-                }
+                let at = rfc3339(*at);
+                look.append(&format!("; the next of those already issued may be used from {at}"));
             }
             RedeemErrorKind::Blocked { categories } if !categories.is_empty() => {
                 look.append(&format!(" ({})", categories.join(", ")));

@@ -113,6 +113,7 @@ impl Service {
         }
         match route {
             Route::ChatCompletions => self.call(openai::request::read, request, exchange).await,
+            Route::Responses => self.call(openai::responses::read, request, exchange).await,
             Route::Models | Route::Model(_) if face == Face::Anthropic => self.anthropic_models(&route),
             Route::Models => Ok(json(Reply::plain(openai::models::list(&self.0.catalog)))),
             Route::Model(id) => {
@@ -126,9 +127,7 @@ impl Service {
             Route::Anthropic(wanted) => self.anthropic(wanted, request, exchange).await,
             Route::OpenApi => Ok(json(Reply::plain(openapi::description()))),
             Route::Health => Ok(json(Reply::plain(&br#"{"status":"ok"}"#[..]))),
-            Route::Completions | Route::Responses | Route::NotOffered(_) | Route::Unknown(_) => {
-                Err(Failure::UnknownPath.into())
-            }
+            Route::Completions | Route::NotOffered(_) | Route::Unknown(_) => Err(Failure::UnknownPath.into()),
         }
     }
 
@@ -187,11 +186,12 @@ impl Service {
         resolve: Resolver,
         exchange: Exchange,
     ) -> Result<Response<Reply>, ApiError> {
-        let Call { model, mut asks, copies, ignored, manner, script } = call;
+        let Call { model, mut asks, copies, ignored, manner, mut script } = call;
         self.tolerate(&ignored)?;
         let known = self.model(resolve, &model)?;
         fetch_pictures(&self.0, &mut asks).await?;
         let planned = Planned::new(model, known, asks, copies).map_err(Failure::Request)?;
+        script.begin(self.0.clock.now().unix());
         let mut response = match manner {
             Manner::Whole => {
                 let (answer, deliveries) = planned.answer(&self.0).await?;
