@@ -243,7 +243,7 @@ impl Route {
 
     pub(super) fn access(&self) -> Access {
         match self {
-            Self::Health | Self::OpenApi | Self::Ollama(Ollama::Root) => Access::Anyone,
+            Self::Health | Self::OpenApi | Self::Ollama(Ollama::Root | Ollama::Version) => Access::Anyone,
             _ => Access::Key,
         }
     }
