@@ -80,6 +80,7 @@ pub(super) struct Message<'a> {
 }
 
 /// Token counts; nothing is cached.
+#[expect(clippy::struct_field_names, reason = "they are Anthropic's")]
 #[derive(Clone, Copy, Default, Serialize)]
 pub(super) struct Usage {
     input_tokens: u64,

@@ -284,12 +284,12 @@ mod tests {
             "message_delta",
             "message_stop",
         ];
-        let framed: String = names
+        let framed: Vec<String> = names
             .iter()
             .zip(&expected)
             .map(|(name, data)| format!("event: {name}\ndata: {data}\n\n"))
             .collect();
-        assert_eq!(streamed(said("a\n\"b\"")), framed);
+        assert_eq!(streamed(said("a\n\"b\"")), framed.concat());
     }
 
     #[test]

@@ -173,7 +173,7 @@ fn source(block: &mut Object, place: &str) -> Result<(Object, String), RequestEr
 /// A document of text, below its title.
 fn read_document(block: &mut Object, place: &str, images: Images) -> Result<Vec<Part>, RequestError> {
     let title = optional_string(block, place, "title")?;
-    let context = optional_string(block, place, "context")?;
+    let about = optional_string(block, place, "context")?;
     let (mut source, place) = source(block, place)?;
     let content = match required_string(&mut source, &place, "type")?.as_str() {
         "text" => vec![Part::Text(required_string(&mut source, &place, "data")?)],
@@ -188,7 +188,7 @@ fn read_document(block: &mut Object, place: &str, images: Images) -> Result<Vec<
             ));
         }
     };
-    Ok(headed([title, context], content))
+    Ok(headed([title, about], content))
 }
 
 fn read_search_result(block: &mut Object, place: &str, images: Images) -> Result<Vec<Part>, RequestError> {
@@ -270,7 +270,7 @@ mod tests {
         serde_json::from_str(roles::canonical(turns.collect()).unwrap().get()).unwrap()
     }
 
-    fn user(content: Value) -> Value {
+    fn user(content: impl serde::Serialize) -> Value {
         json!({"role": "user", "content": content})
     }
 

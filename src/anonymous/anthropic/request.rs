@@ -22,11 +22,11 @@ const MOST_STOPS: usize = 64;
 /// Understands `body`, or says what is wrong with it. Whether the model exists is for the catalog to say.
 pub fn read(body: &[u8], rules: &Rules) -> Result<Call, RequestError> {
     let call = understand(json::body(body)?, rules)?;
-    match call.asks.iter().all(|ask| ask.most_tokens.is_some()) {
-        true => Ok(call),
+    if call.asks.iter().any(|ask| ask.most_tokens.is_none()) {
         // Anthropic wants it, and a client that forgets it there shall notice here.
-        false => Err(RequestError::missing("max_tokens")),
+        return Err(RequestError::missing("max_tokens"));
     }
+    Ok(call)
 }
 
 /// The same where nothing is to be answered.

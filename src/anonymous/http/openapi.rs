@@ -138,7 +138,7 @@ fn spell_out(schema: &mut Value) {
             for (key, value) in object.iter_mut() {
                 match value {
                     Value::String(name) if key == "$ref" => {
-                        *value = format!("#/components/schemas/{name}").into()
+                        *value = format!("#/components/schemas/{name}").into();
                     }
                     value => spell_out(value),
                 }

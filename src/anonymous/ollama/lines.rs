@@ -18,8 +18,8 @@ use crate::anonymous::face::{Answer, Events, json};
 
 /// An answer being streamed.
 pub struct Lines {
-    /// `{"model":…,"created_at":…`: what every line begins with.
-    head: Vec<u8>,
+    /// `{"model":…,"created_at":…,`: what every line begins with.
+    beginning: Vec<u8>,
     form: Form,
     heard: Heard,
     usage: Tally,
@@ -37,12 +37,12 @@ enum Next {
 
 impl Lines {
     pub(super) fn new(head: &Head<'_>, form: Form, answer: Answer, took: Duration) -> Self {
-        let mut head = json::to_vec(head);
+        let mut beginning = json::to_vec(head);
         // Left open: every line goes on from here.
-        head.pop();
-        head.push(b',');
-        let heard = answer.choices.into_iter().next().unwrap_or_default();
-        Self { head, form, heard, usage: answer.usage, took, next: Next::Text(0) }
+        beginning.pop();
+        beginning.push(b',');
+        let choice = answer.choices.into_iter().next().unwrap_or_default();
+        Self { beginning, form, heard: choice, usage: answer.usage, took, next: Next::Text(0) }
     }
 
     fn write_next(&self, out: &mut Vec<u8>) -> Next {
@@ -79,7 +79,7 @@ impl Lines {
 
     /// An object that lacks its end.
     fn write_open(&self, out: &mut Vec<u8>, said: &Said<'_>) {
-        out.extend_from_slice(&self.head);
+        out.extend_from_slice(&self.beginning);
         let said = json::to_vec(said);
         out.extend_from_slice(&said[1..said.len() - 1]);
     }

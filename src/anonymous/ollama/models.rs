@@ -5,6 +5,8 @@
 //!
 //! Deliberately absent: sizes and quantizations, which nobody here knows; a size of 0 and empty texts stand for them.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -142,7 +144,12 @@ fn candidates(spelled: &str) -> impl Iterator<Item = ModelName> + '_ {
 
 /// Clients tell versions of a model apart by it; here a name has one.
 fn digest(name: &str) -> String {
-    Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut digest = String::with_capacity(64);
+    for byte in Sha256::digest(name) {
+        // Writing to a String cannot fail.
+        let _ = write!(digest, "{byte:02x}");
+    }
+    digest
 }
 
 #[cfg(test)]

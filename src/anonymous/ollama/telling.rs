@@ -213,13 +213,13 @@ fn to_json(head: &Head<'_>, form: Form, answer: Answer, took: Duration) -> Vec<u
         #[serde(flatten)]
         end: End,
     }
-    let heard = answer.choices.into_iter().next().unwrap_or_default();
-    let calls = calls_of(&heard.calls);
+    let choice = answer.choices.into_iter().next().unwrap_or_default();
+    let calls = calls_of(&choice.calls);
     to_vec(&Whole {
         model: head.model,
         created_at: &head.created_at,
-        said: Said::calling(form, text_of(&heard), &calls),
-        end: End::new(heard.finish, &answer.usage, took),
+        said: Said::calling(form, text_of(&choice), &calls),
+        end: End::new(choice.finish, &answer.usage, took),
     })
 }
 
@@ -270,14 +270,14 @@ pub(super) mod tests {
 
     #[test]
     fn an_answer_is_written_as_ollama_writes_it() {
-        let heard = || Heard { text: Some("hi".into()), finish: Finish::Length, ..Heard::default() };
+        let cut = || Heard { text: Some("hi".into()), finish: Finish::Length, ..Heard::default() };
         let head = r#"{"model":"m","created_at":"2026-11-25T12:00:00Z","#;
         let done = r#","done":true,"done_reason":"length","#;
         assert_eq!(
-            written(Form::Chat, heard()),
+            written(Form::Chat, cut()),
             format!(r#"{head}"message":{{"role":"assistant","content":"hi"}}{done}{END}"#)
         );
-        assert_eq!(written(Form::Generation, heard()), format!(r#"{head}"response":"hi"{done}{END}"#));
+        assert_eq!(written(Form::Generation, cut()), format!(r#"{head}"response":"hi"{done}{END}"#));
         let refused = Heard { text: Some(String::new()), refusal: Some("no".into()), ..Heard::default() };
         assert!(written(Form::Chat, refused).contains(r#""content":"no""#));
     }
