@@ -1,6 +1,7 @@
 //! The local endpoint over real sockets, with a scripted redemption behind it. Needs nothing but loopback.
 
 mod bad_input;
+mod contract;
 mod cors;
 mod delivery;
 mod failures;
