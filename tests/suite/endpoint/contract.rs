@@ -7,8 +7,7 @@ use super::harness::{KEY, Scripted, completion, start};
 
 /// The program, where it is installed; in CI it has to be.
 fn schemathesis() -> Option<PathBuf> {
-    let program =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract/.venv/bin/schemathesis");
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract/.venv/bin/schemathesis");
     if program.exists() {
         return Some(program);
     }
