@@ -1,5 +1,6 @@
 //! The local endpoint over real sockets, with a scripted redemption behind it. Needs nothing but loopback.
 
+mod anthropic;
 mod bad_input;
 mod contract;
 mod cors;
@@ -7,6 +8,7 @@ mod delivery;
 mod failures;
 mod harness;
 mod http2;
+mod ollama;
 mod pictures;
 mod privacy;
 mod responses;
