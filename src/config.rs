@@ -18,6 +18,7 @@
 pub mod layers;
 pub mod table;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ use url::Url;
 
 use crate::datadir::KeyStore;
 use crate::origin::WebOrigin;
+use crate::wire::ModelName;
 
 pub use layers::Layers;
 
@@ -36,6 +38,12 @@ pub use layers::Layers;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// Whether parameters without effect are refused.
+    pub strict: bool,
+    /// `[api]`
+    pub api: Api,
+    /// `[images]`
+    pub images: Images,
     /// `[server]`
     pub server: Server,
     /// `[ollama]`
@@ -86,6 +94,35 @@ impl Server {
 pub struct Face {
     /// Whether it is spoken.
     pub enabled: bool,
+}
+
+/// `[api]`: what the local endpoint makes of requests.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Api {
+    /// How many answers one request may ask for.
+    pub most_choices: usize,
+    /// Whether an answer that has not the form it should have is asked for again.
+    pub second_try: bool,
+    #[serde(default)]
+    aliases: BTreeMap<String, String>,
+}
+
+impl Api {
+    /// Other names for models.
+    pub fn aliases(&self) -> BTreeMap<ModelName, ModelName> {
+        let name = |text: &String| ModelName::new(text.as_str()).ok();
+        // Checked against the table of keys: none is lost.
+        self.aliases.iter().filter_map(|(alias, model)| Some((name(alias)?, name(model)?))).collect()
+    }
+}
+
+/// `[images]`: pictures that a request only points to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Images {
+    /// Whether they are fetched.
+    pub fetch_over_tor: bool,
 }
 
 /// `[backend]`: where the two planes go.

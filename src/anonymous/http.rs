@@ -1,7 +1,8 @@
 //! The endpoint on loopback: OpenAI's API over HTTP/1.1 and HTTP/2, for programs of this machine and nobody else.
 //!
 //! The way of a request: `server` accepts it, `guard` decides whether the caller may speak at all, `route`
-//! finds what is meant, `openai` reads the body, `redeem` spends the token, `reply` hands the answer over.
+//! finds what is meant, a face reads the body, `call` plans, has a token spent and hears the answer, `reply` hands it
+//! over.
 //!
 //! Invariants:
 //! - Checks run in this order, and nothing is read of the body before the last: Host, Origin, key, route and
@@ -16,6 +17,7 @@
 //! it or do without), TLS.
 
 mod body;
+mod call;
 mod cors;
 mod credential;
 mod error;
@@ -29,11 +31,16 @@ mod socket;
 
 use std::time::Duration;
 
+pub use call::SecondTry;
 pub use route::{Faces, Presence};
 pub use server::serve;
 
-use crate::anonymous::openai::models::Catalog;
+use crate::anonymous::face::Rules;
+use crate::anonymous::face::catalog::Catalog;
+use crate::anonymous::face::fields::Table;
+use crate::anonymous::openai;
 use crate::anonymous::redeem::Redeem;
+use crate::anonymous::transport::fetch::Fetch;
 use crate::clock::SharedClock;
 use crate::origin::WebOrigin;
 use crate::secret::Secret;
@@ -56,6 +63,36 @@ pub struct Endpoint {
     pub heartbeat: Duration,
     /// For `created`, where the provider gives none.
     pub clock: SharedClock,
+    /// How far requests are followed.
+    pub conduct: Conduct,
+    /// How pictures on the web are fetched; without one they are refused.
+    pub pictures: Option<Box<dyn Fetch>>,
+}
+
+/// What becomes of every parameter of every endpoint.
+pub fn tables() -> Vec<&'static Table> {
+    openai::fields::TABLES.to_vec()
+}
+
+/// How far requests are followed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Conduct {
+    /// What they may ask for.
+    pub rules: Rules,
+    /// What becomes of parameters that have no effect.
+    pub strictness: Strictness,
+    /// Whether an answer that has not the form it should have is asked for again.
+    pub second_try: SecondTry,
+}
+
+/// What becomes of parameters that have no effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strictness {
+    /// They are reported.
+    #[default]
+    Reporting,
+    /// They are refused.
+    Refusing,
 }
 
 /// What a request may cost before it is refused.
@@ -65,6 +102,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Longest time from the headers to the end of the body.
     pub body_time: Duration,
+    /// Largest picture that is fetched, bytes.
+    pub picture_bytes: usize,
     /// Longest time for the headers; also how long an idle connection is kept.
     pub head_time: Duration,
     /// Longest time in which the system takes nothing more of an answer because the client does not read; then
@@ -76,6 +115,12 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let minute = Duration::from_secs(60);
-        Self { body_bytes: 8_388_608, body_time: minute, head_time: minute, write_time: minute }
+        Self {
+            body_bytes: 8_388_608,
+            body_time: minute,
+            picture_bytes: 187_500,
+            head_time: minute,
+            write_time: minute,
+        }
     }
 }

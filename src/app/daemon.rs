@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::anonymous::face::catalog::Catalog;
+use crate::anonymous::face::{Images, Rules};
 use crate::anonymous::http::{self, Endpoint, Faces, Presence};
-use crate::anonymous::openai::models::Catalog;
 use crate::anonymous::redeem::Redeemer;
 use crate::anonymous::transport::Transport;
 use crate::clock::Timestamp;
@@ -43,7 +44,8 @@ impl Daemon {
         let api_key = api_key::read_or_make(home, &lock, &mut rand::rng())?;
         let operations = Arc::new(Operations::open(home, &lock, config).await?);
         let control = Server::bind(&home.control_path())?;
-        let WayOut { transport, tor, name } = redemption::way_out(home, config, operations.clock())?;
+        let WayOut { transport, tor, name, pictures } =
+            redemption::way_out(home, config, operations.clock())?;
         #[cfg(feature = "leak")]
         let transport = crate::anonymous::transport::leak::Leaking::over(transport);
 
@@ -55,9 +57,11 @@ impl Daemon {
         let (withdrawals, clock) = (operations.withdrawals(), operations.clock());
         let redeemer = redemption::redeemer(withdrawals, transport.clone(), config, &keyring, clock);
         let now = operations.clock().now();
-        let catalog = Catalog::new(Catalog::listings(&keyring, now));
+        let context = context_length(config);
+        let catalog =
+            Catalog::new(Catalog::listings(&keyring, now, context)).with_aliases(config.api.aliases());
         operations.announce(running(base_url.clone(), name, &transport, tor.as_ref()));
-        operations.watch_keys(watcher(&redeemer, &catalog, now));
+        operations.watch_keys(watcher(&redeemer, &catalog, now, context));
 
         let endpoint = Endpoint {
             redeemer: Box::new(redeemer.clone()),
@@ -65,9 +69,11 @@ impl Daemon {
             api_key: api_key.clone(),
             allowed_origins: config.server.allowed_origins.clone(),
             faces: faces(config),
-            limits: http::Limits { body_bytes: config.server.body_limit, ..http::Limits::default() },
+            limits: limits(config),
             heartbeat: config.anonymous.heartbeat(),
             clock: operations.clock(),
+            conduct: conduct(config),
+            pictures,
         };
         let grace = config.server.grace();
         let mut supervisor = Supervisor::new(grace);
@@ -163,7 +169,7 @@ fn running(
         }),
         way_out: Box::new(move || {
             let transport = examined.upgrade()?;
-            Some(WayOut { transport, tor: client.clone(), name })
+            Some(WayOut { transport, tor: client.clone(), name, pictures: None })
         }),
     }
 }
@@ -173,15 +179,40 @@ async fn told(stop: &CancellationToken) -> Instant {
     Instant::now()
 }
 
+/// How much fits into one call, in tokens of four bytes: the backend's limit is far below any model's window, and clients
+/// that are told the window learn of the limit only by being refused.
+fn context_length(config: &Config) -> Option<u32> {
+    u32::try_from(config.backend.body_limit / 4).ok()
+}
+
+fn limits(config: &Config) -> http::Limits {
+    http::Limits {
+        body_bytes: config.server.body_limit,
+        // In base64 it fits into one call, if there is little else.
+        picture_bytes: config.backend.body_limit / 4 * 3,
+        ..http::Limits::default()
+    }
+}
+
+fn conduct(config: &Config) -> http::Conduct {
+    let images = if config.images.fetch_over_tor { Images::Fetched } else { Images::InlineOnly };
+    http::Conduct {
+        rules: Rules { most_choices: config.api.most_choices, images },
+        strictness: if config.strict { http::Strictness::Refusing } else { http::Strictness::Reporting },
+        second_try: if config.api.second_try { http::SecondTry::Once } else { http::SecondTry::Never },
+    }
+}
+
 fn watcher(
     redeemer: &Arc<Redeemer>,
     catalog: &Catalog,
     started: Timestamp,
+    context: Option<u32>,
 ) -> Box<dyn Fn(&crate::keys::Keyring) + Send + Sync> {
     // Weak: the redeemer belongs to the endpoint, and the operations outlive it.
     let (redeemer, catalog) = (Arc::downgrade(redeemer), catalog.clone());
     Box::new(move |keyring| {
-        catalog.replace(Catalog::listings(keyring, started));
+        catalog.replace(Catalog::listings(keyring, started, context));
         if let Some(redeemer) = redeemer.upgrade() {
             redemption::follow(&redeemer, keyring);
         }

@@ -7,6 +7,7 @@ use url::{Host, Url};
 
 use super::Listen;
 use crate::origin::{InvalidOrigin, WebOrigin};
+use crate::wire::ModelName;
 
 /// One setting.
 pub struct Key {
@@ -46,6 +47,8 @@ pub enum Kind {
     Pin,
     /// Settings of somebody else's, passed through.
     Table,
+    /// Names of models for names of models.
+    Names,
 }
 
 /// A default.
@@ -68,6 +71,13 @@ pub enum Preset {
 
 /// Every key, in the order in which the example file shows them.
 pub const KEYS: &[Key] = &[
+    Key {
+        path: "strict",
+        kind: Kind::Switch,
+        default: Preset::Switch(false),
+        doc: "Refuses requests with parameters that have no effect (`llmtor compat` lists them), instead of naming them in\n\
+              the response header x-llmtor-ignored.",
+    },
     Key {
         path: "server.listen",
         kind: Kind::Listen,
@@ -106,6 +116,32 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Switch,
         default: Preset::Switch(true),
         doc: "Whether the local endpoint speaks Anthropic's API, too.",
+    },
+    Key {
+        path: "api.most_choices",
+        kind: Kind::Integer(1, 128),
+        default: Preset::Number(8),
+        doc: "How many answers (`n`) one request may ask for. Each is a call of its own and costs a token.",
+    },
+    Key {
+        path: "api.second_try",
+        kind: Kind::Switch,
+        default: Preset::Switch(false),
+        doc: "Asks the model once more, for a second token, when its answer does not fit the schema that the request\n\
+              gave for it, or calls a tool with arguments that the tool does not take.",
+    },
+    Key {
+        path: "api.aliases",
+        kind: Kind::Names,
+        default: Preset::Tables("[api.aliases]\ngpt-4o-mini = \"gpt-4.1-mini\""),
+        doc: "Other names for models, for tools that insist on one that the backend has not. Names with dots are quoted.",
+    },
+    Key {
+        path: "images.fetch_over_tor",
+        kind: Kind::Switch,
+        default: Preset::Switch(false),
+        doc: "Fetches pictures that a request only points to, each on a Tor circuit of its own. The site that has a picture\n\
+              then learns that somebody looks at it, and the exit sees which site that is. Off, such requests are refused.",
     },
     Key {
         path: "backend.identity_url",
@@ -278,7 +314,7 @@ pub fn find(path: &str) -> Option<&'static Key> {
 
 /// The key of a table that `path` lies in, and where in it.
 pub fn inside(path: &str) -> Option<(&'static Key, &str)> {
-    let mut tables = KEYS.iter().filter(|key| matches!(key.kind, Kind::Table));
+    let mut tables = KEYS.iter().filter(|key| matches!(key.kind, Kind::Table | Kind::Names));
     tables.find_map(|key| Some((key, path.strip_prefix(key.path)?.strip_prefix('.')?)))
 }
 
@@ -311,6 +347,7 @@ impl Kind {
             Self::File => "the path of a file".into(),
             Self::Pin => "`sha256/` and the Base64 of 32 bytes".into(),
             Self::Table => "a table".into(),
+            Self::Names => "a table of model names, each with the name of the model it stands for".into(),
         }
     }
 
@@ -338,6 +375,10 @@ impl Kind {
                 .iter()
                 .all(|origin| origin.as_str().is_some_and(|text| text.parse::<WebOrigin>().is_ok())),
             (Self::Transport, toml::Value::String(text)) => text.parse::<super::TransportChoice>().is_ok(),
+            (Self::Names, toml::Value::Table(names)) => names.iter().all(|(name, model)| {
+                let is_name = |text: &str| ModelName::new(text).is_ok();
+                is_name(name) && model.as_str().is_some_and(is_name)
+            }),
             (Self::File, toml::Value::String(text)) => !text.is_empty(),
             (Self::Pin, toml::Value::String(text)) => is_pin(text),
             _ => false,

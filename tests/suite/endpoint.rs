@@ -6,6 +6,7 @@ mod delivery;
 mod failures;
 mod harness;
 mod http2;
+mod pictures;
 mod privacy;
 mod serving;
 mod streaming;

@@ -2,7 +2,7 @@
 //!
 //! A response body is consumed long before it is on its way: hyper buffers, and with HTTP/2 it also waits for the
 //! client to grant a window. Settling the token then would lose the answer of a client that hangs up in between. So the
-//! last piece of a body carries its [`Delivery`], and knows by itself how much of it was taken:
+//! last piece of a body carries its [`Delivery`] (or several), and knows by itself how much of it was taken:
 //!
 //! | the last piece | its delivery |
 //! | --- | --- |
@@ -68,8 +68,8 @@ struct Open {
 /// A part of a response body.
 pub(super) struct Piece {
     bytes: Bytes,
-    /// In the last one of an answer.
-    delivery: Option<Delivery>,
+    /// In the last one of a body; more than one where several answers were wanted.
+    deliveries: Vec<Delivery>,
     exchange: Option<Exchange>,
 }
 
@@ -126,8 +126,8 @@ impl Line {
         if end <= now { Err(why) } else { Ok(end) }
     }
 
-    fn buffered(&self, delivery: Delivery) {
-        self.buffered.lock().unwrap_or_else(PoisonError::into_inner).push(delivery);
+    fn buffered(&self, deliveries: &mut Vec<Delivery>) {
+        self.buffered.lock().unwrap_or_else(PoisonError::into_inner).append(deliveries);
         self.any.store(true, Ordering::Release);
     }
 
@@ -155,12 +155,12 @@ impl Drop for Open {
 }
 
 impl Piece {
-    /// A part of `exchange`'s response; `delivery` is in the last one of an answer.
-    pub(super) fn new(bytes: Bytes, delivery: Option<Delivery>, exchange: Option<Exchange>) -> Self {
+    /// A part of `exchange`'s response; `deliveries` are in the last one.
+    pub(super) fn new(bytes: Bytes, deliveries: Vec<Delivery>, exchange: Option<Exchange>) -> Self {
         if let (Some(exchange), false) = (&exchange, bytes.is_empty()) {
             exchange.moved(|held| *held += 1);
         }
-        Self { bytes, delivery, exchange }
+        Self { bytes, deliveries, exchange }
     }
 }
 
@@ -179,8 +179,8 @@ impl Buf for Piece {
         let over = waited && self.bytes.is_empty();
         let Some(exchange) = &self.exchange else { return };
         exchange.moved(|held| *held -= usize::from(over));
-        if over && let Some(delivery) = self.delivery.take() {
-            exchange.0.line.buffered(delivery);
+        if over && !self.deliveries.is_empty() {
+            exchange.0.line.buffered(&mut self.deliveries);
         }
     }
 }
@@ -213,7 +213,7 @@ mod tests {
     async fn an_answer_is_delivered_by_the_flush_after_its_last_byte() {
         let line = Line::new();
         let (delivery, ended) = delivery();
-        let mut piece = Piece::new(Bytes::from_static(b"abc"), Some(delivery), Some(line.begin()));
+        let mut piece = Piece::new(Bytes::from_static(b"abc"), vec![delivery], Some(line.begin()));
         line.flushed();
         piece.advance(2);
         line.flushed();
@@ -229,7 +229,7 @@ mod tests {
         for taken in [0, 2, 3] {
             let line = Line::new();
             let (delivery, ended) = delivery();
-            let mut piece = Piece::new(Bytes::from_static(b"abc"), Some(delivery), Some(line.begin()));
+            let mut piece = Piece::new(Bytes::from_static(b"abc"), vec![delivery], Some(line.begin()));
             piece.advance(taken);
             drop(piece);
             drop(line);
@@ -243,7 +243,7 @@ mod tests {
         let begun = Instant::now();
         let stalling = async {
             tokio::time::sleep(STALL / 2).await;
-            let piece = Piece::new(Bytes::from_static(b"abc"), None, Some(line.begin()));
+            let piece = Piece::new(Bytes::from_static(b"abc"), Vec::new(), Some(line.begin()));
             tokio::time::sleep(STALL * 5).await;
             drop(piece);
         };
@@ -267,7 +267,7 @@ mod tests {
         tokio::time::advance(IDLE * 5).await;
         assert!(line.patience(IDLE, STALL).is_ok());
 
-        let mut piece = Piece::new(Bytes::from_static(b"abc"), None, Some(exchange.clone()));
+        let mut piece = Piece::new(Bytes::from_static(b"abc"), Vec::new(), Some(exchange.clone()));
         tokio::time::advance(STALL / 2).await;
         piece.advance(1);
         tokio::time::advance(STALL / 2).await;

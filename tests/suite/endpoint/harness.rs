@@ -6,11 +6,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use llmtor::anonymous::http::{Endpoint, Faces, Limits, serve};
-use llmtor::anonymous::openai::models::{Catalog, Listing};
+use llmtor::anonymous::face::catalog::{Catalog, Listing};
+use llmtor::anonymous::http::{Conduct, Endpoint, Faces, Limits, serve};
 use llmtor::anonymous::redeem::{
     Answer, Delivery, Ending, Prompt, Redeem, RedeemError, RedeemErrorKind, Redemption, TokenFate,
 };
+use llmtor::anonymous::transport::fetch::Fetch;
 use llmtor::clock::{ManualClock, Timestamp};
 use llmtor::origin::WebOrigin;
 use llmtor::secret::Secret;
@@ -101,6 +102,8 @@ pub(super) struct Settings {
     pub(super) allowed_origins: Vec<WebOrigin>,
     pub(super) faces: Faces,
     pub(super) grace: Duration,
+    pub(super) conduct: Conduct,
+    pub(super) pictures: Option<Box<dyn Fetch>>,
 }
 
 impl Default for Settings {
@@ -111,6 +114,8 @@ impl Default for Settings {
             allowed_origins: Vec::new(),
             faces: Faces::ALL,
             grace: Duration::from_secs(30),
+            conduct: Conduct::default(),
+            pictures: None,
         }
     }
 }
@@ -148,6 +153,8 @@ pub(super) async fn serve_with(redeemer: Box<dyn Redeem>, settings: Settings) ->
         limits: settings.limits,
         heartbeat: settings.heartbeat,
         clock: ManualClock::shared(Timestamp::from_unix(NOW)),
+        conduct: settings.conduct,
+        pictures: settings.pictures,
     };
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(serve(vec![listener, other], endpoint, shutdown.clone(), settings.grace));
@@ -290,7 +297,7 @@ impl Response {
 pub(super) fn error_fields(body: &Value) -> (String, String, Value, Value) {
     assert_eq!(body.as_object().unwrap().len(), 1);
     let error = body["error"].as_object().unwrap();
-    assert_eq!(error.keys().collect::<Vec<_>>(), ["code", "message", "param", "type"]);
+    assert_eq!(error.keys().collect::<Vec<_>>(), ["message", "type", "param", "code"]);
     let text = |key: &str| error[key].as_str().unwrap().to_owned();
     (text("message"), text("type"), error["param"].clone(), error["code"].clone())
 }
