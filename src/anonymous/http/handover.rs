@@ -126,8 +126,8 @@ impl Line {
         if end <= now { Err(why) } else { Ok(end) }
     }
 
-    fn buffered(&self, delivery: Delivery) {
-        self.buffered.lock().unwrap_or_else(PoisonError::into_inner).push(delivery);
+    fn buffered(&self, deliveries: &mut Vec<Delivery>) {
+        self.buffered.lock().unwrap_or_else(PoisonError::into_inner).append(deliveries);
         self.any.store(true, Ordering::Release);
     }
 
