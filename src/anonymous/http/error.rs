@@ -11,7 +11,6 @@ use hyper::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
-use serde_json::json;
 
 use super::reply::Reply;
 use super::route::Face;
@@ -305,22 +304,6 @@ impl ApiError {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
-    }
-
-    fn body(&self) -> Vec<u8> {
-        let ErrorObject { message, class, .. } = &*self.object;
-        match self.face {
-            Face::OpenAi => self.object.to_json(),
-            Face::Ollama => json!({ "error": message }).to_string().into_bytes(),
-            Face::Anthropic => {
-                let kind = match class {
-                    Class::NotFound => "not_found_error",
-                    _ => "invalid_request_error",
-                };
-                let error = json!({ "type": kind, "message": message });
-                json!({ "type": "error", "error": error }).to_string().into_bytes()
-            }
-        }
     }
 
     /// For a stream that has begun.

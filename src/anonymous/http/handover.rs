@@ -179,10 +179,8 @@ impl Buf for Piece {
         let over = waited && self.bytes.is_empty();
         let Some(exchange) = &self.exchange else { return };
         exchange.moved(|held| *held -= usize::from(over));
-        if over {
-            for delivery in self.deliveries.drain(..) {
-                exchange.0.line.buffered(delivery);
-            }
+        if over && !self.deliveries.is_empty() {
+            exchange.0.line.buffered(&mut self.deliveries);
         }
     }
 }
