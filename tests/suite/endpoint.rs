@@ -3,6 +3,7 @@
 mod anthropic;
 mod bad_input;
 mod completions;
+mod contract;
 mod cors;
 mod delivery;
 mod failures;
