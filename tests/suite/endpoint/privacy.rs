@@ -9,6 +9,9 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::harness::{KEY, Scripted, completion, request, start};
 
+/// One of each API.
+const PATHS: [&str; 3] = ["/v1/chat/completions", "/api/chat", "/v1/messages"];
+
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
 
@@ -46,14 +49,17 @@ fn nothing_of_a_request_or_an_answer_is_logged_even_at_trace_level() {
     });
     let log = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
     // The log is really being written: the routes are there.
-    assert!(log.contains("/v1/chat/completions"), "{log}");
+    for path in PATHS {
+        assert!(log.contains(path), "{path} is missing in {log}");
+    }
     for secret in ["canary", KEY, "llmtor-test"] {
         assert!(!log.contains(secret), "{secret} in the log:\n{log}");
     }
 }
 
 async fn talk() {
-    let body = r#"{"model":"gpt-4.1","user":"canary","messages":[{"role":"user","content":"canary"}]STREAM}"#;
+    let body = r#"{"model":"gpt-4.1","user":"canary","messages":[{"role":"user","content":"canary"}],
+        "max_tokens":9,"stream":STREAM}"#;
     let headers = [
         ("user-agent", "canary"),
         ("openai-organization", "canary"),
@@ -61,11 +67,17 @@ async fn talk() {
         ("cookie", "canary=canary"),
     ];
     let server = start(Scripted::answering(completion("canary"))).await;
-    for stream in ["", r#","stream":true"#] {
-        let call = request("POST /v1/chat/completions?canary=1", &headers, body.replace("STREAM", stream));
-        assert_eq!(server.send(call).await.status, 200);
+    for path in PATHS {
+        for stream in ["false", "true"] {
+            let call = request(&format!("POST {path}?canary=1"), &headers, body.replace("STREAM", stream));
+            assert_eq!(server.send(call).await.status, 200, "{path}");
+        }
     }
-    for line in ["GET /v1/models/canary", "GET /canary", "canary /canary", "POST /v1/chat/completions"] {
+    let broken = PATHS.map(|path| format!("POST {path}"));
+    for line in ["GET /v1/models/canary", "GET /canary", "GET /api/canary", "canary /canary"]
+        .into_iter()
+        .chain(broken.iter().map(String::as_str))
+    {
         assert!(server.send(request(line, &headers, "{\"canary")).await.status >= 400);
     }
     let wrong_key = [("authorization", "Bearer canary"), ("host", "canary.example")];
@@ -73,6 +85,8 @@ async fn talk() {
     server.shutdown.cancel();
     server.serving.await.unwrap();
     let failing = start(Scripted::failing(RedeemErrorKind::Unreachable, TokenFate::Unspent)).await;
-    let call = request("POST /v1/chat/completions", &headers, body.replace("STREAM", ""));
-    assert_eq!(failing.send(call).await.status, 503);
+    for path in PATHS {
+        let call = request(&format!("POST {path}"), &headers, body.replace("STREAM", "false"));
+        assert_eq!(failing.send(call).await.status, 503, "{path}");
+    }
 }
