@@ -7,6 +7,10 @@
 //! Invariant: equal conversations give equal bytes. The digest that lets an interrupted call resume its
 //! own token is taken over these bytes, so nothing here may depend on anything but its arguments.
 
+pub mod answer;
+pub mod ask;
 pub mod conversation;
+pub mod format;
 pub mod pieces;
 pub mod roles;
+pub mod tools;

@@ -2,6 +2,8 @@
 //!
 //! Deliberately absent: `Debug`, because every value here is a prompt.
 
+pub use super::answer::CallKind;
+
 /// One message of the client's conversation.
 pub enum Turn {
     /// Instructions: OpenAI's `system` and `developer`.
@@ -59,7 +61,9 @@ pub struct ToolCall {
     pub id: Option<String>,
     /// Of the tool.
     pub name: String,
-    /// As the model wrote them: usually a JSON object, but nobody promises that.
+    /// What kind of tool.
+    pub kind: CallKind,
+    /// As the model wrote them: usually a JSON object, but nobody promises that. A custom tool's input.
     pub arguments: String,
 }
 

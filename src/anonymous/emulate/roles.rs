@@ -212,6 +212,7 @@ fn escape_attribute(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::conversation::CallKind;
     use super::*;
 
     fn text(text: &str) -> Said {
@@ -245,6 +246,7 @@ mod tests {
         let call = |id: &str, arguments: &str| ToolCall {
             id: Some(id.into()),
             name: "add".into(),
+            kind: CallKind::Function,
             arguments: arguments.into(),
         };
         let result = |id: &str, text: &str| {

@@ -6,7 +6,9 @@
 use serde_json::{Map, Value};
 
 use super::RequestError;
-use crate::anonymous::emulate::conversation::{Detail, Image, Part, Said, ToolCall, ToolResult, Turn};
+use crate::anonymous::emulate::conversation::{
+    CallKind, Detail, Image, Part, Said, ToolCall, ToolResult, Turn,
+};
 
 type Object = Map<String, Value>;
 
@@ -100,7 +102,7 @@ fn read_call(value: Value, place: &str) -> Result<ToolCall, RequestError> {
         };
         let name = required_string(&mut custom, &place, "name")?;
         let arguments = required_string(&mut custom, &place, "input")?;
-        return Ok(ToolCall { id, name, arguments });
+        return Ok(ToolCall { id, name, kind: CallKind::Custom, arguments });
     }
     match object.remove("function") {
         None => Err(RequestError::missing(&format!("{place}.function"))),
@@ -115,7 +117,7 @@ fn read_function(value: Value, place: &str, id: Option<String>) -> Result<ToolCa
     };
     let name = required_string(&mut object, place, "name")?;
     let arguments = optional_string(&mut object, place, "arguments")?.unwrap_or_default();
-    Ok(ToolCall { id, name, arguments })
+    Ok(ToolCall { id, name, kind: CallKind::Function, arguments })
 }
 
 fn optional_content(object: &mut Object, place: &str, allowed: Allowed) -> Result<Vec<Part>, RequestError> {

@@ -1,0 +1,1 @@
+//! Earlier calls and results, in the form in which the model is asked to write calls.
