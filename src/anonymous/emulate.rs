@@ -11,6 +11,8 @@ pub mod answer;
 pub mod ask;
 pub mod conversation;
 pub mod format;
+pub mod json;
 pub mod pieces;
 pub mod roles;
+pub mod schema;
 pub mod tools;

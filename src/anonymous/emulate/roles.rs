@@ -8,17 +8,20 @@
 //! | --- | --- |
 //! | `developer` | `system` |
 //! | a `name` | the text begins with `name: ` |
-//! | an assistant's tool calls | one `<tool_call>` block each, behind what it said |
+//! | an assistant's tool calls | one `<tool_call>` block each, behind what it said ([`render`]) |
 //! | `tool`, `function` results in a row | one `user` message of `<tool_response>` blocks |
 //! | a single text part | a plain string |
 //! | a message with nothing in it | nothing |
 //!
 //! The blocks are the Hermes form, which most models have seen in training. Nothing that was said is lost.
 
+use std::collections::HashMap;
+
 use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::conversation::{Detail, Image, Part, Said, ToolCall, ToolResult, Turn};
+use super::conversation::{Detail, Image, Part, Said, Turn};
+use super::tools::render;
 
 /// The roles that are safe for all models.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -97,6 +100,7 @@ pub fn canonical(turns: Vec<Turn>) -> Result<Box<RawValue>, NothingSaid> {
 pub fn flatten(turns: Vec<Turn>) -> Vec<Message> {
     let mut messages = Vec::with_capacity(turns.len());
     let mut results: Vec<Part> = Vec::new();
+    let mut names: HashMap<String, String> = HashMap::new();
     for turn in turns {
         if !matches!(turn, Turn::ToolResult(_)) {
             push(&mut messages, Role::User, std::mem::take(&mut results));
@@ -106,12 +110,17 @@ pub fn flatten(turns: Vec<Turn>) -> Vec<Message> {
             Turn::User(said) => push(&mut messages, Role::User, named(said)),
             Turn::Assistant { said, calls } => {
                 let mut parts = named(said);
-                for call in &calls {
-                    append_text(&mut parts, &render_call(call));
+                if !calls.is_empty() {
+                    append_text(&mut parts, &render::calls(&calls));
+                    names.extend(calls.into_iter().filter_map(|call| Some((call.id?, call.name))));
                 }
                 push(&mut messages, Role::Assistant, parts);
             }
-            Turn::ToolResult(result) => append_result(&mut results, result),
+            Turn::ToolResult(mut result) => {
+                let called = result.id.as_ref().and_then(|id| names.get(id));
+                result.name = result.name.or_else(|| called.cloned());
+                append_parts(&mut results, render::result(result));
+            }
         }
     }
     push(&mut messages, Role::User, results);
@@ -151,6 +160,16 @@ fn named(said: Said) -> Vec<Part> {
     parts
 }
 
+fn append_parts(parts: &mut Vec<Part>, more: Vec<Part>) {
+    for part in more {
+        match part {
+            // Only what opens a result follows a text.
+            Part::Text(text) => append_text(parts, &text),
+            image @ Part::Image(_) => parts.push(image),
+        }
+    }
+}
+
 /// Adds `text` on a line of its own to the text that ends `parts`, or as a new part.
 fn append_text(parts: &mut Vec<Part>, text: &str) {
     match parts.last_mut() {
@@ -164,55 +183,9 @@ fn append_text(parts: &mut Vec<Part>, text: &str) {
     }
 }
 
-fn render_call(call: &ToolCall) -> String {
-    #[derive(Serialize)]
-    struct Call<'a> {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        id: Option<&'a str>,
-        name: &'a str,
-        arguments: Arguments<'a>,
-    }
-    #[derive(Serialize)]
-    #[serde(untagged)]
-    enum Arguments<'a> {
-        Object(&'a RawValue),
-        Text(&'a str),
-    }
-    // Arguments that are no JSON object stay what they are: a string. Inventing `{}` would rewrite history.
-    let arguments = match serde_json::from_str::<&RawValue>(call.arguments.trim()) {
-        Ok(raw) if raw.get().starts_with('{') => Arguments::Object(raw),
-        _ => Arguments::Text(&call.arguments),
-    };
-    let call = Call { id: call.id.as_deref(), name: &call.name, arguments };
-    let json = raw(&call);
-    format!("<tool_call>\n{json}\n</tool_call>")
-}
-
-fn append_result(parts: &mut Vec<Part>, result: ToolResult) {
-    let mut open = String::from("<tool_response");
-    for (key, value) in [("id", result.id), ("name", result.name)] {
-        if let Some(value) = value {
-            open.extend([" ", key, "=\"", &escape_attribute(&value), "\""]);
-        }
-    }
-    open.push_str(">\n");
-    append_text(parts, &open);
-    for part in result.parts {
-        match (part, parts.last_mut()) {
-            (Part::Text(text), Some(Part::Text(last))) => last.push_str(&text),
-            (part, _) => parts.push(part),
-        }
-    }
-    append_text(parts, "</tool_response>");
-}
-
-fn escape_attribute(value: &str) -> String {
-    value.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::conversation::CallKind;
+    use super::super::conversation::{CallKind, ToolCall, ToolResult};
     use super::*;
 
     fn text(text: &str) -> Said {
@@ -260,7 +233,7 @@ mod tests {
             Turn::User(text("add")),
             Turn::Assistant {
                 said: Said::default(),
-                calls: vec![call("a", "{\"x\": 1}"), call("b", "{\"x\":")],
+                calls: vec![call("a", "{\"x\": 1}"), call("b\"", "{\"x\":")],
             },
             result("a", "1"),
             result("b\"", "broken"),
@@ -270,13 +243,13 @@ mod tests {
         assert_eq!(messages.as_array().unwrap().len(), 4);
         assert_eq!(
             messages[1]["content"],
-            "<tool_call>\n{\"id\":\"a\",\"name\":\"add\",\"arguments\":{\"x\": 1}}\n</tool_call>\n<tool_call>\n\
-             {\"id\":\"b\",\"name\":\"add\",\"arguments\":\"{\\\"x\\\":\"}\n</tool_call>"
+            "<tool_call>\n{\"name\": \"add\", \"arguments\": {\"x\": 1}, \"id\": \"a\"}\n</tool_call>\n<tool_call>\n\
+             {\"name\": \"add\", \"arguments\": \"{\\\"x\\\":\", \"id\": \"b\\\"\"}\n</tool_call>"
         );
         assert_eq!(messages[2]["role"], "user");
         assert_eq!(
             messages[2]["content"],
-            "<tool_response id=\"a\">\n1\n</tool_response>\n<tool_response id=\"b&quot;\">\nbroken\n</tool_response>"
+            "<tool_response id=\"a\" name=\"add\">\n1\n</tool_response>\n<tool_response id=\"b&quot;\" name=\"add\">\nbroken\n</tool_response>"
         );
         assert_eq!(messages[3]["content"], "so?");
     }

@@ -2,6 +2,7 @@
 //! and results are replayed in the same form ([`render`]), and calls are read out of its answer ([`parse`]).
 
 pub mod ids;
+pub mod offer;
 pub mod parse;
 pub mod prompt;
 pub mod render;

@@ -1,7 +1,41 @@
-//! Reads tool calls out of an answer.
+//! Reads tool calls out of an answer, as models really write them.
+//!
+//! | in the answer | becomes |
+//! | --- | --- |
+//! | a `<tool_call>` block with calls of tools on offer | calls; the tolerance is in [`block`], [`envelope`] and [`markup`] |
+//! | one with other tools, or with nothing like a call in it | text, to the letter |
+//! | a tag in a fence, a code span or quotation marks | text, to the letter |
+//! | nothing but calls in another form ([`whole`]), or in a fence | calls |
+//! | a thinking block | nothing |
+//! | what follows a `<tool_response>` that the model made up behind a call | nothing |
+//! | anything else | text: to the letter, but trimmed where it touches a block |
+//!
+//! Where one call is all that is allowed, the first one counts: the model asks again for what it still wants.
+//!
+//! Invariants: arguments are never invented and never completed ([`settle`] says what they become); without tools on
+//! offer, and without calls and thinking in it, the text is returned to the letter; reading is linear, whatever the
+//! text: what could be read twice burns [`Fuel`].
+
+use std::borrow::Cow;
 
 use super::super::answer::CallKind;
-use super::super::ask::Toolset;
+use super::super::ask::{Parallel, Toolset};
+use super::offer::Offer;
+
+mod block;
+mod code;
+mod envelope;
+mod markup;
+mod settle;
+mod tag;
+mod whole;
+
+use block::block;
+use code::Code;
+use tag::{Kind, Side, Tag};
+
+/// What stands behind more white space than this does not begin its line.
+const DEEPEST_INDENT: usize = 64;
 
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +68,202 @@ pub struct Call {
 }
 
 /// Takes an answer apart.
-pub fn parse(text: &str, _toolset: &Toolset, _ending: Ending) -> Parsed {
-    Parsed { text: text.to_owned(), calls: Vec::new() }
+pub fn parse(text: &str, toolset: &Toolset, ending: Ending) -> Parsed {
+    let Some(offer) = Offer::of(toolset) else {
+        return Parsed { text: text.to_owned(), calls: Vec::new() };
+    };
+    let mut fuel = Fuel::of(text);
+    let mut scan = Scan::new(text, &offer, ending);
+    scan.run(&mut fuel);
+    let mut parsed = scan.parsed();
+    if parsed.calls.is_empty() {
+        if let Some(whole) = fenced(&parsed.text, &offer, ending, &mut fuel) {
+            parsed = whole;
+        }
+    }
+    if offer.parallel == Parallel::One {
+        parsed.calls.truncate(1);
+    }
+    parsed
+}
+
+/// An answer that is nothing but calls, with a fence around them or without tags.
+fn fenced(text: &str, offer: &Offer<'_>, ending: Ending, fuel: &mut Fuel) -> Option<Parsed> {
+    let inner = code::fences(text);
+    let tagged: Option<Vec<Parsed>> = inner
+        .iter()
+        .map(|fence| {
+            let mut scan = Scan::new(fence.text, offer, ending);
+            scan.run(fuel);
+            Some(scan.parsed()).filter(|parsed| parsed.text.is_empty() && !parsed.calls.is_empty())
+        })
+        .collect();
+    if let Some(parts) = tagged.filter(|parts| !parts.is_empty()) {
+        let calls = parts.into_iter().flat_map(|part| part.calls).collect();
+        return Some(Parsed { text: String::new(), calls });
+    }
+    let whole = whole::whole(text, offer, ending, fuel)?;
+    Some(Parsed { text: whole.said.unwrap_or_default(), calls: whole.calls })
+}
+
+/// What may still be read more than once. A text that needs more is one that was made to cost something.
+struct Fuel(usize);
+
+impl Fuel {
+    fn of(text: &str) -> Self {
+        Self(8 * text.len() + 4096)
+    }
+
+    /// Whether there was that much left.
+    fn burn(&mut self, bytes: usize) -> bool {
+        let enough = self.0 >= bytes;
+        self.0 = self.0.saturating_sub(bytes);
+        enough
+    }
+}
+
+/// One pass over a text.
+struct Scan<'t, 'o, 'a> {
+    text: &'t str,
+    offer: &'o Offer<'a>,
+    ending: Ending,
+    at: usize,
+    /// Where the line begins in which `at` stands.
+    line: usize,
+    /// Where the text begins that is not yet kept.
+    from: usize,
+    kept: Vec<&'t str>,
+    calls: Vec<Call>,
+    /// Thinking is open to the end: nothing closes it.
+    unclosed: bool,
+}
+
+impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
+    fn new(text: &'t str, offer: &'o Offer<'a>, ending: Ending) -> Self {
+        let from = orphaned_thinking(text);
+        let (kept, calls) = (Vec::new(), Vec::new());
+        Self { text, offer, ending, at: from, line: from, from, kept, calls, unclosed: false }
+    }
+
+    fn run(&mut self, fuel: &mut Fuel) {
+        let mut code = Code::new();
+        while let Some(found) = self.text[self.at..].find(['<', '`', '~']) {
+            self.go(self.at + found);
+            if !self.text[self.at..].starts_with('<') {
+                let end = code.skip(self.text, self.at, self.begins_line());
+                self.go(end);
+                continue;
+            }
+            let Some(tag) = tag::tag(self.text, self.at) else {
+                self.go(self.at + 1);
+                continue;
+            };
+            match (tag.kind, tag.side) {
+                (Kind::Call, Side::Open) if !self.is_quoted() => self.block(&tag, fuel),
+                (Kind::Thinking | Kind::Reflection, Side::Open) if self.begins_line() => self.thinking(&tag),
+                (Kind::Response, Side::Open) if self.begins_line() && !self.calls.is_empty() => {
+                    self.keep(self.at);
+                    self.from = self.text.len();
+                    return;
+                }
+                _ => self.go(tag.end),
+            }
+        }
+    }
+
+    fn block(&mut self, open: &Tag<'t>, fuel: &mut Fuel) {
+        let Some(block) = block(self.text, open, self.offer, self.ending, fuel) else {
+            self.go(open.end);
+            return;
+        };
+        if !block.calls.is_empty() {
+            self.keep(self.at);
+            self.kept.extend(block.beside);
+            self.calls.extend(block.calls);
+            self.from = block.end;
+        }
+        self.go(block.end);
+    }
+
+    fn thinking(&mut self, open: &Tag<'t>) {
+        // Under these names it may be a part of the answer that somebody asked for.
+        let elsewhere = open.kind == Kind::Reflection && !self.text[self.from..self.at].trim().is_empty();
+        if self.unclosed || elsewhere {
+            self.go(open.end);
+            return;
+        }
+        let closes = |tag: &Tag<'_>| tag.kind == open.kind && tag.side == Side::Close;
+        if let Some((_, close)) = tag::find(self.text, open.end, closes) {
+            self.keep(self.at);
+            self.from = close.end;
+            self.go(close.end);
+        } else {
+            self.unclosed = true;
+            self.go(open.end);
+        }
+    }
+
+    /// Keeps the text up to `end`.
+    fn keep(&mut self, end: usize) {
+        self.kept.push(&self.text[self.from..end]);
+    }
+
+    fn go(&mut self, to: usize) {
+        if let Some(newline) = self.text[self.at..to].rfind('\n') {
+            self.line = self.at + newline + 1;
+        }
+        self.at = to;
+    }
+
+    fn begins_line(&self) -> bool {
+        let before = self.line.max(self.from);
+        self.at - before < DEEPEST_INDENT && self.text[before..self.at].trim().is_empty()
+    }
+
+    /// In quotation marks, or on a line that is a quotation.
+    fn is_quoted(&self) -> bool {
+        self.text[..self.at].ends_with(['"', '\'', '“', '‘', '«', '„', '`'])
+            || self.text[self.line..].chars().take(DEEPEST_INDENT).find(|c| !c.is_whitespace()) == Some('>')
+    }
+
+    fn parsed(mut self) -> Parsed {
+        if self.kept.is_empty() && self.from == 0 {
+            return Parsed { text: self.text.to_owned(), calls: self.calls };
+        }
+        self.keep(self.text.len());
+        let mut text = Cow::Borrowed("");
+        let mut kept = self.kept.iter().enumerate().filter(|(_, part)| !part.trim().is_empty());
+        let last = self.kept.len() - 1;
+        while let Some((index, part)) = kept.next() {
+            // The edges of the answer itself stay as they are.
+            let part = if index == 0 && self.kept.len() > 1 { part.trim_end() } else { part };
+            let part = if index == last {
+                part.trim_start()
+            } else if index > 0 {
+                part.trim()
+            } else {
+                part
+            };
+            if text.is_empty() {
+                text = Cow::Borrowed(part);
+            } else {
+                text = Cow::Owned([&text, "\n\n", part].concat());
+            }
+        }
+        Parsed { text: text.into_owned(), calls: self.calls }
+    }
+}
+
+/// Where the answer begins when thinking stands before it whose opening tag the template has eaten.
+fn orphaned_thinking(text: &str) -> usize {
+    let thinks = |tag: &Tag<'_>| matches!(tag.kind, Kind::Thinking | Kind::Call);
+    let Some((start, tag)) = tag::find(text, 0, thinks) else { return 0 };
+    let alone = text[tag.end..].trim_start_matches([' ', '\t', '\r']);
+    let ends_line = alone.is_empty() || alone.starts_with('\n');
+    let begins_line = text[..start].trim_end_matches([' ', '\t']).ends_with('\n');
+    if tag.kind == Kind::Thinking && tag.side == Side::Close && (ends_line || begins_line) {
+        tag.end
+    } else {
+        0
+    }
 }

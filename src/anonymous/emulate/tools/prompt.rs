@@ -1,8 +1,167 @@
 //! What the model is told about its tools.
+//!
+//! The form is that of Hermes, which most models have seen in training; the examples use the tools that are on offer,
+//! so that nobody calls one that is not. Long text has a raw form, because models write worse code inside JSON
+//! strings. It is kept short: all of it counts against the size of a request.
 
-use super::super::ask::Toolset;
+use serde_json::{Map, Value, json};
+
+use super::super::ask::{Input, Need, Parallel, Tool, Toolset};
+use super::offer::Offer;
+
+mod minify;
+
+pub use minify::minify;
 
 /// The text that is appended to the one system message; `None` when no tool is on offer.
-pub fn block(_toolset: &Toolset) -> Option<String> {
-    None
+pub fn block(toolset: &Toolset) -> Option<String> {
+    let offer = Offer::of(toolset)?;
+    let mut block = String::from(
+        "# Tools\nYou can call the tools listed below; their results come back in the next user message as \
+         <tool_response> blocks. A call is a block of exactly this form, on lines of its own:\n\n",
+    );
+    block.push_str(&example(offer.tools()[0]));
+    if offer.parallel == Parallel::Many {
+        block.push_str(
+            "\n\nCalls that do not need each other's results go into one answer, a block each:\n\n",
+        );
+        let second = offer.tools().get(1).unwrap_or(&offer.tools()[0]);
+        block.push_str(&[example(offer.tools()[0]), example(second)].join("\n"));
+    }
+    if let Some((tool, argument)) = offer.tools().iter().find_map(|tool| Some((tool, long_argument(tool)?))) {
+        block.push_str(
+            "\n\nA string argument with line breaks, quotes or code in it goes raw behind the JSON instead, exactly as \
+             it is, with nothing escaped:\n\n",
+        );
+        block.push_str(&raw_example(tool, argument));
+    }
+    if offer.tools().iter().any(|tool| matches!(tool.input, Input::Text { .. })) {
+        block.push_str("\n\nA tool with \"input\": \"text\" takes no JSON but the raw parameter \"input\".");
+    }
+    block.push_str(
+        "\n\nNever put a call into a code fence or quotes. Never write a <tool_response> yourself: stop behind your last \
+         call. Never call a tool that is not listed, and never leave out a required argument or add one that is not in \
+         its parameters. To mention these tags without calling, put them in backticks.\n\nThe tools, one a line:\n",
+    );
+    for tool in offer.tools() {
+        block.push_str(&line(tool));
+        block.push('\n');
+    }
+    block.push('\n');
+    block.push_str(&rule(&offer));
+    Some(block)
+}
+
+fn rule(offer: &Offer<'_>) -> String {
+    let mut rule = match (offer.need, offer.tools()) {
+        (Need::Optional, _) => {
+            "Call tools when they are needed; if none is, answer normally, without such blocks.".to_owned()
+        }
+        (Need::Required, [only]) => format!("This answer must call {}, whatever else it says.", only.name),
+        (Need::Required, _) => "This answer must call at least one tool, whatever else it says.".to_owned(),
+    };
+    if offer.parallel == Parallel::One {
+        rule.push_str(" Make one call at most, then wait for its result.");
+    }
+    rule
+}
+
+/// One tool, as one line of JSON.
+fn line(tool: &Tool) -> String {
+    let mut line = Map::new();
+    line.insert("name".to_owned(), json!(tool.name));
+    if let Some(description) = tool.description.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
+        line.insert("description".to_owned(), json!(description));
+    }
+    match &tool.input {
+        Input::Json { schema } => {
+            if let Some(schema) = schema {
+                line.insert("parameters".to_owned(), minify(schema, &tool.name));
+            }
+        }
+        Input::Text { grammar } => {
+            line.insert("input".to_owned(), json!("text"));
+            if let Some(grammar) = grammar {
+                line.insert(
+                    "grammar".to_owned(),
+                    json!({"syntax": grammar.syntax, "definition": grammar.definition}),
+                );
+            }
+        }
+    }
+    Value::Object(line).to_string()
+}
+
+fn example(tool: &Tool) -> String {
+    match &tool.input {
+        Input::Text { .. } => raw_example(tool, "input"),
+        Input::Json { schema } => call(tool, Some(arguments(schema.as_ref(), None)), ""),
+    }
+}
+
+fn raw_example(tool: &Tool, argument: &str) -> String {
+    let raw = format!("<parameter name=\"{argument}\">\nfirst line\n\"second\" line\n</parameter>\n");
+    match &tool.input {
+        Input::Text { .. } => call(tool, None, &raw),
+        Input::Json { schema } => call(tool, Some(arguments(schema.as_ref(), Some(argument))), &raw),
+    }
+}
+
+fn call(tool: &Tool, arguments: Option<String>, raw: &str) -> String {
+    let name = json!(tool.name);
+    let arguments = arguments.map(|arguments| format!(", \"arguments\": {arguments}")).unwrap_or_default();
+    format!("<tool_call>\n{{\"name\": {name}{arguments}}}\n{raw}</tool_call>")
+}
+
+/// The required arguments, each with a value of its type.
+fn arguments(schema: Option<&Value>, but: Option<&str>) -> String {
+    let properties = schema.and_then(|schema| schema.get("properties")).and_then(Value::as_object);
+    let required = schema.and_then(|schema| schema.get("required")).and_then(Value::as_array);
+    let mut entries = Vec::new();
+    for name in required.into_iter().flatten().filter_map(Value::as_str).filter(|name| Some(*name) != but) {
+        let value = sample(properties.and_then(|properties| properties.get(name)));
+        entries.push(format!("{}: {value}", json!(name)));
+    }
+    format!("{{{}}}", entries.join(", "))
+}
+
+fn sample(schema: Option<&Value>) -> Value {
+    let Some(schema) = schema else { return json!("…") };
+    if let Some(first) = schema.get("enum").and_then(|values| values.get(0)) {
+        return first.clone();
+    }
+    let kind = match schema.get("type") {
+        Some(Value::Array(kinds)) => kinds.first().and_then(Value::as_str),
+        kind => kind.and_then(Value::as_str),
+    };
+    match kind {
+        Some("integer" | "number") => json!(1),
+        Some("boolean") => json!(true),
+        Some("array") => {
+            Value::Array(schema.get("items").map(|items| sample(Some(items))).into_iter().collect())
+        }
+        Some("object") => json!({}),
+        _ => json!("…"),
+    }
+}
+
+/// The argument of a tool that is likeliest to be long text: what it is named says so.
+fn long_argument(tool: &Tool) -> Option<&str> {
+    const LONG: [&str; 9] =
+        ["content", "code", "text", "new_string", "patch", "body", "source", "script", "command"];
+    let Input::Json { schema } = &tool.input else { return Some("input") };
+    let properties = schema.as_ref()?.get("properties")?.as_object()?;
+    let is_text = |name: &str| {
+        properties.get(name).is_some_and(|schema| {
+            schema.get("type").and_then(Value::as_str) == Some("string") && schema.get("enum").is_none()
+        })
+    };
+    let lower = |name: &String| name.to_lowercase();
+    let long = |name: &&String| {
+        is_text(name)
+            && LONG
+                .iter()
+                .any(|word| lower(name).contains(&word.replace('_', "")) || lower(name).contains(word))
+    };
+    properties.keys().find(long).map(String::as_str)
 }

@@ -1,0 +1,254 @@
+//! Values brought into the type that their schema wants, where there is one way to do it.
+//!
+//! | written | wanted | becomes |
+//! | --- | --- | --- |
+//! | `"5"`, `"1.5"` | integer, number | the number |
+//! | `5.0` | integer | `5` |
+//! | `"true"`, `"False"` | boolean | the boolean |
+//! | `"null"` | null | `null` |
+//! | `5`, `true` | string | its text |
+//! | `"[1]"`, `"{…}"` | array, object | what the string says |
+//! | a value that the items fit | array | an array of it |
+//! | `null` | a property that may be absent and not be `null` | absence |
+//!
+//! Whether the result fits is for the caller to see: nothing here is a judgement.
+
+use std::cell::Cell;
+
+use serde_json::{Map, Number, Value};
+
+/// Deeper references and values are left alone.
+const DEEPEST: usize = 64;
+
+/// How many references and alternatives are followed in all, since they may multiply.
+const MOST_TRIES: usize = 20_000;
+
+/// Applies the table above to `value` and what is in it.
+pub fn coerce(schema: &Value, value: &mut Value) {
+    Walk { root: schema, tries: Cell::new(MOST_TRIES) }.visit(schema, value, 0);
+}
+
+struct Walk<'a> {
+    root: &'a Value,
+    tries: Cell<usize>,
+}
+
+impl Walk<'_> {
+    fn visit(&self, schema: &Value, value: &mut Value, depth: usize) {
+        let Some(rules) = schema.as_object() else { return };
+        if depth == DEEPEST {
+            return;
+        }
+        if let Some(target) = self.referred(rules).filter(|_| self.may_try()) {
+            self.visit(target, value, depth + 1);
+        }
+        for keyword in ["anyOf", "oneOf"] {
+            if let Some(Value::Array(branches)) = rules.get(keyword) {
+                self.alternatives(branches, value, depth);
+            }
+        }
+        if let Some(Value::Array(all)) = rules.get("allOf") {
+            all.iter().filter(|_| self.may_try()).for_each(|part| self.visit(part, value, depth + 1));
+        }
+        let wanted = types(rules);
+        if !wanted.is_empty() && !wanted.iter().any(|kind| is(value, kind)) {
+            let mut ways = wanted.iter().filter_map(|kind| self.convert(rules, value, kind, depth));
+            if let Some(converted) = ways.next() {
+                *value = converted;
+            }
+        }
+        match value {
+            Value::Object(object) => self.properties(rules, object, depth),
+            Value::Array(items) => {
+                if let Some(schema) = rules.get("items") {
+                    items.iter_mut().for_each(|item| self.visit(schema, item, depth + 1));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn properties(&self, rules: &Map<String, Value>, object: &mut Map<String, Value>, depth: usize) {
+        let Some(Value::Object(properties)) = rules.get("properties") else { return };
+        let required = |name: &str| {
+            let names = rules.get("required").and_then(Value::as_array);
+            names.is_some_and(|names| names.iter().any(|required| required.as_str() == Some(name)))
+        };
+        object.retain(|name, value| {
+            let Some(schema) = properties.get(name) else { return true };
+            self.visit(schema, value, depth + 1);
+            !(value.is_null() && !required(name) && self.excludes_null(schema, depth))
+        });
+    }
+
+    /// Takes the first alternative that changes a value which is of none of their types.
+    fn alternatives(&self, branches: &[Value], value: &mut Value, depth: usize) {
+        let fits = |branch: &Value| {
+            let target = self.referred_by(branch).unwrap_or(branch);
+            let wanted = target.as_object().map(types).unwrap_or_default();
+            wanted.is_empty() || wanted.iter().any(|kind| is(value, kind))
+        };
+        if let Some(fitting) = branches.iter().find(|branch| fits(branch)) {
+            if matches!(value, Value::Object(_) | Value::Array(_)) {
+                self.visit(fitting, value, depth + 1);
+            }
+            return;
+        }
+        for branch in branches {
+            if !self.may_try() {
+                return;
+            }
+            let mut tried = value.clone();
+            self.visit(branch, &mut tried, depth + 1);
+            if tried != *value {
+                *value = tried;
+                return;
+            }
+        }
+    }
+
+    fn convert(&self, rules: &Map<String, Value>, value: &Value, kind: &str, depth: usize) -> Option<Value> {
+        match (kind, value) {
+            ("integer", Value::Number(number)) => integral(number),
+            ("integer", Value::String(text)) => match text.trim().parse::<i64>() {
+                Ok(number) => Some(Value::from(number)),
+                Err(_) => integral(&text.trim().parse().ok()?),
+            },
+            ("number", Value::String(text)) => text.trim().parse().ok().map(Value::Number),
+            ("boolean", Value::String(text)) => match text.trim() {
+                "true" | "True" => Some(Value::Bool(true)),
+                "false" | "False" => Some(Value::Bool(false)),
+                _ => None,
+            },
+            ("null", Value::String(text)) => (text.trim() == "null").then_some(Value::Null),
+            ("string", Value::Number(number)) => Some(Value::String(number.to_string())),
+            ("string", Value::Bool(bool)) => Some(Value::String(bool.to_string())),
+            ("object" | "array", Value::String(text))
+                if text.trim_start().starts_with(if kind == "object" { '{' } else { '[' }) =>
+            {
+                serde_json::from_str(text).ok()
+            }
+            ("array", Value::Null) => None,
+            ("array", single) if types(rules).len() == 1 => {
+                let mut item = single.clone();
+                let schema = rules.get("items")?;
+                self.visit(schema, &mut item, depth + 1);
+                let wanted = types(self.referred_by(schema).unwrap_or(schema).as_object()?);
+                wanted.iter().any(|kind| is(&item, kind)).then(|| Value::Array(vec![item]))
+            }
+            _ => None,
+        }
+    }
+
+    fn excludes_null(&self, schema: &Value, depth: usize) -> bool {
+        let Some(rules) = schema.as_object() else { return false };
+        if depth >= DEEPEST {
+            return false;
+        }
+        if let Some(target) = self.referred(rules) {
+            return self.excludes_null(target, depth + 1);
+        }
+        let wanted = types(rules);
+        !wanted.is_empty() && !wanted.contains(&"null")
+    }
+
+    fn may_try(&self) -> bool {
+        let left = self.tries.get();
+        self.tries.set(left.saturating_sub(1));
+        left > 0
+    }
+
+    fn referred_by<'s>(&'s self, schema: &Value) -> Option<&'s Value> {
+        self.referred(schema.as_object()?)
+    }
+
+    fn referred<'s>(&'s self, rules: &Map<String, Value>) -> Option<&'s Value> {
+        self.root.pointer(rules.get("$ref")?.as_str()?.strip_prefix('#')?)
+    }
+}
+
+fn types(rules: &Map<String, Value>) -> Vec<&str> {
+    match rules.get("type") {
+        Some(Value::String(kind)) => vec![kind],
+        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn is(value: &Value, kind: &str) -> bool {
+    match value {
+        Value::Null => kind == "null",
+        Value::Bool(_) => kind == "boolean",
+        Value::Number(number) => {
+            kind == "number" || (kind == "integer" && (number.is_i64() || number.is_u64()))
+        }
+        Value::String(_) => kind == "string",
+        Value::Array(_) => kind == "array",
+        Value::Object(_) => kind == "object",
+    }
+}
+
+/// `5.0` as `5`, as far as that is exact.
+fn integral(number: &Number) -> Option<Value> {
+    if number.is_i64() || number.is_u64() {
+        return Some(Value::Number(number.clone()));
+    }
+    let text = number.to_string();
+    let (digits, fraction) = text.split_once('.')?;
+    (fraction == "0").then(|| digits.parse::<i64>().ok().map(Value::from))?
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn scalars_become_what_their_schema_wants() {
+        let cases = [
+            (json!({"type": "integer"}), json!("5"), json!(5)),
+            (json!({"type": "integer"}), json!(5.0), json!(5)),
+            (json!({"type": "integer"}), json!("5.5"), json!("5.5")),
+            (json!({"type": "integer"}), json!("five"), json!("five")),
+            (json!({"type": "number"}), json!("1.5"), json!(1.5)),
+            (json!({"type": "number"}), json!("NaN"), json!("NaN")),
+            (json!({"type": "boolean"}), json!("True"), json!(true)),
+            (json!({"type": "boolean"}), json!(1), json!(1)),
+            (json!({"type": "string"}), json!(5), json!("5")),
+            (json!({"type": ["string", "null"]}), json!(null), json!(null)),
+            (json!({"anyOf": [{"type": "integer"}, {"type": "null"}]}), json!("5"), json!(5)),
+            (json!({"type": "array", "items": {"type": "string"}}), json!("a"), json!(["a"])),
+            (json!({"type": "array", "items": {"type": "string"}}), json!("[\"a\"]"), json!(["a"])),
+            (json!({"type": "array"}), json!("a"), json!("a")),
+            (json!({"type": "object"}), json!("{\"a\": 1}"), json!({"a": 1})),
+            (
+                json!({"properties": {"a": {"type": "integer"}}}),
+                json!({"a": null, "b": null}),
+                json!({"b": null}),
+            ),
+            (
+                json!({"required": ["a"], "properties": {"a": {"type": "integer"}}}),
+                json!({"a": null}),
+                json!({"a": null}),
+            ),
+            (
+                json!({"$defs": {"n": {"type": "integer"}}, "items": {"$ref": "#/$defs/n"}}),
+                json!(["1", 2]),
+                json!([1, 2]),
+            ),
+        ];
+        for (schema, mut value, expected) in cases {
+            coerce(&schema, &mut value);
+            assert_eq!(value, expected, "{schema}");
+        }
+    }
+
+    #[test]
+    fn a_schema_that_refers_to_itself_is_left_at_some_depth() {
+        coerce(&json!({"$ref": "#"}), &mut json!({"a": 1}));
+        coerce(&json!({"anyOf": [{"$ref": "#"}, {"$ref": "#"}]}), &mut json!({"a": 1}));
+        coerce(&json!({"type": "integer", "anyOf": [{"$ref": "#"}, {"$ref": "#"}]}), &mut json!("a"));
+        coerce(&json!({"allOf": [{"$ref": "#"}, {"$ref": "#"}]}), &mut json!("a"));
+    }
+}

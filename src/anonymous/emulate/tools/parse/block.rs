@@ -1,0 +1,233 @@
+//! What stands behind a `<tool_call>` tag, however it is written: one call or several, fenced or not, closed or not.
+
+use super::super::super::json::{self, Lent, Miss, Shut};
+use super::super::offer::Offer;
+use super::envelope::{Envelope, Shape, envelope};
+use super::settle::{Wrote, settle};
+use super::tag::{self, Kind, Side, Tag};
+use super::{Call, Ending, Fuel, markup};
+
+/// A block that was read.
+pub(super) struct Block<'t> {
+    /// In order; none when no tool on offer was called, and then the whole block is text.
+    pub calls: Vec<Call>,
+    /// What stands in it and is no call.
+    pub beside: Vec<&'t str>,
+    /// Where it ends.
+    pub end: usize,
+}
+
+/// Reads the block that `open` begins. `None` when nothing that looks like a call follows, so that this is no block.
+pub(super) fn block<'t>(
+    text: &'t str,
+    open: &Tag<'t>,
+    offer: &Offer<'_>,
+    ending: Ending,
+    fuel: &mut Fuel,
+) -> Option<Block<'t>> {
+    let mut block = Block { calls: Vec::new(), beside: Vec::new(), end: open.end };
+    let mut at = skip_marks(text, open.end);
+    if let Some(call) = labelled(text, open, &mut at, offer, ending, fuel) {
+        block.calls.extend(call);
+    } else if !looks_like_call(&text[at..]) {
+        return None;
+    }
+    loop {
+        at = skip_marks(text, at);
+        let rest = &text[at..];
+        if rest.starts_with('{') {
+            let Some(read) = object(text, at, offer, fuel) else {
+                // No tool on offer: that object stays what it is.
+                let end = json_at(text, at, fuel).map_or_else(|_| region(text, at), |lent| at + lent.end);
+                block.beside.push(&text[at..end]);
+                at = end;
+                block.end = at;
+                continue;
+            };
+            let whole = read.shut == Shut::Closed;
+            at += read.end;
+            // One brace too many.
+            at += text[at..].len() - text[at..].trim_start_matches(['}', ']']).len();
+            let raws = if whole { markup::parameters(text, &mut at, fuel) } else { Vec::new() };
+            let mut calls = read.calls;
+            if let Some((tool, wrote)) = calls.pop() {
+                calls.push((tool, markup::merge(tool, wrote, &raws, ending)));
+            }
+            block.calls.extend(calls.into_iter().filter_map(|(tool, wrote)| settle(tool, wrote)));
+        } else if let Some((tool, wrote)) = markup::function(text, &mut at, offer, ending, fuel) {
+            block.calls.extend(settle(tool, wrote));
+        } else {
+            break;
+        }
+        block.end = at;
+    }
+    finish(text, at, &mut block);
+    Some(block)
+}
+
+/// Whether a call may begin here.
+fn looks_like_call(rest: &str) -> bool {
+    rest.starts_with('{')
+        || tag::tag(rest, 0).is_some_and(|tag| rest.starts_with('<') && tag.kind == Kind::Function)
+}
+
+/// `<tool_call name="f">` with the arguments alone; and `<tool_call>f` with them behind it.
+fn labelled(
+    text: &str,
+    open: &Tag<'_>,
+    at: &mut usize,
+    offer: &Offer<'_>,
+    ending: Ending,
+    fuel: &mut Fuel,
+) -> Option<Option<Call>> {
+    let rest = &text[*at..];
+    let (name, from) = match open.label {
+        Some(name) => (name, *at),
+        None => {
+            let length = rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.')))?;
+            (&rest[..length], markup::skip_space(text, *at + length))
+        }
+    };
+    let tool = offer.resolve(name)?;
+    let mut end = from;
+    let wrote = if text[from..].starts_with('{') {
+        if open.label.is_some() && envelope(&text[from..region(text, from)], offer, Shape::Bare).is_some() {
+            return None;
+        }
+        arguments(text, &mut end, fuel)
+    } else {
+        let raws = markup::parameters(text, &mut end, fuel);
+        if raws.is_empty() {
+            return None;
+        }
+        markup::merge(tool, Wrote::Nothing, &raws, ending)
+    };
+    *at = end;
+    Some(settle(tool, wrote))
+}
+
+/// The object at `at`, as calls of tools on offer.
+fn object<'a>(text: &str, at: usize, offer: &Offer<'a>, fuel: &mut Fuel) -> Option<Envelope<'a>> {
+    // JSON knows best where it ends, whatever its strings say of tags.
+    if let Some(lent) = json::exact(&text[at..]) {
+        fuel.burn(lent.end);
+        return envelope(&text[at..at + lent.end], offer, Shape::Marked);
+    }
+    let first = region(text, at);
+    let read = envelope(text[at..first].trim_end(), offer, Shape::Marked);
+    let broken = match &read {
+        Some(read) => matches!(read.shut, Shut::Open | Shut::Broken(Miss::Cut)),
+        None => true,
+    };
+    if broken {
+        // The tag may have stood in a string.
+        let last = last_close(text, first);
+        if last > first && fuel.burn(last - at) {
+            let again = envelope(text[at..last].trim_end(), offer, Shape::Marked);
+            if again.as_ref().is_some_and(|again| again.shut == Shut::Closed) {
+                return again;
+            }
+        }
+    }
+    read.map(|mut read| {
+        if let Shut::Broken(_) = read.shut {
+            read.end = first - at;
+        }
+        read
+    })
+}
+
+/// The JSON at `at` as arguments, and `at` behind it.
+pub(super) fn arguments(text: &str, at: &mut usize, fuel: &mut Fuel) -> Wrote {
+    let from = *at;
+    match json_at(text, from, fuel) {
+        Ok(lent) => {
+            *at = from + lent.end;
+            Wrote::Json { source: text[from..*at].to_owned(), json: lent.json.into_owned(), care: lent.care }
+        }
+        Err(_) => {
+            *at = region(text, from);
+            Wrote::Broken(text[from..*at].trim_end().to_owned())
+        }
+    }
+}
+
+/// The value at `at`: JSON to its own end, anything else at most to that of the block.
+fn json_at<'t>(text: &'t str, at: usize, fuel: &mut Fuel) -> Result<Lent<'t>, Miss> {
+    if let Some(lent) = json::exact(&text[at..]) {
+        fuel.burn(lent.end);
+        return Ok(lent);
+    }
+    json::value(&text[at..region(text, at)])
+}
+
+/// Where the block ends in which `at` stands: at the next tag that closes or opens one.
+fn region(text: &str, at: usize) -> usize {
+    let ends = |tag: &Tag<'_>| match tag.kind {
+        Kind::Call | Kind::Response => true,
+        Kind::Function => tag.side == Side::Close,
+        _ => false,
+    };
+    tag::find(text, at, ends).map_or(text.len(), |(start, _)| start)
+}
+
+/// The last closing tag before the next that opens a block.
+fn last_close(text: &str, from: usize) -> usize {
+    let (mut last, mut at) = (from, from);
+    while let Some((start, tag)) = tag::find(text, at, |tag| matches!(tag.kind, Kind::Call | Kind::Response))
+    {
+        match (tag.kind, tag.side) {
+            (Kind::Call, Side::Close) => last = start,
+            _ if start == from => {}
+            _ => break,
+        }
+        at = tag.end;
+    }
+    last
+}
+
+/// Takes the closing tag, and what stands before it.
+fn finish<'t>(text: &'t str, at: usize, block: &mut Block<'t>) {
+    let Some((start, tag)) = tag::find(text, at, |tag| matches!(tag.kind, Kind::Call | Kind::Response))
+    else {
+        return;
+    };
+    let between = &text[at..start];
+    match (tag.kind, tag.side) {
+        (Kind::Call, Side::Close) => {
+            if !between.trim().is_empty() {
+                block.beside.push(between);
+            }
+            block.end = tag.end;
+            // Closed twice.
+            while let Some((_, again)) = tag::find(text, block.end, |_| true).filter(|(start, again)| {
+                matches!(again.kind, Kind::Call | Kind::Function)
+                    && again.side == Side::Close
+                    && text[block.end..*start].trim().is_empty()
+            }) {
+                block.end = again.end;
+            }
+        }
+        // Closed with the wrong tag.
+        (Kind::Call, Side::Open) if between.trim().is_empty() && text[tag.end..].trim().is_empty() => {
+            block.end = tag.end;
+        }
+        _ => {}
+    }
+}
+
+/// Skips what stands between calls and says nothing: white space, fences, brackets of arrays and one too many, commas.
+fn skip_marks(text: &str, at: usize) -> usize {
+    let mut rest = &text[at..];
+    loop {
+        rest = rest.trim_start();
+        if let Some(fence) = rest.strip_prefix("```") {
+            let info = fence.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(fence.len());
+            rest = &fence[info..];
+        } else if let Some(behind) = rest.strip_prefix([',', ';', '[', ']', '}', '`']) {
+            rest = behind;
+        } else {
+            return text.len() - rest.len();
+        }
+    }
+}

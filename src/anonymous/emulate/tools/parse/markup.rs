@@ -1,0 +1,140 @@
+//! Arguments that stand raw between tags: `<parameter name="x">`, alone or behind the JSON of a call, and the forms of
+//! Qwen (`<function=f>`) and Claude (`<invoke name="f">`).
+
+use serde_json::Value;
+
+use super::super::super::ask::{Input, Tool};
+use super::super::super::json;
+use super::super::offer::Offer;
+use super::settle::Wrote;
+use super::tag::{self, Kind, Side, Tag};
+use super::{Ending, Fuel, block};
+
+/// A raw argument.
+pub(super) struct Raw<'t> {
+    name: &'t str,
+    text: &'t str,
+    /// Whether its end was seen.
+    whole: bool,
+}
+
+/// Reads the raw arguments at `at`, and leaves it behind them.
+pub(super) fn parameters<'t>(text: &'t str, at: &mut usize, fuel: &mut Fuel) -> Vec<Raw<'t>> {
+    let mut raws = Vec::new();
+    loop {
+        let here = skip_space(text, *at);
+        let Some(open) =
+            tag_at(text, here).filter(|tag| tag.kind == Kind::Parameter && tag.side == Side::Open)
+        else {
+            return raws;
+        };
+        let Some(name) = open.label else { return raws };
+        let (end, behind, whole) = closing(text, open.end, fuel);
+        raws.push(Raw { name, text: unframed(&text[open.end..end]), whole });
+        *at = behind;
+    }
+}
+
+/// Reads `<function=f>…</function>` at `at`, and leaves it behind that. `None` when that is no tool on offer.
+pub(super) fn function<'a>(
+    text: &str,
+    at: &mut usize,
+    offer: &Offer<'a>,
+    ending: Ending,
+    fuel: &mut Fuel,
+) -> Option<(&'a Tool, Wrote)> {
+    let open = tag_at(text, *at).filter(|tag| tag.kind == Kind::Function && tag.side == Side::Open)?;
+    let tool = offer.resolve(open.label?)?;
+    let mut end = skip_space(text, open.end);
+    let wrote = if text[end..].starts_with('{') {
+        block::arguments(text, &mut end, fuel)
+    } else {
+        let raws = parameters(text, &mut end, fuel);
+        merge(tool, Wrote::Nothing, &raws, ending)
+    };
+    let behind = skip_space(text, end);
+    let close = tag_at(text, behind).filter(|tag| tag.kind == Kind::Function && tag.side == Side::Close);
+    match close {
+        Some(close) => *at = close.end,
+        None if matches!(wrote, Wrote::Nothing) => return None,
+        None => *at = end,
+    }
+    Some((tool, wrote))
+}
+
+/// Adds raw arguments to what stood in JSON before them.
+pub(super) fn merge(tool: &Tool, wrote: Wrote, raws: &[Raw<'_>], ending: Ending) -> Wrote {
+    let Some(last) = raws.last() else { return wrote };
+    let whole = last.whole || ending == Ending::Whole;
+    if let Input::Text { .. } = tool.input {
+        return if whole { Wrote::Text(last.text.to_owned()) } else { Wrote::Broken(last.text.to_owned()) };
+    }
+    let (base, care) = match &wrote {
+        Wrote::Json { json, care, .. } if json.starts_with('{') => (json.as_str(), *care),
+        Wrote::Nothing => ("{}", json::Care::Strict),
+        _ => return wrote,
+    };
+    let mut json = base[..base.len() - 1].trim_end().to_owned();
+    // In the style of what stands before.
+    let (comma, colon) = if json.contains("\": ") { (", ", ": ") } else { (",", ":") };
+    for raw in raws {
+        if json.len() > 1 {
+            json.push_str(comma);
+        }
+        json.push_str(&Value::from(raw.name).to_string());
+        json.push_str(colon);
+        json.push_str(&Value::from(raw.text).to_string());
+    }
+    if whole {
+        json.push('}');
+        return Wrote::Json { source: json.clone(), json, care };
+    }
+    // What was cut stays open.
+    json.pop();
+    Wrote::Broken(json)
+}
+
+/// Where the raw text that begins at `from` ends, where its closing tag does, and whether there is one.
+///
+/// A closing tag in the middle of the text is text: the one that counts is followed by what may follow it.
+fn closing(text: &str, from: usize, fuel: &mut Fuel) -> (usize, usize, bool) {
+    let closes = |tag: &Tag<'_>| tag.side == Side::Close;
+    let mut at = from;
+    while let Some((start, close)) =
+        tag::find(text, at, |tag| tag.kind == Kind::Parameter && tag.side == Side::Close)
+    {
+        if !fuel.burn(close.end - at) {
+            break;
+        }
+        let next = skip_space(text, close.end);
+        let follows = tag_at(text, next).is_some_and(|tag| match tag.kind {
+            Kind::Parameter => tag.side == Side::Open && tag.label.is_some(),
+            Kind::Function | Kind::Call => closes(&tag),
+            _ => false,
+        });
+        if follows || next == text.len() {
+            return (start, close.end, true);
+        }
+        at = close.end;
+    }
+    fuel.burn(text.len() - at);
+    // No closing tag of its own: that of the call, if there is one.
+    match tag::find(text, from, |tag| matches!(tag.kind, Kind::Function | Kind::Call) && closes(tag)) {
+        Some((start, _)) => (start, start, true),
+        None => (text.len(), text.len(), false),
+    }
+}
+
+/// Without the newlines that the tags stand on.
+fn unframed(text: &str) -> &str {
+    let Some(text) = text.strip_prefix('\n').or_else(|| text.strip_prefix("\r\n")) else { return text };
+    text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(text)
+}
+
+fn tag_at(text: &str, at: usize) -> Option<Tag<'_>> {
+    text[at..].starts_with('<').then(|| tag::tag(text, at))?
+}
+
+pub(super) fn skip_space(text: &str, at: usize) -> usize {
+    text.len() - text[at..].trim_start().len()
+}

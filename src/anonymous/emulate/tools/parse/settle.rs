@@ -1,0 +1,131 @@
+//! From what a model wrote for a tool to the call that the client gets: the arguments are checked against the schema.
+//!
+//! | arguments | become |
+//! | --- | --- |
+//! | an object that fits | themselves, to the letter |
+//! | one that fits once its scalars have the wanted types | that, written anew |
+//! | a string that says an object | what it says |
+//! | an object that does not fit | themselves, with a complaint |
+//! | something that cannot be read | themselves, with a complaint |
+//! | none at all | `{}` where the schema is content with it, else the empty string with a complaint |
+//! | a guessed reading that does not fit | what was written, with a complaint |
+//!
+//! A custom tool's text is never complained about, but one that may be incomplete makes no call: nobody could tell
+//! it from a complete one.
+
+use serde_json::Value;
+
+use super::super::super::answer::CallKind;
+use super::super::super::ask::{Input, Tool};
+use super::super::super::json::{self, Care};
+use super::super::super::schema::{self, Judge};
+use super::Call;
+
+/// What a model wrote for a tool.
+pub(super) enum Wrote {
+    /// JSON, or what could be read as such.
+    Json {
+        /// As JSON.
+        json: String,
+        /// To the letter.
+        source: String,
+        /// How it was read.
+        care: Care,
+    },
+    /// Something that cannot be read, or is not all there.
+    Broken(String),
+    /// Free text.
+    Text(String),
+    /// Nothing.
+    Nothing,
+}
+
+const NO_JSON: &str = "the arguments are not valid JSON";
+const NO_OBJECT: &str = "the arguments must be a JSON object";
+
+/// The call, if there is one.
+pub(super) fn settle(tool: &Tool, wrote: Wrote) -> Option<Call> {
+    let (kind, (arguments, complaint)) = match &tool.input {
+        Input::Json { schema } => (CallKind::Function, function(schema.as_ref(), wrote)),
+        Input::Text { .. } => (CallKind::Custom, (custom(wrote)?, None)),
+    };
+    Some(Call { name: tool.name.clone(), kind, arguments, complaint })
+}
+
+type Settled = (String, Option<String>);
+
+fn function(schema: Option<&Value>, wrote: Wrote) -> Settled {
+    match wrote {
+        Wrote::Json { json, source, care } => match serde_json::from_str(&json) {
+            Ok(Value::String(text)) => match object_in(&text) {
+                Some((json, care)) => function(schema, Wrote::Json { json, source: text, care }),
+                None => (text, Some(NO_JSON.to_owned())),
+            },
+            Ok(Value::Null) => function(schema, Wrote::Nothing),
+            Ok(Value::Object(_)) if care == Care::Guessed => guessed(schema, json, source),
+            Ok(value @ Value::Object(_)) => check(schema, json, value),
+            Ok(_) => (source, Some(NO_OBJECT.to_owned())),
+            Err(_) => (source, Some(NO_JSON.to_owned())),
+        },
+        Wrote::Broken(source) | Wrote::Text(source) => (source, Some(NO_JSON.to_owned())),
+        Wrote::Nothing => match miss(schema, &Value::Object(serde_json::Map::new())) {
+            None => ("{}".to_owned(), None),
+            complaint => (String::new(), complaint),
+        },
+    }
+}
+
+fn check(schema: Option<&Value>, json: String, mut value: Value) -> Settled {
+    let (Some(schema), Some(complaint)) = (schema, miss(schema, &value)) else { return (json, None) };
+    schema::coerce(schema, &mut value);
+    match miss(Some(schema), &value) {
+        None => (value.to_string(), None),
+        Some(_) => (json, Some(complaint)),
+    }
+}
+
+/// A guess counts only if nothing speaks against it.
+fn guessed(schema: Option<&Value>, json: String, source: String) -> Settled {
+    let known = |value: &Value| {
+        let properties = schema.and_then(|schema| schema.get("properties")).and_then(Value::as_object);
+        let keys = value.as_object();
+        properties.is_none_or(|properties| {
+            keys.is_some_and(|keys| keys.keys().all(|key| properties.contains_key(key)))
+        })
+    };
+    match serde_json::from_str(&json) {
+        Ok(value) if known(&value) => match check(schema, json, value) {
+            (arguments, None) => (arguments, None),
+            _ => (source, Some(NO_JSON.to_owned())),
+        },
+        _ => (source, Some(NO_JSON.to_owned())),
+    }
+}
+
+/// The object that a string says.
+fn object_in(text: &str) -> Option<(String, Care)> {
+    let lent = json::value(text).ok()?;
+    let whole = text[lent.end..].trim().is_empty() && lent.json.starts_with('{');
+    whole.then(|| (lent.json.into_owned(), lent.care))
+}
+
+fn miss(schema: Option<&Value>, value: &Value) -> Option<String> {
+    // A schema that cannot be used forbids nothing.
+    Judge::new(schema?).ok()?.miss(value)
+}
+
+fn custom(wrote: Wrote) -> Option<String> {
+    match wrote {
+        Wrote::Json { json, source, .. } => match serde_json::from_str(&json) {
+            Ok(Value::String(text)) => Some(text),
+            Ok(Value::Object(object)) if object.len() == 1 => match object.into_iter().next() {
+                Some((_, Value::String(text))) => Some(text),
+                _ => Some(source),
+            },
+            Ok(Value::Null) => None,
+            _ => Some(source),
+        },
+        Wrote::Text(text) => Some(text),
+        Wrote::Broken(_) | Wrote::Nothing => None,
+    }
+}
