@@ -1,10 +1,11 @@
 //! The anonymous plane: prompting. It knows models, messages and tokens, and nobody's name.
 //!
 //! The path of a call, and the only direction in which modules here may import one another:
-//! `http → openai → emulate → redeem → transport`.
+//! `http → openai → face → emulate → redeem → transport`.
 //!
 //! - [`http`]: the endpoint on loopback; who may call it, and what each failure looks like from outside.
 //! - [`openai`]: OpenAI's contract; request bytes to a domain request, an answer back to response bytes.
+//! - [`face`]: what this API and every other that the endpoint speaks have in common.
 //! - [`emulate`]: what the backend cannot do, done here by pure functions.
 //! - [`redeem`]: one call, one token.
 //! - [`transport`]: ways out of the machine.
@@ -13,6 +14,7 @@
 //! build with only this plane's feature proves it).
 
 pub mod emulate;
+pub mod face;
 pub mod http;
 pub mod openai;
 pub mod redeem;

@@ -18,6 +18,7 @@
 pub mod layers;
 pub mod table;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::datadir::KeyStore;
+use crate::wire::ModelName;
 
 pub use layers::Layers;
 
@@ -35,6 +37,10 @@ pub use layers::Layers;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// Whether parameters without effect are refused.
+    pub strict: bool,
+    /// `[api]`
+    pub api: Api,
     /// `[server]`
     pub server: Server,
     /// `[backend]`
@@ -70,6 +76,27 @@ impl Server {
     /// How long calls in flight may go on after a stop was asked for.
     pub fn grace(&self) -> Duration {
         Duration::from_secs(self.grace_seconds)
+    }
+}
+
+/// `[api]`: what the local endpoint makes of requests.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Api {
+    /// How many answers one request may ask for.
+    pub most_choices: usize,
+    /// Whether an answer that has not the form it should have is asked for again.
+    pub second_try: bool,
+    #[serde(default)]
+    aliases: BTreeMap<String, String>,
+}
+
+impl Api {
+    /// Other names for models.
+    pub fn aliases(&self) -> BTreeMap<ModelName, ModelName> {
+        let name = |text: &String| ModelName::new(text.as_str()).ok();
+        // Checked against the table of keys: none is lost.
+        self.aliases.iter().filter_map(|(alias, model)| Some((name(alias)?, name(model)?))).collect()
     }
 }
 

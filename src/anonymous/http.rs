@@ -1,7 +1,8 @@
 //! The endpoint on loopback: OpenAI's API over HTTP/1.1, for programs of this machine and nobody else.
 //!
 //! The way of a request: `server` accepts it, `guard` decides whether the caller may speak at all, `route`
-//! finds what is meant, `openai` reads the body, `redeem` spends the token, `reply` hands the answer over.
+//! finds what is meant, a face reads the body, `call` plans, has a token spent and hears the answer, `reply` hands it
+//! over.
 //!
 //! Invariants:
 //! - Checks run in this order, and nothing is read of the body before the last: Host, Origin, key, route and
@@ -14,6 +15,7 @@
 //!
 //! Deliberately absent: CORS (a web page has no business here, so every `Origin` is refused), HTTP/2, TLS.
 
+mod call;
 mod error;
 mod guard;
 mod handover;
@@ -24,9 +26,11 @@ mod service;
 
 use std::time::Duration;
 
+pub use call::SecondTry;
 pub use server::serve;
 
-use crate::anonymous::openai::models::Catalog;
+use crate::anonymous::face::Rules;
+use crate::anonymous::face::catalog::Catalog;
 use crate::anonymous::redeem::Redeem;
 use crate::clock::SharedClock;
 use crate::secret::Secret;
@@ -45,6 +49,29 @@ pub struct Endpoint {
     pub heartbeat: Duration,
     /// For `created`, where the provider gives none.
     pub clock: SharedClock,
+    /// How far requests are followed.
+    pub conduct: Conduct,
+}
+
+/// How far requests are followed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Conduct {
+    /// What they may ask for.
+    pub rules: Rules,
+    /// What becomes of parameters that have no effect.
+    pub strictness: Strictness,
+    /// Whether an answer that has not the form it should have is asked for again.
+    pub second_try: SecondTry,
+}
+
+/// What becomes of parameters that have no effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strictness {
+    /// They are reported.
+    #[default]
+    Reporting,
+    /// They are refused.
+    Refusing,
 }
 
 /// What a request may cost before it is refused.

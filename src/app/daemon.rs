@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::anonymous::face::Rules;
+use crate::anonymous::face::catalog::Catalog;
 use crate::anonymous::http::{self, Endpoint};
-use crate::anonymous::openai::models::Catalog;
 use crate::anonymous::redeem::Redeemer;
 use crate::anonymous::transport::Transport;
 use crate::clock::Timestamp;
@@ -55,9 +56,11 @@ impl Daemon {
         let (withdrawals, clock) = (operations.withdrawals(), operations.clock());
         let redeemer = redemption::redeemer(withdrawals, transport.clone(), config, &keyring, clock);
         let now = operations.clock().now();
-        let catalog = Catalog::new(Catalog::listings(&keyring, now));
+        let context = context_length(config);
+        let catalog =
+            Catalog::new(Catalog::listings(&keyring, now, context)).with_aliases(config.api.aliases());
         operations.announce(running(base_url.clone(), name, &transport, tor.as_ref()));
-        operations.watch_keys(watcher(&redeemer, &catalog, now));
+        operations.watch_keys(watcher(&redeemer, &catalog, now, context));
 
         let endpoint = Endpoint {
             redeemer: Box::new(redeemer.clone()),
@@ -66,6 +69,7 @@ impl Daemon {
             limits: http::Limits { body_bytes: config.server.body_limit, ..http::Limits::default() },
             heartbeat: config.anonymous.heartbeat(),
             clock: operations.clock(),
+            conduct: conduct(config),
         };
         let grace = config.server.grace();
         let mut supervisor = Supervisor::new(grace);
@@ -166,15 +170,30 @@ async fn told(stop: &CancellationToken) -> Instant {
     Instant::now()
 }
 
+/// How much fits into one call, in tokens of four bytes: the backend's limit is far below any model's window, and clients
+/// that are told the window learn of the limit only by being refused.
+fn context_length(config: &Config) -> Option<u32> {
+    u32::try_from(config.backend.body_limit / 4).ok()
+}
+
+fn conduct(config: &Config) -> http::Conduct {
+    http::Conduct {
+        rules: Rules { most_choices: config.api.most_choices, ..Rules::default() },
+        strictness: if config.strict { http::Strictness::Refusing } else { http::Strictness::Reporting },
+        second_try: if config.api.second_try { http::SecondTry::Once } else { http::SecondTry::Never },
+    }
+}
+
 fn watcher(
     redeemer: &Arc<Redeemer>,
     catalog: &Catalog,
     started: Timestamp,
+    context: Option<u32>,
 ) -> Box<dyn Fn(&crate::keys::Keyring) + Send + Sync> {
     // Weak: the redeemer belongs to the endpoint, and the operations outlive it.
     let (redeemer, catalog) = (Arc::downgrade(redeemer), catalog.clone());
     Box::new(move |keyring| {
-        catalog.replace(Catalog::listings(keyring, started));
+        catalog.replace(Catalog::listings(keyring, started, context));
         if let Some(redeemer) = redeemer.upgrade() {
             redemption::follow(&redeemer, keyring);
         }

@@ -6,12 +6,13 @@ use std::path::Path;
 
 use serde::Deserialize as _;
 
-use super::table::{self, KEYS, Key};
+use super::table::{self, KEYS, Key, Kind};
 use super::{Config, ConfigError, Origin};
 
 /// What begins the name of an environment variable that sets a key.
 const PREFIX: &str = "LLMTOR_";
-/// What stands between section and key in such a name. Variables without it (`LLMTOR_HOME`) are not settings.
+/// What stands between section and key in such a name. Of the names without it only keys of no section are settings
+/// (`LLMTOR_HOME` is not).
 const SEPARATOR: &str = "__";
 
 /// Values collected so far; add the places in the order of their precedence, lowest first.
@@ -34,6 +35,10 @@ impl Layers {
             message: error.to_string().trim_end().to_owned(),
         })?;
         for (section, content) in root {
+            if table::find(&section).is_some() {
+                self.put(&section, content, origin.clone())?;
+                continue;
+            }
             let toml::Value::Table(keys) = content else {
                 return Err(unknown(section, origin));
             };
@@ -55,16 +60,15 @@ impl Layers {
     ) -> Result<(), ConfigError> {
         for (name, value) in variables {
             let Some(name) = name.to_str() else { continue };
-            let Some((section, key)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once(SEPARATOR))
-            else {
+            let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+            let path = rest.replace(SEPARATOR, ".").to_ascii_lowercase();
+            if !path.contains('.') && table::find(&path).is_none() {
                 continue;
-            };
+            }
             let origin = Origin::Environment(name.to_owned());
             let Some(value) = value.to_str() else {
                 return Err(ConfigError::Syntax { origin, message: "its value is not UTF-8".into() });
             };
-            let key = key.replace(SEPARATOR, ".");
-            let path = format!("{}.{}", section.to_ascii_lowercase(), key.to_ascii_lowercase());
             let value = parse_value(value, &origin)?;
             self.put(&path, value, origin)?;
         }
@@ -94,7 +98,10 @@ impl Layers {
     pub fn finish(self) -> Result<Config, ConfigError> {
         let mut root = toml::Table::new();
         for (path, value) in self.values {
-            let (section, name) = path.split_once('.').unwrap_or(("", path));
+            let Some((section, name)) = path.split_once('.') else {
+                root.insert(path.to_owned(), value);
+                continue;
+            };
             let section = root.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
             if let toml::Value::Table(section) = section {
                 section.insert(name.to_owned(), value);
@@ -126,9 +133,12 @@ impl Layers {
         let Some((key, rest)) = table::inside(path) else {
             return Err(unknown(path.to_owned(), origin));
         };
-        let nested = rest.rsplit('.').fold(value, |value, name| {
-            toml::Value::Table(toml::Table::from_iter([(name.to_owned(), value)]))
-        });
+        let wrap = |value, name: &str| toml::Value::Table(toml::Table::from_iter([(name.to_owned(), value)]));
+        let nested = match key.kind {
+            // A model's name has dots of its own.
+            Kind::Names => wrap(value, rest),
+            _ => rest.rsplit('.').fold(value, wrap),
+        };
         self.put(key.path, nested, origin)
     }
 }

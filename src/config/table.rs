@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use url::{Host, Url};
 
 use super::Listen;
+use crate::wire::ModelName;
 
 /// One setting.
 pub struct Key {
@@ -43,6 +44,8 @@ pub enum Kind {
     Pin,
     /// Settings of somebody else's, passed through.
     Table,
+    /// Names of models for names of models.
+    Names,
 }
 
 /// A default.
@@ -64,6 +67,13 @@ pub enum Preset {
 /// Every key, in the order in which the example file shows them.
 pub const KEYS: &[Key] = &[
     Key {
+        path: "strict",
+        kind: Kind::Switch,
+        default: Preset::Switch(false),
+        doc: "Refuses requests with parameters that have no effect (`llmtor compat` lists them), instead of naming them in\n\
+              the response header x-llmtor-ignored.",
+    },
+    Key {
         path: "server.listen",
         kind: Kind::Listen,
         default: Preset::Text("127.0.0.1:8787"),
@@ -81,6 +91,25 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Integer(0, 3600),
         default: Preset::Number(10),
         doc: "How long calls in flight may go on after Ctrl-C or SIGTERM.",
+    },
+    Key {
+        path: "api.most_choices",
+        kind: Kind::Integer(1, 128),
+        default: Preset::Number(8),
+        doc: "How many answers (`n`) one request may ask for. Each is a call of its own and costs a token.",
+    },
+    Key {
+        path: "api.second_try",
+        kind: Kind::Switch,
+        default: Preset::Switch(false),
+        doc: "Asks the model once more, for a second token, when its answer does not fit the schema that the request\n\
+              gave for it, or calls a tool with arguments that the tool does not take.",
+    },
+    Key {
+        path: "api.aliases",
+        kind: Kind::Names,
+        default: Preset::Tables("[api.aliases]\ngpt-4o-mini = \"gpt-4.1-mini\""),
+        doc: "Other names for models, for tools that insist on one that the backend has not. Names with dots are quoted.",
     },
     Key {
         path: "backend.identity_url",
@@ -253,7 +282,7 @@ pub fn find(path: &str) -> Option<&'static Key> {
 
 /// The key of a table that `path` lies in, and where in it.
 pub fn inside(path: &str) -> Option<(&'static Key, &str)> {
-    let mut tables = KEYS.iter().filter(|key| matches!(key.kind, Kind::Table));
+    let mut tables = KEYS.iter().filter(|key| matches!(key.kind, Kind::Table | Kind::Names));
     tables.find_map(|key| Some((key, path.strip_prefix(key.path)?.strip_prefix('.')?)))
 }
 
@@ -285,6 +314,7 @@ impl Kind {
             Self::File => "the path of a file".into(),
             Self::Pin => "`sha256/` and the Base64 of 32 bytes".into(),
             Self::Table => "a table".into(),
+            Self::Names => "a table of model names, each with the name of the model it stands for".into(),
         }
     }
 
@@ -309,6 +339,10 @@ impl Kind {
                 })
             }
             (Self::Transport, toml::Value::String(text)) => text.parse::<super::TransportChoice>().is_ok(),
+            (Self::Names, toml::Value::Table(names)) => names.iter().all(|(name, model)| {
+                let is_name = |text: &str| ModelName::new(text).is_ok();
+                is_name(name) && model.as_str().is_some_and(is_name)
+            }),
             (Self::File, toml::Value::String(text)) => !text.is_empty(),
             (Self::Pin, toml::Value::String(text)) => is_pin(text),
             _ => false,

@@ -9,8 +9,9 @@ mod scan;
 
 use scan::{Token, references, tokens};
 
-/// Inside `anonymous`, imports go downwards: to the right in this list.
-const LAYERS: [&str; 5] = ["http", "openai", "emulate", "redeem", "transport"];
+/// Inside `anonymous`, imports go downwards: to the right in this list. The faces know nothing of one another.
+const LAYERS: [&[&str]; 6] =
+    [&["http"], &["openai", "ollama", "anthropic"], &["face"], &["emulate"], &["redeem"], &["transport"]];
 
 /// What the reference backend may share with the client.
 const SHARED_WITH_BACKEND: [&str; 7] = ["backend", "wire", "blind", "secret", "clock", "tor", "socket"];
@@ -74,10 +75,12 @@ fn room_of(file: &str) -> Room {
     }
 }
 
-fn layer_of(path: &[String]) -> Option<usize> {
+/// How far down, and its name.
+fn layer_of(path: &[String]) -> Option<(usize, &str)> {
     match path {
         [root, plane, layer, ..] if root == "crate" && plane == "anonymous" => {
-            LAYERS.iter().position(|known| known == layer)
+            let depth = LAYERS.iter().position(|names| names.contains(&layer.as_str()))?;
+            Some((depth, layer))
         }
         _ => None,
     }
@@ -88,7 +91,8 @@ fn violations(file: &str, source: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut complain = |what: String| found.push(format!("{file}: {what}"));
     let room = room_of(file);
-    let own_layer = layer_of(&scan::module_of(file));
+    let own_path = scan::module_of(file);
+    let own_layer = layer_of(&own_path);
     let (mut names_identity, mut names_anonymous) = (false, false);
 
     for reference in references(file, source) {
@@ -134,12 +138,15 @@ fn violations(file: &str, source: &str) -> Vec<String> {
             }
         }
 
-        if let Some(own) = own_layer
+        if let Some((own_depth, own)) = own_layer
             && top == "anonymous"
         {
             match layer_of(path) {
-                Some(layer) if layer < own => {
-                    complain(format!("`{shown}`: {} may not import {} above it", LAYERS[own], LAYERS[layer]));
+                Some((depth, layer)) if depth < own_depth => {
+                    complain(format!("`{shown}`: {own} may not import {layer} above it"));
+                }
+                Some((depth, layer)) if depth == own_depth && layer != own => {
+                    complain(format!("`{shown}`: {own} may not know of {layer} beside it"));
                 }
                 Some(_) => {}
                 None => {
@@ -273,7 +280,9 @@ fn the_scan_sees_the_house() {
     // Downward imports exist; were they not seen, upward ones would not be either.
     let downward =
         sources.iter().filter(|(file, _)| file.starts_with("src/anonymous/http")).any(|(file, source)| {
-            references(file, source).iter().any(|reference| layer_of(&reference.path) == Some(3))
+            references(file, source)
+                .iter()
+                .any(|reference| layer_of(&reference.path).is_some_and(|(_, layer)| layer == "redeem"))
         });
     assert!(downward, "http is built on redeem, yet no such import was seen");
 }
@@ -311,6 +320,8 @@ fn no_table_of_the_vault_can_name_an_account() {
 fn every_fence_catches_what_it_is_for() {
     let bad = [
         ("src/anonymous/redeem.rs", "use crate::anonymous::http::Endpoint;", "above it"),
+        ("src/anonymous/ollama/chat.rs", "use crate::anonymous::openai::tools;", "beside it"),
+        ("src/anonymous/face/json.rs", "use crate::anonymous::openai::tools;", "above it"),
         ("src/anonymous/redeem/exchange.rs", "use super::super::openai::{chat::Chat, models};", "above it"),
         ("src/anonymous/transport/loopback.rs", "fn f() { crate::anonymous::redeem::x(); }", "above it"),
         ("src/anonymous/emulate/stream.rs", "use crate::{anonymous::{openai::Chunk}};", "above it"),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use llmtor::anonymous::http::{Endpoint, Limits, serve};
-use llmtor::anonymous::openai::models::{Catalog, Listing};
+use llmtor::anonymous::face::catalog::{Catalog, Listing};
+use llmtor::anonymous::http::{Conduct, Endpoint, Limits, serve};
 use llmtor::anonymous::redeem::{Redeemer, Settings};
 use llmtor::anonymous::transport::loopback::Loopback;
 use llmtor::blind::{BlindedMessage, BlindingSecret, Fingerprint, Signature, TokenMessage};
@@ -74,6 +74,7 @@ impl Way {
             limits: Limits::default(),
             heartbeat: Duration::from_secs(5),
             clock: clock.clone(),
+            conduct: Conduct::default(),
         };
         tokio::spawn(serve(vec![listener], serving, shutdown.clone(), Duration::from_secs(1)));
         let way = Self { house, clock, vault, endpoint, abuse, shutdown, _dir: dir };

@@ -72,11 +72,24 @@ pub enum CallKind {
 }
 
 /// Whether an answer has the form that was asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub enum Conformity {
     /// No form was asked for, or it has it.
     #[default]
     Kept,
-    /// It has not. Why, for a second try to be told; names nothing but what the schema says.
+    /// It has not. Why; names nothing but what the schema says.
     Violated(String),
+    /// It calls tools in a way that they do not take. What a second try is told.
+    Miscalled(String),
+}
+
+/// What it says may quote the answer.
+impl std::fmt::Debug for Conformity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Kept => "Kept",
+            Self::Violated(_) => "Violated",
+            Self::Miscalled(_) => "Miscalled",
+        })
+    }
 }

@@ -21,6 +21,19 @@ pub enum Turn {
     ToolResult(ToolResult),
 }
 
+impl Turn {
+    /// Whether there is anything in it for a model to read.
+    pub fn says_something(&self) -> bool {
+        let spoken =
+            |parts: &[Part]| parts.iter().any(|part| !matches!(part, Part::Text(text) if text.is_empty()));
+        match self {
+            Self::System(said) | Self::User(said) => spoken(&said.parts),
+            Self::Assistant { said, calls } => !calls.is_empty() || spoken(&said.parts),
+            Self::ToolResult(_) => true,
+        }
+    }
+}
+
 /// The content of a turn. `parts` is empty when nothing was said.
 #[derive(Default)]
 pub struct Said {

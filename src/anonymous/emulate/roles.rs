@@ -149,7 +149,7 @@ fn push(messages: &mut Vec<Message>, role: Role, mut parts: Vec<Part>) {
 }
 
 /// The parts, with the participant's name in front of the first text.
-fn named(said: Said) -> Vec<Part> {
+pub fn named(said: Said) -> Vec<Part> {
     let Said { name, mut parts } = said;
     let Some(name) = name.filter(|name| !name.is_empty()) else { return parts };
     match parts.first_mut() {

@@ -11,10 +11,9 @@ use hyper::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
-use serde::Serialize;
 
 use super::reply::Reply;
-use crate::anonymous::openai::{BadParameter, RequestError};
+use crate::anonymous::face::error::{BadParameter, Class, ErrorObject, Repeat, RequestError};
 use crate::anonymous::redeem::{RedeemError, RedeemErrorKind, UpstreamReason};
 
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -38,23 +37,13 @@ pub(super) enum Failure {
     Panicked,
 }
 
-/// OpenAI's error object, and the HTTP around it.
+/// An error object, and the HTTP around it.
 pub(super) struct ApiError {
     status: StatusCode,
-    object: ErrorObject,
+    object: Box<ErrorObject>,
     retry: Retry,
     allow: Option<&'static str>,
     connection: Afterwards,
-}
-
-/// `{"message","type","param","code"}`, all four always there.
-#[derive(Serialize)]
-struct ErrorObject {
-    message: Cow<'static, str>,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    param: Option<Cow<'static, str>>,
-    code: Option<&'static str>,
 }
 
 /// Whether the identical request is worth repeating.
@@ -186,7 +175,14 @@ impl ApiError {
     ) -> Self {
         Self {
             status,
-            object: ErrorObject { message: message.into(), kind, param: None, code },
+            object: Box::new(ErrorObject {
+                message: message.into(),
+                kind,
+                param: None,
+                code,
+                class: class(status),
+                repeat: Repeat::Never,
+            }),
             retry: Retry::Never,
             allow: None,
             connection: Afterwards::Kept,
@@ -225,6 +221,7 @@ impl ApiError {
         // Two conditions: waiting helps against failures of this kind, and this failure's token allows it.
         if let Some(pause) = again.filter(|_| error.identical_retry_is_free()) {
             look.retry = Retry::After(pause);
+            look.object.repeat = Repeat::Free;
         }
         match error.kind() {
             RedeemErrorKind::OutOfTokens { maturing: Some(at), .. } => {
@@ -248,7 +245,7 @@ impl ApiError {
 
     /// As a response.
     pub(super) fn into_response(self) -> Response<Reply> {
-        let mut response = Response::new(Reply::plain(self.to_json()));
+        let mut response = Response::new(Reply::plain(self.object.to_json()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -274,21 +271,23 @@ impl ApiError {
         response
     }
 
-    /// As an event of a stream that has begun.
-    pub(super) fn to_event(&self) -> Vec<u8> {
-        let mut event = b"data: ".to_vec();
-        event.extend(self.to_json());
-        event.extend_from_slice(b"\n\n");
-        event
+    /// For a stream that has begun.
+    pub(super) fn object(&self) -> &ErrorObject {
+        &self.object
     }
+}
 
-    fn to_json(&self) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            error: &'a ErrorObject,
-        }
-        #[expect(clippy::expect_used, reason = "a struct of strings always has a JSON form")]
-        serde_json::to_vec(&Body { error: &self.object }).expect("an error has a JSON form")
+/// What sort of failure a status stands for.
+fn class(status: StatusCode) -> Class {
+    match status {
+        StatusCode::UNAUTHORIZED => Class::Unauthenticated,
+        StatusCode::FORBIDDEN => Class::Forbidden,
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Class::NotFound,
+        StatusCode::PAYLOAD_TOO_LARGE => Class::TooLarge,
+        StatusCode::TOO_MANY_REQUESTS => Class::Limited,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Class::Overloaded,
+        status if status.is_server_error() => Class::Internal,
+        _ => Class::Invalid,
     }
 }
 

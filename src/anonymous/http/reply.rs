@@ -2,11 +2,12 @@
 //!
 //! | state of a stream | yields | then |
 //! | --- | --- | --- |
-//! | waiting | a comment line at each heartbeat | speaking, or one error event and over |
+//! | opening | what the face begins with | waiting |
+//! | waiting | a sign of life at each heartbeat | speaking, or one error event and over |
 //! | speaking | batches of events | over |
 //! | over | nothing | |
 //!
-//! A body dropped when over leaves its delivery with the connection; dropped earlier, the client is taken
+//! A body dropped when over leaves its deliveries with the connection; dropped earlier, the client is taken
 //! not to have the answer.
 
 use std::convert::Infallible;
@@ -22,68 +23,103 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::error::ApiError;
 use super::handover::Handovers;
-use crate::anonymous::openai::chunks::Chunks;
+use crate::anonymous::face::{Answer, Events, Script};
 use crate::anonymous::redeem::Delivery;
 
 /// Large enough to keep writes few, small enough to keep memory flat.
 const BATCH: usize = 16 * 1024;
-/// What keeps a connection alive; every client skips it.
-const COMMENT: &[u8] = b": keep-alive\n\n";
 
-/// A stream's answer while it is waited for.
-pub(super) type Answering = Pin<Box<dyn Future<Output = Result<(Chunks, Delivery), ApiError>> + Send>>;
+/// A stream's answer while it is waited for, and what paid for it.
+pub(super) type Answering = Pin<Box<dyn Future<Output = Result<(Answer, Vec<Delivery>), ApiError>> + Send>>;
 
 /// The body of every response.
 pub(super) struct Reply {
     content: Content,
-    delivery: Option<Delivery>,
+    /// More than one where several answers were wanted.
+    deliveries: Vec<Delivery>,
     /// Where the delivery goes when the body is consumed; absent without a call.
     connection: Option<Arc<Handovers>>,
 }
 
 enum Content {
     Whole(Bytes),
-    Waiting { call: Answering, beat: Interval },
-    Speaking(Chunks),
+    Waiting(Box<Waiting>),
+    Speaking(Box<dyn Events>),
     Over,
+}
+
+struct Waiting {
+    call: Answering,
+    beat: Interval,
+    script: Box<dyn Script>,
+    opened: Opened,
+}
+
+/// Whether a stream has begun.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Opened {
+    Not,
+    Yes,
 }
 
 impl Reply {
     /// A body that no token was spent for.
     pub(super) fn plain(body: impl Into<Bytes>) -> Self {
-        Self { content: Content::Whole(body.into()), delivery: None, connection: None }
+        Self { content: Content::Whole(body.into()), deliveries: Vec::new(), connection: None }
     }
 
     /// A whole answer.
-    pub(super) fn whole(body: Vec<u8>, delivery: Delivery, connection: Arc<Handovers>) -> Self {
-        Self { content: Content::Whole(body.into()), delivery: Some(delivery), connection: Some(connection) }
+    pub(super) fn whole(body: Vec<u8>, deliveries: Vec<Delivery>, connection: Arc<Handovers>) -> Self {
+        Self { content: Content::Whole(body.into()), deliveries, connection: Some(connection) }
     }
 
     /// A stream whose answer is here.
-    pub(super) fn speaking(chunks: Chunks, delivery: Delivery, connection: Arc<Handovers>) -> Self {
-        Self { content: Content::Speaking(chunks), delivery: Some(delivery), connection: Some(connection) }
+    pub(super) fn speaking(
+        events: Box<dyn Events>,
+        deliveries: Vec<Delivery>,
+        connection: Arc<Handovers>,
+    ) -> Self {
+        Self { content: Content::Speaking(events), deliveries, connection: Some(connection) }
     }
 
-    /// A stream whose answer is not here yet: begins with a comment, so that the headers go out.
-    pub(super) fn waiting(call: Answering, heartbeat: Duration, connection: Arc<Handovers>) -> Self {
+    /// A stream whose answer is not here yet: it begins at once, so that the headers go out.
+    pub(super) fn waiting(
+        call: Answering,
+        script: Box<dyn Script>,
+        heartbeat: Duration,
+        connection: Arc<Handovers>,
+    ) -> Self {
         let mut beat = interval(heartbeat.max(Duration::from_millis(1)));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { content: Content::Waiting { call, beat }, delivery: None, connection: Some(connection) }
+        // The first tick is at once, and that is what the opening is for.
+        beat.reset();
+        let waiting = Box::new(Waiting { call, beat, script, opened: Opened::Not });
+        Self { content: Content::Waiting(waiting), deliveries: Vec::new(), connection: Some(connection) }
     }
 
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Option<Poll<Bytes>> {
-        let Content::Waiting { call, beat } = &mut self.content else { return None };
-        match call.as_mut().poll(cx) {
-            Poll::Ready(Ok((chunks, delivery))) => {
-                self.content = Content::Speaking(chunks);
-                self.delivery = Some(delivery);
+        let Content::Waiting(waiting) = &mut self.content else { return None };
+        if waiting.opened == Opened::Not {
+            waiting.opened = Opened::Yes;
+            return Some(Poll::Ready(waiting.script.opening().into()));
+        }
+        match waiting.call.as_mut().poll(cx) {
+            Poll::Pending => {
+                let script = &mut waiting.script;
+                Some(waiting.beat.poll_tick(cx).map(|_| script.beat().into()))
+            }
+            Poll::Ready(Ok((answer, deliveries))) => {
+                if let Content::Waiting(waiting) = std::mem::replace(&mut self.content, Content::Over) {
+                    self.content = Content::Speaking(waiting.script.speak(answer));
+                }
+                self.deliveries = deliveries;
                 None
             }
             Poll::Ready(Err(error)) => {
+                let end = waiting.script.failure(error.object());
                 self.content = Content::Over;
-                Some(Poll::Ready(error.to_event().into()))
+                Some(Poll::Ready(end.into()))
             }
-            Poll::Pending => Some(beat.poll_tick(cx).map(|_| Bytes::from_static(COMMENT))),
         }
     }
 }
@@ -112,7 +148,7 @@ impl Body for Reply {
                 }
                 batch.map(Bytes::from)
             }
-            Content::Waiting { .. } | Content::Over => None,
+            Content::Waiting(_) | Content::Over => None,
         };
         Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
@@ -125,17 +161,17 @@ impl Body for Reply {
         match &self.content {
             Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Over => SizeHint::with_exact(0),
-            Content::Waiting { .. } | Content::Speaking(_) => SizeHint::default(),
+            Content::Waiting(_) | Content::Speaking(_) => SizeHint::default(),
         }
     }
 }
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        if let (Content::Over, Some(delivery), Some(connection)) =
-            (&self.content, self.delivery.take(), self.connection.take())
-        {
-            connection.buffered(delivery);
+        if let (Content::Over, Some(connection)) = (&self.content, self.connection.take()) {
+            for delivery in self.deliveries.drain(..) {
+                connection.buffered(delivery);
+            }
         }
     }
 }

@@ -10,24 +10,29 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 
+use super::call::{Planned, violates_schema};
 use super::error::{ApiError, Failure};
 use super::handover::Handovers;
 use super::reply::{Answering, Reply};
 use super::route::Route;
-use super::{Endpoint, guard};
-use crate::anonymous::openai::RequestError;
-use crate::anonymous::openai::answer::{self, Completion};
-use crate::anonymous::openai::chunks::Chunks;
-use crate::anonymous::openai::request::{self, Ignored, Shape, UsageChunk};
-use crate::anonymous::redeem::{Delivery, Prompt};
+use super::{Endpoint, Strictness, guard};
+use crate::anonymous::face::error::RequestError;
+use crate::anonymous::face::{Call, Framing, Ignored, Manner, Rules, Script};
+use crate::anonymous::openai;
 use crate::wire::ModelName;
+
+/// How a face reads the body of a call.
+type Reader = fn(&[u8], &Rules) -> Result<Call, RequestError>;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_LLMTOR_IGNORED: HeaderName = HeaderName::from_static("x-llmtor-ignored");
+const X_LLMTOR_SCHEMA: HeaderName = HeaderName::from_static("x-llmtor-schema");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
+
+const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
 /// How much of a body that is too large is still read, so that the client, which writes before it reads,
 /// sees the answer rather than a broken connection.
@@ -84,11 +89,11 @@ impl Service {
             .into());
         }
         match route {
-            Route::ChatCompletions => self.chat(request, connection).await,
-            Route::Models => Ok(json(Reply::plain(self.0.catalog.list_json()))),
+            Route::ChatCompletions => self.call(openai::request::read, request, connection).await,
+            Route::Models => Ok(json(Reply::plain(openai::models::list(&self.0.catalog)))),
             Route::Model(id) => {
                 let name = ModelName::new(id).ok();
-                match name.as_ref().and_then(|name| self.0.catalog.model_json(name)) {
+                match name.as_ref().and_then(|name| openai::models::one(&self.0.catalog, name)) {
                     Some(body) => Ok(json(Reply::plain(body))),
                     None => Err(Failure::Request(RequestError::UnknownModel(name)).into()),
                 }
@@ -98,9 +103,10 @@ impl Service {
         }
     }
 
-    /// `POST /v1/chat/completions`.
-    async fn chat(
+    /// A call in a face's own words.
+    async fn call(
         self: Arc<Self>,
+        read: Reader,
         request: Request<Incoming>,
         connection: Arc<Handovers>,
     ) -> Result<Response<Reply>, ApiError> {
@@ -109,66 +115,75 @@ impl Service {
             tokio::time::timeout(self.0.limits.body_time, read_body(request, self.0.limits.body_bytes))
                 .await
                 .map_err(|_| Failure::BodyTooSlow)??;
-        let request::ChatRequest { model, messages, shape, ignored } =
-            request::read(&body).map_err(Failure::Request)?;
+        let Call { model, asks, copies, ignored, manner, script } =
+            read(&body, &self.0.conduct.rules).map_err(Failure::Request)?;
         drop(body);
-        if !self.0.catalog.has(&model) {
-            return Err(Failure::Request(RequestError::UnknownModel(Some(model))).into());
+        if self.0.conduct.strictness == Strictness::Refusing
+            && let Some(name) = ignored.first()
+        {
+            return Err(Failure::Request(RequestError::without_effect(name)).into());
         }
-        let prompt = Prompt { model, messages };
-        let mut response = match shape {
-            Shape::Whole => {
-                let (completion, delivery) = self.complete(prompt).await?;
-                json(Reply::whole(completion.to_json(), delivery, connection))
+        let known = self.resolve(&model)?;
+        let planned = Planned::new(model, known, asks, copies).map_err(Failure::Request)?;
+        let mut response = match manner {
+            Manner::Whole => {
+                let (answer, deliveries) = planned.answer(&self.0).await?;
+                let violated = violates_schema(&answer);
+                let mut response = json(Reply::whole(script.whole(answer), deliveries, connection));
+                report_violation(&mut response, violated);
+                response
             }
-            Shape::Stream(usage) => self.stream(prompt, usage, connection).await?,
+            Manner::Stream(framing) => {
+                let mut response = self.stream(planned, script, connection).await?;
+                let headers = response.headers_mut();
+                headers.insert(
+                    CONTENT_TYPE,
+                    match framing {
+                        Framing::Events => EVENT_STREAM,
+                        Framing::Lines => LINES,
+                    },
+                );
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+                headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+                response
+            }
         };
-        report_ignored(&mut response, ignored);
+        report_ignored(&mut response, &ignored);
         Ok(response)
+    }
+
+    /// The model that is meant.
+    fn resolve(&self, spelled: &str) -> Result<ModelName, ApiError> {
+        let name = ModelName::new(spelled).ok();
+        name.as_ref()
+            .and_then(|name| self.0.catalog.resolve(name))
+            .ok_or_else(|| Failure::Request(RequestError::UnknownModel(name)).into())
     }
 
     /// Waits one heartbeat for the answer: until then a failure can still be an HTTP error.
     async fn stream(
         self: Arc<Self>,
-        prompt: Prompt,
-        usage: UsageChunk,
+        planned: Planned,
+        script: Box<dyn Script>,
         connection: Arc<Handovers>,
     ) -> Result<Response<Reply>, ApiError> {
         let heartbeat = self.0.heartbeat;
-        let answering = async move {
-            let (completion, delivery) = self.complete(prompt).await?;
-            Ok((Chunks::new(completion, usage), delivery))
-        };
+        let answering = async move { planned.answer(&self.0).await };
         // Once the stream has begun, `respond` is no longer there to catch it.
         let answering = AssertUnwindSafe(answering).catch_unwind();
         let mut call: Answering =
             Box::pin(answering.map(|caught| caught.unwrap_or_else(|_| Err(Failure::Panicked.into()))));
-        let reply = match tokio::time::timeout(heartbeat, &mut call).await {
+        match tokio::time::timeout(heartbeat, &mut call).await {
             Ok(answered) => {
-                let (chunks, delivery) = answered?;
-                Reply::speaking(chunks, delivery, connection)
+                let (answer, deliveries) = answered?;
+                let violated = violates_schema(&answer);
+                let mut response =
+                    Response::new(Reply::speaking(script.speak(answer), deliveries, connection));
+                report_violation(&mut response, violated);
+                Ok(response)
             }
-            Err(_) => Reply::waiting(call, heartbeat, connection),
-        };
-        let mut response = Response::new(reply);
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, EVENT_STREAM);
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
-        Ok(response)
-    }
-
-    /// Spends a token on `prompt`.
-    async fn complete(self: Arc<Self>, prompt: Prompt) -> Result<(Completion, Delivery), ApiError> {
-        let model = prompt.model.clone();
-        let delivery = self.0.redeemer.redeem(prompt).await.map_err(Failure::Redeem)?;
-        let now = self.0.clock.now();
-        if let Ok(completion) = answer::read(&delivery.answer().body, model, now, answer::new_id) {
-            return Ok((completion, delivery));
+            Err(_) => Ok(Response::new(Reply::waiting(call, script, heartbeat, connection))),
         }
-        // Kept, it would be found again by every repeat of the request: it counts as delivered.
-        delivery.delivered();
-        Err(Failure::NotACompletion.into())
     }
 }
 
@@ -203,8 +218,15 @@ fn json(reply: Reply) -> Response<Reply> {
     response
 }
 
-fn report_ignored(response: &mut Response<Reply>, ignored: Ignored) {
-    let names = ignored.names().collect::<Vec<_>>().join(", ");
+/// An answer that has not the form that its schema asked for: known before the headers go out, or not said.
+fn report_violation(response: &mut Response<Reply>, violated: bool) {
+    if violated {
+        response.headers_mut().insert(X_LLMTOR_SCHEMA, HeaderValue::from_static("violated"));
+    }
+}
+
+fn report_ignored(response: &mut Response<Reply>, ignored: &Ignored) {
+    let names = ignored.names().join(", ");
     if let (false, Ok(value)) = (names.is_empty(), HeaderValue::from_str(&names)) {
         response.headers_mut().insert(X_LLMTOR_IGNORED, value);
     }

@@ -1,12 +1,15 @@
 //! A whole answer as the server-sent events of OpenAI's streaming API.
 //!
-//! | event | `choices[0].delta` | `finish_reason` |
+//! | event, for each choice | `choices[0].delta` | `finish_reason` |
 //! | --- | --- | --- |
-//! | first | role, empty content | null |
+//! | first | role, empty content (null where only calls come) | null |
 //! | one a piece of text | content (or refusal) | null |
+//! | citations, where there are any | annotations | null |
+//! | for each call: first | index, id, type, name, empty arguments | null |
+//! | for each call: one a piece | index, arguments (or input) | null |
 //! | end | empty | the reason |
-//! | usage, if asked for | `choices` is empty | |
-//! | `[DONE]` | | |
+//!
+//! Then the usage, if asked for, with no choices, and `[DONE]`.
 //!
 //! `id` and `created` are the same in all of them. With the usage chunk asked for, the others carry
 //! `"usage":null`, as OpenAI's do.
@@ -15,46 +18,47 @@
 
 use serde::Serialize;
 
-use super::answer::{Completion, Usage};
-use super::request::UsageChunk;
-use super::write_json;
+use super::chat::{UsageChunk, finish_reason};
+use super::tools::CallForm;
+use crate::anonymous::emulate::answer::{CallKind, Heard};
 use crate::anonymous::emulate::pieces;
+use crate::anonymous::face::usage::Tally;
+use crate::anonymous::face::{Answer, Events, json};
 
-/// An answer being streamed: yields batches of events, so that a large answer is never held twice.
+/// An answer being streamed.
 pub struct Chunks {
     /// `data: {"id":…,"model":…`: what every chunk begins with.
     head: Vec<u8>,
-    field: Field,
-    text: String,
-    /// How much of `text` is out, bytes.
-    said: usize,
-    /// The provider's citations; they follow the text that they point into.
-    annotations: Option<serde_json::Value>,
-    finish_reason: async_openai::types::chat::FinishReason,
-    usage: Option<Usage>,
+    choices: Vec<Heard>,
+    usage: Tally,
     usage_chunk: UsageChunk,
+    calls: CallForm,
     next: Next,
 }
 
-/// Which key of the delta carries the text.
-#[derive(Clone, Copy)]
-enum Field {
-    Content,
-    Refusal,
-}
-
+/// What comes next; numbers are of a choice, a call in it, and the bytes of a text that are out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
-    Role,
-    Text,
+    Role(usize),
+    Text(usize, usize),
+    Call(usize, usize),
+    Arguments(usize, usize, usize),
+    Finish(usize),
     Usage,
     Done,
     Nothing,
 }
 
+/// Which key of the delta carries the text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Content,
+    Refusal,
+}
+
 impl Chunks {
-    /// The events of `completion`.
-    pub fn new(completion: Completion, usage_chunk: UsageChunk) -> Self {
+    /// The events of `answer`.
+    pub fn new(answer: Answer, usage_chunk: UsageChunk, calls: CallForm) -> Self {
         #[derive(Serialize)]
         struct Head<'a> {
             id: &'a str,
@@ -62,81 +66,45 @@ impl Chunks {
             created: i64,
             model: &'a str,
         }
-        let Completion { id, created, model, content, refusal, annotations, finish_reason, usage } =
-            completion;
+        let Answer { id, created, model, mut choices, usage } = answer;
         let mut head = b"data: ".to_vec();
-        write_json(
-            &mut head,
-            &Head { id: &id, object: "chat.completion.chunk", created, model: model.as_str() },
-        );
+        json::write(&mut head, &Head { id: &id, object: "chat.completion.chunk", created, model: &model });
         // Left open: every chunk goes on from here.
         head.pop();
-        let (field, text) = match (content.filter(|content| !content.is_empty()), refusal) {
-            (None, Some(refusal)) => (Field::Refusal, refusal),
-            (content, _) => (Field::Content, content.unwrap_or_default()),
-        };
-        let next = Next::Role;
-        Self { head, field, text, said: 0, annotations, finish_reason, usage, usage_chunk, next }
-    }
-
-    /// The next events, whole, in at least `wanted` bytes unless the stream ends before; `None` after
-    /// the last.
-    pub fn next_batch(&mut self, wanted: usize) -> Option<Vec<u8>> {
-        if self.next == Next::Nothing {
-            return None;
+        if calls == CallForm::Legacy {
+            for heard in &mut choices {
+                heard.calls.truncate(1);
+            }
         }
-        let mut out = Vec::with_capacity(wanted.min(2 * self.text.len() + 8 * self.head.len()) + 1024);
-        while self.next != Next::Nothing && out.len() < wanted {
-            self.write_next(&mut out);
-        }
-        Some(out)
-    }
-
-    /// Whether [`next_batch`](Self::next_batch) has given everything.
-    pub fn is_over(&self) -> bool {
-        self.next == Next::Nothing
+        Self { head, choices, usage, usage_chunk, calls, next: Next::Role(0) }
     }
 
     fn write_next(&mut self, out: &mut Vec<u8>) {
         self.next = match self.next {
-            Next::Role => {
-                let delta: &[u8] = match self.field {
-                    Field::Content => br#"{"role":"assistant","content":"","refusal":null}"#,
-                    Field::Refusal => br#"{"role":"assistant","content":null,"refusal":""}"#,
-                };
-                self.write_choice(out, |out| out.extend_from_slice(delta), b"null");
-                Next::Text
-            }
-            Next::Text if self.said < self.text.len() => {
-                let rest = &self.text[self.said..];
-                let piece = &rest[..pieces::first(rest)];
-                let key: &[u8] = match self.field {
-                    Field::Content => br#"{"content":"#,
-                    Field::Refusal => br#"{"refusal":"#,
-                };
-                self.write_choice(
-                    out,
-                    |out| {
-                        out.extend_from_slice(key);
-                        write_json(out, &piece);
-                        out.push(b'}');
-                    },
-                    b"null",
-                );
-                self.said += piece.len();
-                Next::Text
-            }
-            Next::Text => {
-                if let Some(annotations) = &self.annotations {
-                    self.write_choice(out, |out| write_annotations(out, annotations), b"null");
+            Next::Role(at) => match self.choices.get(at) {
+                Some(heard) => {
+                    let delta: &[u8] = match field_and_text(heard) {
+                        (Field::Refusal, _) => br#"{"role":"assistant","content":null,"refusal":""}"#,
+                        (Field::Content, Some(_)) => br#"{"role":"assistant","content":"","refusal":null}"#,
+                        (Field::Content, None) => br#"{"role":"assistant","content":null,"refusal":null}"#,
+                    };
+                    self.write_choice(out, at, |out| out.extend_from_slice(delta), "null");
+                    Next::Text(at, 0)
                 }
-                self.write_finish(out);
-                Next::Usage
+                None => Next::Usage,
+            },
+            Next::Text(at, said) => self.write_text(out, at, said),
+            Next::Call(at, call) => self.write_call(out, at, call),
+            Next::Arguments(at, call, said) => self.write_arguments(out, at, call, said),
+            Next::Finish(at) => {
+                let reason = format!("\"{}\"", finish_reason(self.choices[at].finish, self.calls));
+                self.write_choice(out, at, |out| out.extend_from_slice(b"{}"), &reason);
+                Next::Role(at + 1)
             }
             Next::Usage if self.usage_chunk == UsageChunk::Included => {
                 out.extend_from_slice(&self.head);
                 out.extend_from_slice(br#","choices":[],"usage":"#);
-                write_json(out, &self.usage);
+                json::write(out, &self.usage.counts());
                 out.extend_from_slice(b"}\n\n");
                 Next::Done
             }
@@ -148,18 +116,81 @@ impl Chunks {
         };
     }
 
-    fn write_finish(&self, out: &mut Vec<u8>) {
-        let mut reason = Vec::with_capacity(16);
-        write_json(&mut reason, &self.finish_reason);
-        self.write_choice(out, |out| out.extend_from_slice(b"{}"), &reason);
+    fn write_text(&self, out: &mut Vec<u8>, at: usize, said: usize) -> Next {
+        let heard = &self.choices[at];
+        let (field, text) = field_and_text(heard);
+        let rest = &text.unwrap_or_default()[said..];
+        if rest.is_empty() {
+            if let Some(annotations) = &heard.annotations {
+                self.write_choice(out, at, |out| write_pair(out, "annotations", annotations), "null");
+            }
+            return Next::Call(at, 0);
+        }
+        let piece = &rest[..pieces::first(rest)];
+        let key = if field == Field::Content { "content" } else { "refusal" };
+        self.write_choice(out, at, |out| write_pair(out, key, &piece), "null");
+        Next::Text(at, said + piece.len())
     }
 
-    fn write_choice(&self, out: &mut Vec<u8>, delta: impl FnOnce(&mut Vec<u8>), finish_reason: &[u8]) {
+    fn write_call(&self, out: &mut Vec<u8>, at: usize, index: usize) -> Next {
+        let Some(call) = self.choices[at].calls.get(index) else { return Next::Finish(at) };
+        let delta = |out: &mut Vec<u8>| match (self.calls, call.kind) {
+            (CallForm::Legacy, _) => {
+                out.extend_from_slice(br#"{"function_call":{"name":"#);
+                json::write(out, &call.name);
+                out.extend_from_slice(br#","arguments":""}}"#);
+            }
+            (CallForm::Tools, kind) => {
+                out.extend_from_slice(format!(r#"{{"tool_calls":[{{"index":{index},"id":"#).as_bytes());
+                json::write(out, &call.id);
+                let (kind, last): (&[u8], &[u8]) = match kind {
+                    CallKind::Function => {
+                        (br#","type":"function","function":{"name":"#, br#","arguments":""}}]}"#)
+                    }
+                    CallKind::Custom => (br#","type":"custom","custom":{"name":"#, br#","input":""}}]}"#),
+                };
+                out.extend_from_slice(kind);
+                json::write(out, &call.name);
+                out.extend_from_slice(last);
+            }
+        };
+        self.write_choice(out, at, delta, "null");
+        Next::Arguments(at, index, 0)
+    }
+
+    fn write_arguments(&self, out: &mut Vec<u8>, at: usize, index: usize, said: usize) -> Next {
+        let call = &self.choices[at].calls[index];
+        let rest = &call.arguments[said..];
+        if rest.is_empty() {
+            return Next::Call(at, index + 1);
+        }
+        let piece = &rest[..pieces::first(rest)];
+        let delta = |out: &mut Vec<u8>| match (self.calls, call.kind) {
+            (CallForm::Legacy, _) => {
+                out.extend_from_slice(br#"{"function_call":"#);
+                write_pair(out, "arguments", &piece);
+                out.push(b'}');
+            }
+            (CallForm::Tools, kind) => {
+                let (kind, key) = match kind {
+                    CallKind::Function => ("function", "arguments"),
+                    CallKind::Custom => ("custom", "input"),
+                };
+                out.extend_from_slice(format!(r#"{{"tool_calls":[{{"index":{index},"{kind}":"#).as_bytes());
+                write_pair(out, key, &piece);
+                out.extend_from_slice(b"}]}");
+            }
+        };
+        self.write_choice(out, at, delta, "null");
+        Next::Arguments(at, index, said + piece.len())
+    }
+
+    fn write_choice(&self, out: &mut Vec<u8>, index: usize, delta: impl FnOnce(&mut Vec<u8>), reason: &str) {
         out.extend_from_slice(&self.head);
-        out.extend_from_slice(br#","choices":[{"index":0,"delta":"#);
+        out.extend_from_slice(format!(r#","choices":[{{"index":{index},"delta":"#).as_bytes());
         delta(out);
         out.extend_from_slice(br#","logprobs":null,"finish_reason":"#);
-        out.extend_from_slice(finish_reason);
+        out.extend_from_slice(reason.as_bytes());
         out.extend_from_slice(b"}]");
         if self.usage_chunk == UsageChunk::Included {
             out.extend_from_slice(br#","usage":null"#);
@@ -168,9 +199,37 @@ impl Chunks {
     }
 }
 
-fn write_annotations(out: &mut Vec<u8>, annotations: &serde_json::Value) {
-    out.extend_from_slice(br#"{"annotations":"#);
-    write_json(out, annotations);
+impl Events for Chunks {
+    fn next_batch(&mut self, wanted: usize) -> Option<Vec<u8>> {
+        if self.next == Next::Nothing {
+            return None;
+        }
+        let mut out = Vec::with_capacity(wanted.min(32 * 1024) + 1024);
+        while self.next != Next::Nothing && out.len() < wanted {
+            self.write_next(&mut out);
+        }
+        Some(out)
+    }
+
+    fn is_over(&self) -> bool {
+        self.next == Next::Nothing
+    }
+}
+
+/// What is said; an empty text does not hide a refusal.
+fn field_and_text(heard: &Heard) -> (Field, Option<&str>) {
+    match (heard.text.as_deref().filter(|text| !text.is_empty()), heard.refusal.as_deref()) {
+        (None, Some(refusal)) => (Field::Refusal, Some(refusal)),
+        (None, None) => (Field::Content, heard.text.as_deref()),
+        (text, _) => (Field::Content, text),
+    }
+}
+
+fn write_pair(out: &mut Vec<u8>, key: &str, value: &impl Serialize) {
+    out.extend_from_slice(b"{\"");
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b"\":");
+    json::write(out, value);
     out.push(b'}');
 }
 
@@ -178,22 +237,17 @@ fn write_annotations(out: &mut Vec<u8>, annotations: &serde_json::Value) {
 mod tests {
     use async_openai::types::chat::CreateChatCompletionStreamResponse;
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
+    use super::super::chat::tests::{answer, call, calling};
     use super::*;
-    use crate::anonymous::openai::answer;
-    use crate::clock::Timestamp;
-    use crate::wire::ModelName;
 
-    fn chunks(message: &serde_json::Value, usage_chunk: UsageChunk) -> Chunks {
-        let body = json!({
-            "id": "chatcmpl-1", "created": 9, "choices": [{"message": message, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
-        });
-        let model = ModelName::new("m").unwrap();
-        let now = Timestamp::from_unix(0);
-        let completion = answer::read(body.to_string().as_bytes(), model, now, answer::new_id).ok().unwrap();
-        Chunks::new(completion, usage_chunk)
+    fn said(text: &str) -> Heard {
+        Heard { text: Some(text.into()), ..Heard::default() }
+    }
+
+    fn chunks(choices: Vec<Heard>, usage_chunk: UsageChunk) -> Chunks {
+        Chunks::new(answer(choices), usage_chunk, CallForm::Tools)
     }
 
     fn all(mut chunks: Chunks, wanted: usize) -> String {
@@ -206,15 +260,33 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
+    /// The deltas of a stream, and that `async-openai` can read each of its chunks.
+    fn deltas(stream: &str) -> Vec<Value> {
+        let events = stream.split_terminator("\n\n").filter(|event| *event != "data: [DONE]");
+        events
+            .filter_map(|event| {
+                let json = event.strip_prefix("data: ").unwrap();
+                let chunk: Value = serde_json::from_str(json).unwrap();
+                // Its types know no custom tools.
+                if !json.contains("custom") {
+                    serde_json::from_str::<CreateChatCompletionStreamResponse>(json).unwrap();
+                }
+                chunk["choices"].get(0).map(|choice| choice["delta"].clone())
+            })
+            .collect()
+    }
+
     #[test]
     fn citations_follow_the_text_and_an_empty_text_does_not_hide_a_refusal() {
-        let cited = json!({"content": "see [1]", "annotations": [{"type": "url_citation"}]});
-        let stream = all(chunks(&cited, UsageChunk::Omitted), 1);
+        let cited = Heard { annotations: Some(json!([{"type": "url_citation"}])), ..said("see [1]") };
+        let stream = all(chunks(vec![cited], UsageChunk::Omitted), 1);
         let at = |what: &str| stream.find(what).unwrap_or_else(|| panic!("{what} is missing in {stream}"));
         assert!(at("see [1]") < at(r#""delta":{"annotations":[{"type":"url_citation"}]}"#));
         assert!(at("url_citation") < at(r#""finish_reason":"stop""#));
-        let refused = json!({"content": "", "refusal": "I refuse"});
-        assert!(all(chunks(&refused, UsageChunk::Omitted), 1).contains(r#""delta":{"refusal":"I refuse"}"#));
+        let refused = Heard { refusal: Some("I refuse".into()), ..said("") };
+        assert!(
+            all(chunks(vec![refused], UsageChunk::Omitted), 1).contains(r#""delta":{"refusal":"I refuse"}"#)
+        );
     }
 
     #[test]
@@ -226,36 +298,69 @@ mod tests {
             r#"[{"index":0,"delta":{"content":"a\n\"b\""},"logprobs":null,"finish_reason":null}]"#,
             r#"[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}]"#,
         ];
-        let message = json!({"content": "a\n\"b\""});
         let plain: String = expected.map(|choices| format!("{head}{choices}}}\n\n")).concat();
-        assert_eq!(all(chunks(&message, UsageChunk::Omitted), 1), format!("{plain}data: [DONE]\n\n"));
+        let chunks = |usage| chunks(vec![said("a\n\"b\"")], usage);
+        assert_eq!(all(chunks(UsageChunk::Omitted), 1), format!("{plain}data: [DONE]\n\n"));
 
         let with_usage: String =
             expected.map(|choices| format!("{head}{choices},\"usage\":null}}\n\n")).concat();
         let usage = r#"[],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}"#;
         assert_eq!(
-            all(chunks(&message, UsageChunk::Included), 16_384),
+            all(chunks(UsageChunk::Included), 16_384),
             format!("{with_usage}{head}{usage}\n\ndata: [DONE]\n\n")
         );
     }
 
     #[test]
-    fn a_refusal_is_streamed_as_one() {
-        let stream = all(chunks(&json!({"content": null, "refusal": "no"}), UsageChunk::Omitted), 1);
-        assert!(stream.contains(r#""delta":{"refusal":"no"}"#));
+    fn a_call_has_index_id_and_name_first_and_then_its_arguments_in_pieces() {
+        let long = format!("{{\"text\":\"{}\"}}", "word ".repeat(60));
+        let calls = vec![call("f", CallKind::Function, &long), call("c", CallKind::Custom, "ls")];
+        let stream = all(chunks(vec![calling(calls)], UsageChunk::Omitted), 1);
+        let deltas = deltas(&stream);
+        assert_eq!(deltas[0], json!({"role": "assistant", "content": null, "refusal": null}));
+        assert_eq!(
+            deltas[1],
+            json!({"tool_calls": [{"index": 0, "id": "call_f", "type": "function",
+                "function": {"name": "f", "arguments": ""}}]})
+        );
+        let arguments: String = deltas
+            .iter()
+            .filter_map(|delta| delta["tool_calls"][0]["function"]["arguments"].as_str())
+            .collect();
+        assert_eq!(arguments, long);
+        assert!(deltas.len() > 6, "in pieces");
+        let at = deltas.len() - 3;
+        assert_eq!(
+            deltas[at],
+            json!({"tool_calls": [{"index": 1, "id": "call_c", "type": "custom", "custom": {"name": "c", "input": ""}}]})
+        );
+        assert_eq!(deltas[at + 1], json!({"tool_calls": [{"index": 1, "custom": {"input": "ls"}}]}));
+        assert!(stream.contains(r#""finish_reason":"tool_calls""#));
+    }
+
+    #[test]
+    fn the_older_form_has_one_call() {
+        let calls = vec![call("f", CallKind::Function, "{}"), call("g", CallKind::Function, "{}")];
+        let chunks = Chunks::new(answer(vec![calling(calls)]), UsageChunk::Omitted, CallForm::Legacy);
+        let stream = all(chunks, 1);
+        assert!(stream.contains(r#""delta":{"function_call":{"name":"f","arguments":""}}"#));
+        assert!(stream.contains(r#""delta":{"function_call":{"arguments":"{}"}}"#));
+        assert!(stream.contains(r#""finish_reason":"function_call""#) && !stream.contains("\"g\""));
+    }
+
+    #[test]
+    fn choices_follow_one_another() {
+        let stream = all(chunks(vec![said("a"), said("b")], UsageChunk::Omitted), 1);
+        assert_eq!(stream.matches(r#""index":1,"#).count(), 3);
+        assert_eq!(stream.matches(r#""finish_reason":"stop""#).count(), 2);
     }
 
     proptest! {
         #[test]
         fn the_deltas_of_a_stream_are_the_answer(text in "(?s:.){0,1500}", wanted in 1_usize..20_000) {
-            let stream = all(chunks(&json!({"content": text}), UsageChunk::Included), wanted);
-            let mut said = String::new();
-            for event in stream.split_terminator("\n\n").filter(|event| *event != "data: [DONE]") {
-                let json = event.strip_prefix("data: ").unwrap();
-                let chunk: CreateChatCompletionStreamResponse = serde_json::from_str(json).unwrap();
-                let delta = chunk.choices.into_iter().next().and_then(|choice| choice.delta.content);
-                said.push_str(&delta.unwrap_or_default());
-            }
+            let stream = all(chunks(vec![said(&text)], UsageChunk::Included), wanted);
+            let said: String =
+                deltas(&stream).iter().filter_map(|delta| delta["content"].as_str()).collect();
             prop_assert_eq!(said, text);
         }
     }

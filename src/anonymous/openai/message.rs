@@ -3,14 +3,16 @@
 //! What cannot be carried (audio, files, pictures that would have to be fetched) is refused with its place
 //! rather than dropped: a prompt that lost a part would be answered, and paid for, all the same.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::RequestError;
 use crate::anonymous::emulate::conversation::{
     CallKind, Detail, Image, Part, Said, ToolCall, ToolResult, Turn,
 };
-
-type Object = Map<String, Value>;
+use crate::anonymous::face::error::RequestError;
+use crate::anonymous::face::images::is_inline_image;
+use crate::anonymous::face::json::{
+    Object, as_object, optional_array, optional_string, required_string, take,
+};
 
 /// Which of OpenAI's part types may stand where.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,10 +25,7 @@ enum Allowed {
 /// Reads `messages[index]`.
 pub(super) fn read(index: usize, value: Value) -> Result<Turn, RequestError> {
     let place = format!("messages[{index}]");
-    let mut object = match value {
-        Value::Object(object) => object,
-        other => return Err(RequestError::wrong_type(&place, "an object", &other)),
-    };
+    let mut object = as_object(value, &place)?;
     let role = required_string(&mut object, &place, "role")?;
     match role.as_str() {
         "system" | "developer" => said(&mut object, &place, Allowed::Text).map(Turn::System),
@@ -65,41 +64,30 @@ fn read_assistant(object: &mut Object, place: &str) -> Result<Turn, RequestError
     if let Some(refusal) = optional_string(object, place, "refusal")? {
         parts.push(Part::Text(refusal));
     }
-    let mut calls = Vec::new();
-    match object.remove("tool_calls") {
-        None | Some(Value::Null) => {}
-        Some(Value::Array(values)) => {
-            for (index, value) in values.into_iter().enumerate() {
-                calls.push(read_call(value, &format!("{place}.tool_calls[{index}]"))?);
-            }
-        }
-        Some(other) => {
-            return Err(RequestError::wrong_type(
-                &format!("{place}.tool_calls"),
-                "an array of objects",
-                &other,
-            ));
-        }
+    let tool_calls = optional_array(object, place, "tool_calls")?.unwrap_or_default();
+    let mut calls = tool_calls
+        .into_iter()
+        .enumerate()
+        .map(|(index, value)| read_call(value, &format!("{place}.tool_calls[{index}]")))
+        .collect::<Result<Vec<_>, _>>()?;
+    if let Some(value) = take(object, "function_call") {
+        calls.push(read_function(value, &format!("{place}.function_call"), None)?);
     }
-    match object.remove("function_call") {
-        None | Some(Value::Null) => {}
-        Some(value) => calls.push(read_function(value, &format!("{place}.function_call"), None)?),
+    if take(object, "audio").is_some() {
+        return Err(RequestError::invalid_value(
+            &format!("{place}.audio"),
+            "what was said in audio cannot be carried; send its transcript as content",
+        ));
     }
     Ok(Turn::Assistant { said: Said { name, parts }, calls })
 }
 
 fn read_call(value: Value, place: &str) -> Result<ToolCall, RequestError> {
-    let mut object = match value {
-        Value::Object(object) => object,
-        other => return Err(RequestError::wrong_type(place, "an object", &other)),
-    };
+    let mut object = as_object(value, place)?;
     let id = optional_string(&mut object, place, "id")?;
     if let Some(custom) = object.remove("custom") {
         let place = format!("{place}.custom");
-        let mut custom = match custom {
-            Value::Object(custom) => custom,
-            other => return Err(RequestError::wrong_type(&place, "an object", &other)),
-        };
+        let mut custom = as_object(custom, &place)?;
         let name = required_string(&mut custom, &place, "name")?;
         let arguments = required_string(&mut custom, &place, "input")?;
         return Ok(ToolCall { id, name, kind: CallKind::Custom, arguments });
@@ -111,20 +99,14 @@ fn read_call(value: Value, place: &str) -> Result<ToolCall, RequestError> {
 }
 
 fn read_function(value: Value, place: &str, id: Option<String>) -> Result<ToolCall, RequestError> {
-    let mut object = match value {
-        Value::Object(object) => object,
-        other => return Err(RequestError::wrong_type(place, "an object", &other)),
-    };
+    let mut object = as_object(value, place)?;
     let name = required_string(&mut object, place, "name")?;
     let arguments = optional_string(&mut object, place, "arguments")?.unwrap_or_default();
     Ok(ToolCall { id, name, kind: CallKind::Function, arguments })
 }
 
 fn optional_content(object: &mut Object, place: &str, allowed: Allowed) -> Result<Vec<Part>, RequestError> {
-    match object.remove("content") {
-        None | Some(Value::Null) => Ok(Vec::new()),
-        Some(content) => read_content(content, place, allowed),
-    }
+    take(object, "content").map_or(Ok(Vec::new()), |content| read_content(content, place, allowed))
 }
 
 fn read_content(content: Value, place: &str, allowed: Allowed) -> Result<Vec<Part>, RequestError> {
@@ -144,13 +126,11 @@ fn read_content(content: Value, place: &str, allowed: Allowed) -> Result<Vec<Par
 }
 
 fn read_part(value: Value, place: &str, allowed: Allowed) -> Result<Part, RequestError> {
-    let mut object = match value {
-        Value::Object(object) => object,
-        other => return Err(RequestError::wrong_type(place, "an object", &other)),
-    };
+    let mut object = as_object(value, place)?;
     let kind = required_string(&mut object, place, "type")?;
     match kind.as_str() {
-        "text" => required_string(&mut object, place, "text").map(Part::Text),
+        // The last two are the Responses API's, and come from clients that speak both.
+        "text" | "input_text" | "output_text" => required_string(&mut object, place, "text").map(Part::Text),
         "refusal" if allowed == Allowed::TextAndRefusals => {
             required_string(&mut object, place, "refusal").map(Part::Text)
         }
@@ -189,38 +169,6 @@ fn read_image(object: &mut Object, place: &str) -> Result<Part, RequestError> {
         ));
     }
     Ok(Part::Image(Image { url, detail }))
-}
-
-/// `data:image/<type>;base64,<standard base64>`: the only form that the backend's moderation reads
-/// (protocol.md §4). Checked by its characters; whether they are a picture is not our business.
-fn is_inline_image(url: &str) -> bool {
-    let Some((kind, data)) = url.strip_prefix("data:image/").and_then(|rest| rest.split_once(";base64,"))
-    else {
-        return false;
-    };
-    let kind_is_plain = !kind.is_empty()
-        && kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'+' | b'-'));
-    let digits = data.trim_end_matches('=');
-    kind_is_plain
-        && !digits.is_empty()
-        && data.len() - digits.len() <= 2
-        && digits.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
-}
-
-fn required_string(object: &mut Object, place: &str, key: &str) -> Result<String, RequestError> {
-    match object.remove(key) {
-        Some(Value::String(text)) => Ok(text),
-        None => Err(RequestError::missing(&format!("{place}.{key}"))),
-        Some(other) => Err(RequestError::wrong_type(&format!("{place}.{key}"), "a string", &other)),
-    }
-}
-
-fn optional_string(object: &mut Object, place: &str, key: &str) -> Result<Option<String>, RequestError> {
-    match object.remove(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => Err(RequestError::wrong_type(&format!("{place}.{key}"), "a string", &other)),
-    }
 }
 
 #[cfg(test)]
@@ -263,7 +211,7 @@ mod tests {
                 json!({"role":"assistant","content":"","tool_calls":[
                     {"id":"c","type":"custom","custom":{"name":"sh","input":"ls"}}]}),
                 json!([{"role":"assistant","content":
-                    "<tool_call>\n{\"id\":\"c\",\"name\":\"sh\",\"arguments\":\"ls\"}\n</tool_call>"}]),
+                    "<tool_call>\n{\"name\": \"sh\"}\n<parameter name=\"input\">\nls\n</parameter>\n</tool_call>"}]),
             ),
             (
                 json!({"role":"user","content":[{"type":"image_url","image_url":"data:image/png;base64,AA=="}]}),

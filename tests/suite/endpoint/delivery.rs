@@ -56,7 +56,7 @@ async fn a_client_that_reads_now_and_then_is_not_cut() {
     let mut stream = server.connect().await;
     stream.write_all(&post(hello(""))).await.unwrap();
     let begun = std::time::Instant::now();
-    let (mut bytes, mut some) = (Vec::new(), vec![0; 4 << 20]);
+    let (mut bytes, mut some) = (Vec::new(), vec![0; 3 << 20]);
     loop {
         // Together far longer than the bound.
         tokio::time::sleep(Duration::from_millis(250)).await;

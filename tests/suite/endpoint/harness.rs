@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use llmtor::anonymous::http::{Endpoint, Limits, serve};
-use llmtor::anonymous::openai::models::{Catalog, Listing};
+use llmtor::anonymous::face::catalog::{Catalog, Listing};
+use llmtor::anonymous::http::{Conduct, Endpoint, Limits, serve};
 use llmtor::anonymous::redeem::{
     Answer, Delivery, Ending, Prompt, Redeem, RedeemError, RedeemErrorKind, Redemption, TokenFate,
 };
@@ -136,6 +136,7 @@ pub(super) async fn start_with(redeemer: Scripted, settings: Settings) -> Server
         limits: settings.limits,
         heartbeat: settings.heartbeat,
         clock: ManualClock::shared(Timestamp::from_unix(NOW)),
+        conduct: Conduct::default(),
     };
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(serve(vec![listener, other], endpoint, shutdown.clone(), settings.grace));
@@ -278,7 +279,7 @@ impl Response {
 pub(super) fn error_fields(body: &Value) -> (String, String, Value, Value) {
     assert_eq!(body.as_object().unwrap().len(), 1);
     let error = body["error"].as_object().unwrap();
-    assert_eq!(error.keys().collect::<Vec<_>>(), ["code", "message", "param", "type"]);
+    assert_eq!(error.keys().collect::<Vec<_>>(), ["message", "type", "param", "code"]);
     let text = |key: &str| error[key].as_str().unwrap().to_owned();
     (text("message"), text("type"), error["param"].clone(), error["code"].clone())
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_openai::types::chat::CreateChatCompletionResponse;
-use llmtor::anonymous::openai::models::Listing;
+use llmtor::anonymous::face::catalog::Listing;
 use llmtor::anonymous::redeem::Ending;
 use llmtor::clock::Timestamp;
 use llmtor::wire::ModelName;
@@ -32,10 +32,10 @@ async fn a_plain_call_is_answered_byte_for_byte() {
 #[tokio::test]
 async fn only_model_and_messages_go_further_and_the_rest_is_reported() {
     let server = start(Scripted::echo()).await;
-    let rest = r#","user":"canary","temperature":0.3,"tools":[{"type":"function"}],"canary":{"a":"canary"},
+    let rest = r#","user":"canary","temperature":0.3,"logit_bias":{},"canary":{"a":"canary"},
         "metadata":{"canary":"canary"},"seed":null,"n":1"#;
     let response = server.chat(hello(rest)).await;
-    assert_eq!(response.header("x-llmtor-ignored"), Some("metadata, temperature, tools, user"));
+    assert_eq!(response.header("x-llmtor-ignored"), Some("logit_bias, metadata, temperature, user"));
     let answer = response.json();
     assert_eq!(answer["choices"][0]["message"]["content"], r#"[{"role":"user","content":"hi"}]"#);
     assert!(!response.text().contains("canary"));

@@ -1,0 +1,173 @@
+//! From what the model said to what the client is told: the way of an answer through everything that was asked of
+//! it.
+//!
+//! | step | what |
+//! | --- | --- |
+//! | length | the text is cut behind its last token that fits |
+//! | calls | where tools are on offer, calls are read out of it |
+//! | form | where there are none and a form was asked for, it is brought into that |
+//! | stop | what is left as text ends before the first stop sequence; no call follows it |
+//!
+//! A refusal goes through untouched. Nothing is invented, and nothing that was cut is completed.
+
+use super::answer::{Conformity, Finish, Given, Heard, MadeCall};
+use super::ask::{Choice, Format, Toolset};
+use super::tokens::Family;
+use super::tools::{self, Ending};
+use super::{conversation, format};
+
+/// How an answer is to be heard. No `Debug`: tools and schemas are part of the prompt.
+pub struct Reading {
+    pub(super) toolset: Toolset,
+    pub(super) format: Format,
+    pub(super) stop: Vec<String>,
+    pub(super) most_tokens: Option<u64>,
+    pub(super) family: Family,
+    /// Of the conversation: what makes ids of calls the same for the same answer.
+    pub(super) seed: [u8; 32],
+}
+
+impl Reading {
+    /// Models of which family are heard.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Hears one answer.
+    pub fn hear(&self, given: Given) -> Heard {
+        let Given { text, refusal, annotations, finish } = given;
+        let Some(mut text) = text.filter(|_| refusal.is_none()) else {
+            return Heard { refusal, annotations, finish, ..Heard::default() };
+        };
+        let length = text.len();
+        let mut finish = finish;
+        if let Some(end) = self.most_tokens.and_then(|most| self.family.cut(&text, most)) {
+            text.truncate(end);
+            finish = Finish::Length;
+        }
+        let ending = if finish == Finish::Stop { Ending::Whole } else { Ending::Cut };
+        let mut heard = self.read(text, ending);
+        if let Some(text) = &mut heard.text
+            && let Some(end) = self.stop.iter().filter_map(|stop| text.find(stop.as_str())).min()
+        {
+            text.truncate(end);
+            heard.calls.clear();
+            finish = Finish::Stop;
+        }
+        heard.finish = match finish {
+            Finish::Stop if !heard.calls.is_empty() => Finish::ToolCalls,
+            other => other,
+        };
+        if heard.text.as_ref().is_some_and(|text| text.len() == length) {
+            heard.annotations = annotations;
+        }
+        if heard.calls.is_empty() && heard.text.is_none() {
+            heard.text = Some(String::new());
+        }
+        heard
+    }
+
+    fn read(&self, text: String, ending: Ending) -> Heard {
+        let mut complaint = None;
+        let (text, calls) = if self.toolset.tools.is_empty() || self.toolset.choice == Choice::None {
+            (text, Vec::new())
+        } else {
+            let parsed = tools::parse(&text, &self.toolset, ending);
+            complaint = tools::repair_prompt(&parsed, &self.toolset);
+            (parsed.text, parsed.calls)
+        };
+        if calls.is_empty() && complaint.is_none() {
+            let (text, conformity) = match self.format {
+                Format::Text => (text, Conformity::Kept),
+                Format::JsonObject | Format::Schema(_) => format::read(&self.format, &text),
+            };
+            return Heard { text: Some(text), conformity, ..Heard::default() };
+        }
+        let calls = calls.into_iter().enumerate().map(|(index, call)| MadeCall {
+            id: tools::id(&self.seed, index, &call.name, &call.arguments),
+            name: call.name,
+            kind: call.kind,
+            arguments: call.arguments,
+        });
+        Heard {
+            text: Some(text).filter(|text| !text.is_empty()),
+            calls: calls.collect(),
+            conformity: complaint.map_or(Conformity::Kept, Conformity::Miscalled),
+            ..Heard::default()
+        }
+    }
+
+    /// What to say to the model after an answer that has not the form it should have: its own words, and what is wrong
+    /// with them. `None` where nothing is, or where it was cut: asked again, it would be cut again.
+    pub fn second_try(&self, said: &str, heard: &Heard) -> Option<[conversation::Turn; 2]> {
+        if matches!(heard.finish, Finish::Length | Finish::ContentFilter) {
+            return None;
+        }
+        let complaint = match &heard.conformity {
+            Conformity::Kept => return None,
+            Conformity::Violated(_) => format::repair_prompt(&self.format, &heard.conformity)?,
+            Conformity::Miscalled(complaint) => complaint.clone(),
+        };
+        let text = |text: &str| conversation::Said {
+            name: None,
+            parts: vec![conversation::Part::Text(text.to_owned())],
+        };
+        let own = conversation::Turn::Assistant { said: text(said), calls: Vec::new() };
+        Some([own, conversation::Turn::User(text(&complaint))])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading() -> Reading {
+        Reading {
+            toolset: Toolset::default(),
+            format: Format::Text,
+            stop: Vec::new(),
+            most_tokens: None,
+            family: Family::OpenAi,
+            seed: [7; 32],
+        }
+    }
+
+    fn given(text: &str) -> Given {
+        Given { text: Some(text.into()), annotations: Some(serde_json::json!([{}])), ..Given::default() }
+    }
+
+    #[test]
+    fn a_plain_answer_is_told_to_the_letter() {
+        let heard = reading().hear(given(" a <tool_call> b"));
+        assert_eq!(heard.text.as_deref(), Some(" a <tool_call> b"));
+        assert!(heard.finish == Finish::Stop && heard.annotations.is_some());
+    }
+
+    #[test]
+    fn an_answer_ends_before_its_first_stop_sequence() {
+        let reading = Reading { stop: vec!["END".into(), "STOP".into()], ..reading() };
+        let heard = reading.hear(given("one STOP two END"));
+        assert_eq!(heard.text.as_deref(), Some("one "));
+        assert!(heard.finish == Finish::Stop && heard.annotations.is_none());
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_is_cut_and_says_so_unless_a_stop_came_first() {
+        let cut = |stop: &[&str]| {
+            let stop = stop.iter().map(|stop| (*stop).to_owned()).collect();
+            Reading { most_tokens: Some(2), stop, ..reading() }.hear(given("hello world again"))
+        };
+        let heard = cut(&[]);
+        assert_eq!((heard.text.as_deref(), heard.finish), (Some("hello world"), Finish::Length));
+        let heard = cut(&[" world"]);
+        assert_eq!((heard.text.as_deref(), heard.finish), (Some("hello"), Finish::Stop));
+        assert_eq!(cut(&["again"]).finish, Finish::Length);
+    }
+
+    #[test]
+    fn a_refusal_goes_through() {
+        let given = Given { refusal: Some("no".into()), ..Given::default() };
+        let heard = Reading { most_tokens: Some(1), ..reading() }.hear(given);
+        assert_eq!((heard.text, heard.refusal.as_deref()), (None, Some("no")));
+    }
+}

@@ -1,0 +1,164 @@
+//! Counting as the models count: where an answer is cut for its length, and what a call cost where the provider
+//! does not say.
+//!
+//! | family | tokenizer |
+//! | --- | --- |
+//! | OpenAI's from `gpt-4o` on, and every model of no known family | o200k |
+//! | OpenAI's before | cl100k |
+//! | Google's | the vocabulary that all Gemini models share |
+//!
+//! A tokenizer is built at its first use (tens of milliseconds) and kept. For a model of no known family a count is an
+//! estimate, and a cut may fall some words off.
+
+use std::sync::OnceLock;
+
+use gemini_tokenizer::LocalTokenizer;
+
+use crate::wire::ModelName;
+
+/// Models that count alike, and that take messages alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// OpenAI's, from `gpt-4o` on.
+    OpenAi,
+    /// OpenAI's before.
+    OpenAiBefore,
+    /// Google's.
+    Gemini,
+    /// Somebody else's.
+    Other,
+}
+
+impl Family {
+    /// By the model's name.
+    pub fn of(model: &ModelName) -> Self {
+        let name = model.as_str().rsplit('/').next().unwrap_or_default();
+        let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+        if begins(&["gemini", "gemma"]) {
+            Self::Gemini
+        } else if begins(&["gpt-4o", "gpt-4.", "gpt-5", "chatgpt", "o1", "o3", "o4", "codex", "gpt-oss"]) {
+            Self::OpenAi
+        } else if begins(&["gpt-4", "gpt-3"]) {
+            Self::OpenAiBefore
+        } else {
+            Self::Other
+        }
+    }
+
+    /// How many tokens `text` is.
+    pub fn count(self, text: &str) -> u64 {
+        let count = match self.tokenizer() {
+            Tokenizer::Pairs(pairs) => pairs.count(text),
+            Tokenizer::Pieces(pieces) => {
+                pieces.processor().encode(text).map_or(text.len() / 4, |pieces| pieces.len())
+            }
+        };
+        count as u64
+    }
+
+    /// Where `text` is to be cut, in bytes, to have at most `most` tokens; `None` if it has no more anyway. Never
+    /// inside a character.
+    pub fn cut(self, text: &str, most: u64) -> Option<usize> {
+        // No token is shorter than a byte: most texts need not be counted.
+        let most = usize::try_from(most).ok().filter(|most| *most < text.len())?;
+        let end = match self.tokenizer() {
+            Tokenizer::Pairs(pairs) => {
+                let mut left = most;
+                let mut end = 0;
+                for piece in pairs.split(text) {
+                    let tokens = pairs.bpe.encode_via_backtracking(piece.as_bytes());
+                    let fitting = tokens.len().min(left);
+                    end += tokens[..fitting].iter().map(|token| pairs.bpe.token_len(*token)).sum::<usize>();
+                    left -= fitting;
+                    if fitting < tokens.len() {
+                        break;
+                    }
+                }
+                end
+            }
+            Tokenizer::Pieces(pieces) => {
+                let pieces = pieces.processor().encode(text).ok()?;
+                if pieces.len() <= most {
+                    return None;
+                }
+                pieces.get(most).map_or(text.len(), |first_left_out| first_left_out.span.0 as usize)
+            }
+        };
+        let end = (0..=end.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+        (end < text.len()).then_some(end)
+    }
+
+    fn tokenizer(self) -> Tokenizer {
+        match self {
+            Self::OpenAiBefore => Tokenizer::Pairs(bpe_openai::cl100k_base()),
+            Self::OpenAi | Self::Other => Tokenizer::Pairs(bpe_openai::o200k_base()),
+            Self::Gemini => match gemini() {
+                Some(pieces) => Tokenizer::Pieces(pieces),
+                None => Tokenizer::Pairs(bpe_openai::o200k_base()),
+            },
+        }
+    }
+}
+
+enum Tokenizer {
+    Pairs(&'static bpe_openai::Tokenizer),
+    Pieces(&'static LocalTokenizer),
+}
+
+/// All Gemini models share it; the library wants one of the names that it knows.
+fn gemini() -> Option<&'static LocalTokenizer> {
+    static GEMINI: OnceLock<Option<LocalTokenizer>> = OnceLock::new();
+    GEMINI.get_or_init(|| LocalTokenizer::new("gemini-2.5-flash").ok()).as_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn family(name: &str) -> Family {
+        Family::of(&ModelName::new(name).unwrap())
+    }
+
+    #[test]
+    fn models_are_known_by_their_names() {
+        for name in ["gpt-4o", "gpt-4.1-mini", "gpt-5.3-chat", "gpt-5-mini", "o1", "openai/gpt-4.1"] {
+            assert_eq!(family(name), Family::OpenAi, "{name}");
+        }
+        assert_eq!(family("gpt-4-turbo"), Family::OpenAiBefore);
+        assert_eq!(family("gemini-3-pro-preview"), Family::Gemini);
+        assert_eq!(family("llama-3"), Family::Other);
+    }
+
+    #[test]
+    fn texts_are_counted_as_their_vendors_count_them() {
+        // OpenAI's tokenizer page, and the example of Google's tokenizer.
+        assert_eq!(Family::OpenAi.count("hello world"), 2);
+        assert_eq!(Family::OpenAiBefore.count("tiktoken is great!"), 6);
+        assert_eq!(Family::Gemini.count("What is your name?"), 5);
+    }
+
+    #[test]
+    fn a_text_is_cut_behind_its_last_token_that_fits() {
+        assert_eq!(Family::OpenAi.cut("hello world again", 2), Some("hello world".len()));
+        assert_eq!(Family::OpenAi.cut("hello world", 2), None);
+        assert_eq!(Family::Gemini.cut("What is your name?", 3), Some("What is your".len()));
+        assert_eq!(Family::Gemini.cut("What is your name?", 5), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn a_cut_is_a_character_boundary_and_what_is_kept_is_no_longer_than_asked(
+            text in "(?s:.){0,200}", most in 1_u64..40,
+        ) {
+            for family in [Family::OpenAi, Family::OpenAiBefore, Family::Gemini] {
+                match family.cut(&text, most) {
+                    Some(end) => prop_assert!(text.is_char_boundary(end) && end < text.len()),
+                    None => prop_assert!(family.count(&text) <= most),
+                }
+            }
+        }
+    }
+}

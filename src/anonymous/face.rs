@@ -1,0 +1,190 @@
+//! What all faces of the endpoint have in common. A face is an API that clients speak: OpenAI's, Ollama's,
+//! Anthropic's.
+//!
+//! A face reads the body of a request into a [`Call`], and brings a [`Script`] by which the answer is
+//! written, whole or as a stream. In between it is not asked: planning, redemption and the reading of the answer are the
+//! same for all.
+//!
+//! | step | who |
+//! | --- | --- |
+//! | body → [`Call`] | the face's reader |
+//! | [`Call::asks`] → messages, answer → [`Heard`] | `emulate` |
+//! | messages → the provider's answer | `redeem` |
+//! | the provider's answer → `Given` | [`provider`] |
+//! | [`Answer`] → bytes | the face's [`Script`] |
+//!
+//! Deliberately absent: HTTP. Statuses are chosen in `http::error` alone.
+
+pub mod catalog;
+pub mod error;
+pub mod fields;
+pub mod images;
+pub mod json;
+pub mod provider;
+pub mod toolset;
+pub mod usage;
+
+use crate::anonymous::emulate::answer::Heard;
+use crate::anonymous::emulate::ask::Ask;
+use error::ErrorObject;
+use usage::Tally;
+
+/// A call as it is understood. No `Debug`: it holds the prompt.
+pub struct Call {
+    /// The model as the client spells it; the catalog knows which one is meant.
+    pub model: String,
+    /// What is wanted of it: one question, or the several that one request may have.
+    pub asks: Vec<Ask>,
+    /// How many answers are wanted to each; each costs a token. At least 1.
+    pub copies: usize,
+    /// What was asked for beyond that.
+    pub ignored: Ignored,
+    /// Whole, or as a stream.
+    pub manner: Manner,
+    /// How the answer is written.
+    pub script: Box<dyn Script>,
+}
+
+/// What a request may ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// How many answers at most; each costs a token.
+    pub most_choices: usize,
+    /// Pictures that are not in the request.
+    pub images: Images,
+}
+
+/// Pictures that are not in the request, but somewhere on the web.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Images {
+    /// Are refused.
+    #[default]
+    InlineOnly,
+    /// Are fetched through Tor.
+    Fetched,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { most_choices: 8, images: Images::InlineOnly }
+    }
+}
+
+/// How an answer is handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// One object.
+    Whole,
+    /// Events, one after the other.
+    Stream(Framing),
+}
+
+/// How the events of a stream are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Server-sent events.
+    Events,
+    /// One JSON object a line.
+    Lines,
+}
+
+/// What was asked for, and has no effect here.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Ignored {
+    known: Vec<&'static str>,
+    /// The first parameter that nobody knows, if its name is a plain word.
+    unknown: Option<String>,
+}
+
+impl Ignored {
+    /// A parameter of the API that has no effect.
+    pub fn note(&mut self, name: &'static str) {
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
+    }
+
+    /// A parameter that the API does not have. What a client invents is not repeated to it, but where it wants to be
+    /// told.
+    pub fn note_unknown(&mut self, name: &str) {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if self.unknown.is_none() && (1..=64).contains(&name.len()) && name.bytes().all(plain) {
+            self.unknown = Some(name.to_owned());
+        }
+    }
+
+    /// The names of the API's own, in alphabetical order.
+    pub fn names(&self) -> Vec<&'static str> {
+        let mut names = self.known.clone();
+        names.sort_unstable();
+        names
+    }
+
+    /// The first one, also if nobody knows it: for clients that want everything to count.
+    pub fn first(&self) -> Option<&str> {
+        self.names().first().copied().or(self.unknown.as_deref())
+    }
+}
+
+/// What came back for a call. No `Debug`: it is the answer.
+pub struct Answer {
+    /// `chatcmpl-…`: the provider's if it has that form.
+    pub id: String,
+    /// Unix seconds.
+    pub created: i64,
+    /// As the client spelled it.
+    pub model: String,
+    /// For each question, as many as were asked for.
+    pub choices: Vec<Heard>,
+    /// What it cost in the model's tokens.
+    pub usage: Tally,
+}
+
+/// How a face writes an answer. The calls come in this order, each at most once but for `beat`:
+///
+/// whole: `whole`. Stream: `opening`, `beat` …, then `speak` or `failure`; where the answer is quick, `speak` at once.
+pub trait Script: Send + Sync + 'static {
+    /// The answer as one object.
+    fn whole(self: Box<Self>, answer: Answer) -> Vec<u8>;
+
+    /// What a stream begins with while its answer is waited for.
+    fn opening(&mut self) -> Vec<u8>;
+
+    /// A sign of life.
+    fn beat(&mut self) -> Vec<u8>;
+
+    /// The answer as events; whatever `opening` has not said included.
+    fn speak(self: Box<Self>, answer: Answer) -> Box<dyn Events>;
+
+    /// The end of a stream that has begun and has no answer.
+    fn failure(&mut self, error: &ErrorObject) -> Vec<u8>;
+}
+
+/// An answer being streamed: yields batches of events, so that a large answer is never held twice.
+pub trait Events: Send + Sync {
+    /// The next events, whole, in at least `wanted` bytes unless the stream ends before; `None` after the last.
+    fn next_batch(&mut self, wanted: usize) -> Option<Vec<u8>>;
+
+    /// Whether [`next_batch`](Self::next_batch) has given everything.
+    fn is_over(&self) -> bool;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ignored_is_named_once_in_order_and_inventions_only_on_request() {
+        let mut ignored = Ignored::default();
+        for name in ["user", "seed", "user"] {
+            ignored.note(name);
+        }
+        ignored.note_unknown("no such\nthing");
+        ignored.note_unknown("canary");
+        assert_eq!(ignored.names(), ["seed", "user"]);
+        assert_eq!(ignored.first(), Some("seed"));
+        let mut unknown = Ignored::default();
+        unknown.note_unknown("canary");
+        assert_eq!((unknown.names().len(), unknown.first()), (0, Some("canary")));
+    }
+}

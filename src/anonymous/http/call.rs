@@ -1,0 +1,169 @@
+//! From a call to its answer: plan, redeem, hear.
+//!
+//! Each question is asked as often as answers are wanted, each time for a token of its own, all at once. Where one
+//! fails the call fails, and the answers to the others stay with their tokens: the identical request finds them.
+//!
+//! An answer that has not the form it should have is asked for once more, for a second token, if the
+//! configuration allows it. The second answer counts, whatever it is.
+
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use serde_json::value::RawValue;
+
+use super::Endpoint;
+use super::error::{ApiError, Failure};
+use crate::anonymous::emulate::answer::{Conformity, Heard};
+use crate::anonymous::emulate::ask::Ask;
+use crate::anonymous::emulate::hearing::Reading;
+use crate::anonymous::emulate::plan::{self, Plan};
+use crate::anonymous::emulate::roles::NothingSaid;
+use crate::anonymous::emulate::tokens::Family;
+use crate::anonymous::face::Answer;
+use crate::anonymous::face::error::RequestError;
+use crate::anonymous::face::provider::{self, Completion};
+use crate::anonymous::face::usage::{Question, Tally, Told};
+use crate::anonymous::redeem::{Delivery, Prompt};
+use crate::wire::ModelName;
+
+/// Above this many bytes an answer is heard on a thread of its own: counting and mending take their time.
+const HEARD_AT_ONCE: usize = 32 * 1024;
+
+/// Whether an answer that has not the form it should have is asked for again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecondTry {
+    /// It is handed over as it is.
+    #[default]
+    Never,
+    /// Once, for a second token.
+    Once,
+}
+
+/// A call whose messages are made. No `Debug`: it holds the prompt.
+pub(super) struct Planned {
+    /// As the client spells it.
+    pub(super) spelled: String,
+    pub(super) model: ModelName,
+    questions: Vec<Asked>,
+    copies: usize,
+}
+
+struct Asked {
+    messages: Arc<RawValue>,
+    reading: Arc<Reading>,
+}
+
+/// One answer, what it cost, and what else came with it.
+struct Got {
+    heard: Heard,
+    told: Told,
+    id: Option<String>,
+    created: Option<i64>,
+    deliveries: Vec<Delivery>,
+}
+
+impl Planned {
+    /// Plans what a face has read.
+    pub(super) fn new(
+        spelled: String,
+        model: ModelName,
+        asks: Vec<Ask>,
+        copies: usize,
+    ) -> Result<Self, RequestError> {
+        let family = Family::of(&model);
+        let ask = |ask| {
+            let Plan { messages, reading } = plan::plan(ask, family)
+                .map_err(|NothingSaid| RequestError::invalid_value("messages", "every message is empty"))?;
+            Ok(Asked { messages: messages.into(), reading: Arc::new(reading) })
+        };
+        let questions = asks.into_iter().map(ask).collect::<Result<_, RequestError>>()?;
+        Ok(Self { spelled, model, questions, copies })
+    }
+
+    /// Asks, and hears.
+    pub(super) async fn answer(self, endpoint: &Endpoint) -> Result<(Answer, Vec<Delivery>), ApiError> {
+        let asked: Vec<_> =
+            self.questions.iter().flat_map(|asked| std::iter::repeat_n(asked, self.copies)).collect();
+        let got = try_join_all(asked.iter().map(|asked| ask(endpoint, &self.model, asked))).await?;
+        let (mut id, mut created) = (None, None);
+        let (mut choices, mut told, mut deliveries) = (Vec::new(), Vec::new(), Vec::new());
+        for mut got in got {
+            id = id.or(got.id);
+            created = created.or(got.created);
+            choices.push(got.heard);
+            told.push(got.told);
+            deliveries.append(&mut got.deliveries);
+        }
+        let mut told = told.into_iter();
+        let questions = self.questions.iter().map(|asked| Question {
+            messages: Arc::clone(&asked.messages),
+            answers: told.by_ref().take(self.copies).collect(),
+        });
+        let answer = Answer {
+            id: id.unwrap_or_else(|| provider::new_id("chatcmpl-")),
+            created: created.unwrap_or_else(|| endpoint.clock.now().unix()),
+            model: self.spelled,
+            choices,
+            usage: Tally::new(Family::of(&self.model), questions.collect()),
+        };
+        Ok((answer, deliveries))
+    }
+}
+
+async fn ask(endpoint: &Endpoint, model: &ModelName, asked: &Asked) -> Result<Got, ApiError> {
+    let (completion, delivery) = redeem(endpoint, model, asked.messages.as_ref().to_owned()).await?;
+    let said = completion.given.text.clone();
+    let got = hear(&asked.reading, completion, vec![delivery]).await?;
+    if endpoint.conduct.second_try == SecondTry::Never {
+        return Ok(got);
+    }
+    let Some(turns) = said.and_then(|said| asked.reading.second_try(&said, &got.heard)) else {
+        return Ok(got);
+    };
+    let Ok(messages) = plan::continued(&asked.messages, turns) else { return Ok(got) };
+    // The first answer is paid for: if there is no second, it is better than none.
+    let Ok((completion, delivery)) = redeem(endpoint, model, messages).await else { return Ok(got) };
+    let Got { mut deliveries, .. } = got;
+    deliveries.push(delivery);
+    hear(&asked.reading, completion, deliveries).await
+}
+
+/// Spends a token.
+async fn redeem(
+    endpoint: &Endpoint,
+    model: &ModelName,
+    messages: Box<RawValue>,
+) -> Result<(Completion, Delivery), ApiError> {
+    let prompt = Prompt { model: model.clone(), messages };
+    let delivery = endpoint.redeemer.redeem(prompt).await.map_err(Failure::Redeem)?;
+    if let Ok(completion) = provider::read(&delivery.answer().body) {
+        return Ok((completion, delivery));
+    }
+    // Kept, it would be found again by every repeat of the request: it counts as delivered.
+    delivery.delivered();
+    Err(Failure::NotACompletion.into())
+}
+
+async fn hear(
+    reading: &Arc<Reading>,
+    completion: Completion,
+    deliveries: Vec<Delivery>,
+) -> Result<Got, ApiError> {
+    let Completion { id, created, given, usage } = completion;
+    let told = match usage {
+        Some(usage) => Told::Given(usage),
+        None => Told::Text(given.text.clone().unwrap_or_default()),
+    };
+    let heard = if given.text.as_ref().is_some_and(|text| text.len() > HEARD_AT_ONCE) {
+        let reading = Arc::clone(reading);
+        tokio::task::spawn_blocking(move || reading.hear(given)).await.map_err(|_| Failure::Panicked)?
+    } else {
+        reading.hear(given)
+    };
+    Ok(Got { heard, told, id, created, deliveries })
+}
+
+/// Whether an answer has the form that a schema asked for.
+pub(super) fn violates_schema(answer: &Answer) -> bool {
+    answer.choices.iter().any(|heard| matches!(heard.conformity, Conformity::Violated(_)))
+}

@@ -1,0 +1,148 @@
+//! What becomes of every parameter of OpenAI's API.
+//!
+//! A test holds these tables against the types of `async-openai`: a parameter that appears there must appear here.
+
+use crate::anonymous::face::fields::Treatment::{Carried, Emulated, Ignored, Refused};
+use crate::anonymous::face::fields::{Field, Table};
+
+const SAMPLING: &str = "the backend does not let sampling be chosen";
+const NOBODY: &str = "nothing that could name you or your tool leaves this machine";
+const TEXT_ONLY: &str = "the backend takes text and pictures and answers text";
+const NO_LOGPROBS: &str = "the backend returns none";
+const NOT_STORED: &str = "nothing is stored on the way or here";
+
+/// `POST /v1/chat/completions`.
+pub const CHAT: Table = Table {
+    endpoint: "POST /v1/chat/completions",
+    fields: &[
+        Field::new("model", Carried, "other names for one come from `[api.aliases]`"),
+        Field::new("messages", Carried, "in the three roles that every model takes"),
+        Field::new("stream", Emulated, "the whole answer, in pieces, once it is here"),
+        Field::new("stream_options.include_usage", Emulated, "the last chunk counts tokens"),
+        Field::new(
+            "stream_options.include_obfuscation",
+            Emulated,
+            "always off: the stream does not leave this machine",
+        ),
+        Field::new("stream_options", Emulated, "see its parts"),
+        Field::new("n", Emulated, "n calls, n tokens; at most `api.most_choices`"),
+        Field::new("stop", Emulated, "the answer is cut before it"),
+        Field::new(
+            "max_tokens",
+            Emulated,
+            "cut with `finish_reason: length`, counted with the model's tokenizer",
+        ),
+        Field::new("max_completion_tokens", Emulated, "as `max_tokens`"),
+        Field::new(
+            "response_format",
+            Emulated,
+            "told to the model; its answer is extracted, checked and mended",
+        ),
+        Field::new("tools", Emulated, "told to the model; its calls are read out of its answer"),
+        Field::new("tool_choice", Emulated, "told to the model"),
+        Field::new(
+            "parallel_tool_calls",
+            Emulated,
+            "told to the model; with false only the first call counts",
+        ),
+        Field::new("functions", Emulated, "as `tools`, in the older form"),
+        Field::new("function_call", Emulated, "as `tool_choice`, in the older form"),
+        Field::new("temperature", Ignored, SAMPLING),
+        Field::new("top_p", Ignored, SAMPLING),
+        Field::new("frequency_penalty", Ignored, SAMPLING),
+        Field::new("presence_penalty", Ignored, SAMPLING),
+        Field::new("seed", Ignored, SAMPLING),
+        Field::new("logit_bias", Ignored, SAMPLING),
+        Field::new("user", Ignored, NOBODY),
+        Field::new("safety_identifier", Ignored, NOBODY),
+        Field::new("metadata", Ignored, NOBODY),
+        Field::new("prompt_cache_key", Ignored, NOBODY),
+        Field::new("prompt_cache_retention", Ignored, NOBODY),
+        Field::new("prompt_cache_options", Ignored, NOBODY),
+        Field::new("store", Ignored, NOT_STORED).unless(&["false"]),
+        Field::new("service_tier", Ignored, "the backend has one"),
+        Field::new("reasoning_effort", Ignored, "the backend does not let it be chosen"),
+        Field::new("verbosity", Ignored, "the backend does not let it be chosen"),
+        Field::new("prediction", Ignored, "it would only make answers faster"),
+        Field::new("web_search_options", Ignored, "the backend searches on its own"),
+        Field::new("moderation", Ignored, "the backend moderates on its own"),
+        Field::new("logprobs", Refused, NO_LOGPROBS).unless(&["false"]),
+        Field::new("top_logprobs", Refused, NO_LOGPROBS).unless(&["0"]),
+        Field::new("audio", Refused, TEXT_ONLY),
+        Field::new("modalities", Refused, TEXT_ONLY).unless(&["[\"text\"]", "[]"]),
+    ],
+};
+
+/// All of them.
+pub const TABLES: &[&Table] = &[&CHAT];
+
+#[cfg(test)]
+mod tests {
+    use async_openai::types::chat::{ChatCompletionStreamOptions, CreateChatCompletionRequest};
+    use serde::Deserialize;
+    use serde::de::value::Error;
+    use serde::de::{Deserializer, Error as _, Visitor};
+
+    use super::*;
+
+    /// Reads nothing, and keeps the names that a type asks for.
+    struct Names<'a>(&'a mut Vec<&'static str>);
+
+    impl<'de> Deserializer<'de> for Names<'_> {
+        type Error = Error;
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
+            Err(Error::custom("not a struct"))
+        }
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            _: V,
+        ) -> Result<V::Value, Error> {
+            self.0.extend(fields);
+            Err(Error::custom("its names are known now"))
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+            unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    fn names_of<T: for<'de> Deserialize<'de>>() -> Vec<&'static str> {
+        let mut names = Vec::new();
+        assert!(T::deserialize(Names(&mut names)).is_err());
+        assert!(!names.is_empty(), "the type is not a plain struct any more");
+        names
+    }
+
+    fn assert_named<T: for<'de> Deserialize<'de>>(table: &Table, prefix: &str) {
+        for name in names_of::<T>() {
+            let name = format!("{prefix}{name}");
+            assert!(
+                table.fields.iter().any(|field| field.name == name),
+                "{} does not say what becomes of {name}",
+                table.endpoint
+            );
+        }
+    }
+
+    #[test]
+    fn every_parameter_that_a_well_kept_client_knows_has_its_treatment() {
+        assert_named::<CreateChatCompletionRequest>(&CHAT, "");
+        assert_named::<ChatCompletionStreamOptions>(&CHAT, "stream_options.");
+    }
+
+    #[test]
+    fn no_parameter_is_named_twice() {
+        for table in TABLES {
+            let mut names: Vec<_> = table.fields.iter().map(|field| field.name).collect();
+            names.sort_unstable();
+            let all = names.len();
+            names.dedup();
+            assert_eq!(names.len(), all, "{}", table.endpoint);
+        }
+    }
+}

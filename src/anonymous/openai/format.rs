@@ -1,0 +1,62 @@
+//! Reading what form the answer must have: `response_format`, and the Responses API's `text.format`.
+
+use serde_json::Value;
+
+use crate::anonymous::emulate::ask::{Format, Schema, Strictness};
+use crate::anonymous::emulate::format::check_schema;
+use crate::anonymous::face::error::RequestError;
+use crate::anonymous::face::json::{Object, optional_object, optional_string, required_string, switch};
+
+/// Where a `json_schema` has its name and schema.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Nesting {
+    /// In an object of their own: `response_format`.
+    Nested,
+    /// Beside the type: `text.format`.
+    Flat,
+}
+
+/// Reads the format at `place`.
+pub fn read(mut format: Object, place: &str, nesting: Nesting) -> Result<Format, RequestError> {
+    match required_string(&mut format, place, "type")?.as_str() {
+        "text" => Ok(Format::Text),
+        "json_object" => Ok(Format::JsonObject),
+        "json_schema" if nesting == Nesting::Flat => read_schema(format, place),
+        "json_schema" => {
+            let inner = format!("{place}.json_schema");
+            match optional_object(&mut format, place, "json_schema")? {
+                Some(schema) => read_schema(schema, &inner),
+                None => Err(RequestError::missing(&inner)),
+            }
+        }
+        _ => Err(RequestError::invalid_value(
+            &format!("{place}.type"),
+            "supported values are 'text', 'json_object' and 'json_schema'",
+        )),
+    }
+}
+
+fn read_schema(mut object: Object, place: &str) -> Result<Format, RequestError> {
+    let name = required_string(&mut object, place, "name")?;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(allowed) {
+        return Err(RequestError::invalid_value(
+            &format!("{place}.name"),
+            "a schema's name has 1 to 64 characters out of A-Z a-z 0-9 _ -",
+        ));
+    }
+    let Some(schema) = optional_object(&mut object, place, "schema")?.map(Value::Object) else {
+        return Err(RequestError::missing(&format!("{place}.schema")));
+    };
+    check_schema(&schema).map_err(|why| {
+        RequestError::parameter(
+            format!("Invalid schema for '{place}.schema': {why}."),
+            format!("{place}.schema"),
+            "invalid_json_schema",
+        )
+    })?;
+    let strictness =
+        if switch(&mut object, place, "strict")? { Strictness::Strict } else { Strictness::Lenient };
+    let description = optional_string(&mut object, place, "description")?;
+    Ok(Format::Schema(Schema { name, description, schema, strictness }))
+}
