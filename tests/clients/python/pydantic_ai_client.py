@@ -32,7 +32,9 @@ async def main():
 
         agent = Agent(model, output_type=Person)
         async with agent.run_stream(WHO) as stream:
-            verdict.holds(f"run_stream over {name}", await stream.get_output() == Person(name="Ada Lovelace", born=1815))
+            verdict.holds(
+                f"run_stream over {name}", await stream.get_output() == Person(name="Ada Lovelace", born=1815)
+            )
     verdict.say()
 
 
