@@ -8,6 +8,7 @@ mod abuse;
 mod account;
 mod arguments;
 mod backend;
+mod compat;
 mod completions;
 mod demo;
 mod doctor;
@@ -85,6 +86,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Tor(_) => tor::run(context).await,
         Command::Doctor => doctor::run(context).await,
         Command::Env(options) => env::run(&options, context).await,
+        Command::Compat(options) => compat::run(&options, context),
         Command::Backend(command) => backend::run(command, context).await,
         Command::Completions(options) => Ok(completions::run(&options)),
         Command::Man(options) => man::run(&options, context),

@@ -41,6 +41,8 @@ pub struct Config {
     pub strict: bool,
     /// `[api]`
     pub api: Api,
+    /// `[images]`
+    pub images: Images,
     /// `[server]`
     pub server: Server,
     /// `[backend]`
@@ -98,6 +100,14 @@ impl Api {
         // Checked against the table of keys: none is lost.
         self.aliases.iter().filter_map(|(alias, model)| Some((name(alias)?, name(model)?))).collect()
     }
+}
+
+/// `[images]`: pictures that a request only points to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Images {
+    /// Whether they are fetched.
+    pub fetch_over_tor: bool,
 }
 
 /// `[backend]`: where the two planes go.

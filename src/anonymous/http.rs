@@ -31,7 +31,10 @@ pub use server::serve;
 
 use crate::anonymous::face::Rules;
 use crate::anonymous::face::catalog::Catalog;
+use crate::anonymous::face::fields::Table;
+use crate::anonymous::openai;
 use crate::anonymous::redeem::Redeem;
+use crate::anonymous::transport::fetch::Fetch;
 use crate::clock::SharedClock;
 use crate::secret::Secret;
 
@@ -51,6 +54,13 @@ pub struct Endpoint {
     pub clock: SharedClock,
     /// How far requests are followed.
     pub conduct: Conduct,
+    /// How pictures on the web are fetched; without one they are refused.
+    pub pictures: Option<Box<dyn Fetch>>,
+}
+
+/// What becomes of every parameter of every endpoint.
+pub fn tables() -> Vec<&'static Table> {
+    openai::fields::TABLES.to_vec()
 }
 
 /// How far requests are followed.
@@ -81,6 +91,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Longest time from the headers to the end of the body.
     pub body_time: Duration,
+    /// Largest picture that is fetched, bytes.
+    pub picture_bytes: usize,
     /// Longest time for the headers; also how long an idle connection is kept.
     pub head_time: Duration,
     /// Longest time in which the system takes nothing more of an answer because the client does not read; then
@@ -92,6 +104,12 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let minute = Duration::from_secs(60);
-        Self { body_bytes: 8_388_608, body_time: minute, head_time: minute, write_time: minute }
+        Self {
+            body_bytes: 8_388_608,
+            body_time: minute,
+            picture_bytes: 187_500,
+            head_time: minute,
+            write_time: minute,
+        }
     }
 }

@@ -10,6 +10,7 @@
 //! | `isolated` | Tor, whichever way: one circuit per call (or as configured), warmed ahead of need in `pool` |
 //! | `arti` | the dialler of the embedded Tor client |
 //! | `socks` | the dialler of a Tor that runs beside, over SOCKS |
+//! | `fetch` | pictures from the web, where the user wants them fetched |
 //! | `leak` | in no release: deliberate leaks, for the tests that must see them |
 //! | `target`, `tls` | where the backend is, and how its certificate is judged |
 //!
@@ -25,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub use crate::tor::{Blockage, Exit, Stage};
 
 pub mod arti;
+pub mod fetch;
 pub mod isolated;
 // Empty unless the tests that want to see a leak ask for it.
 pub mod leak;

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::anonymous::face::Rules;
 use crate::anonymous::face::catalog::Catalog;
+use crate::anonymous::face::{Images, Rules};
 use crate::anonymous::http::{self, Endpoint};
 use crate::anonymous::redeem::Redeemer;
 use crate::anonymous::transport::Transport;
@@ -44,7 +44,8 @@ impl Daemon {
         let api_key = api_key::read_or_make(home, &lock, &mut rand::rng())?;
         let operations = Arc::new(Operations::open(home, &lock, config).await?);
         let control = Server::bind(&home.control_path())?;
-        let WayOut { transport, tor, name } = redemption::way_out(home, config, operations.clock())?;
+        let WayOut { transport, tor, name, pictures } =
+            redemption::way_out(home, config, operations.clock())?;
         #[cfg(feature = "leak")]
         let transport = crate::anonymous::transport::leak::Leaking::over(transport);
 
@@ -66,10 +67,11 @@ impl Daemon {
             redeemer: Box::new(redeemer.clone()),
             catalog,
             api_key: api_key.clone(),
-            limits: http::Limits { body_bytes: config.server.body_limit, ..http::Limits::default() },
+            limits: limits(config),
             heartbeat: config.anonymous.heartbeat(),
             clock: operations.clock(),
             conduct: conduct(config),
+            pictures,
         };
         let grace = config.server.grace();
         let mut supervisor = Supervisor::new(grace);
@@ -160,7 +162,7 @@ fn running(
         }),
         way_out: Box::new(move || {
             let transport = examined.upgrade()?;
-            Some(WayOut { transport, tor: client.clone(), name })
+            Some(WayOut { transport, tor: client.clone(), name, pictures: None })
         }),
     }
 }
@@ -176,9 +178,19 @@ fn context_length(config: &Config) -> Option<u32> {
     u32::try_from(config.backend.body_limit / 4).ok()
 }
 
+fn limits(config: &Config) -> http::Limits {
+    http::Limits {
+        body_bytes: config.server.body_limit,
+        // In base64 it fits into one call, if there is little else.
+        picture_bytes: config.backend.body_limit / 4 * 3,
+        ..http::Limits::default()
+    }
+}
+
 fn conduct(config: &Config) -> http::Conduct {
+    let images = if config.images.fetch_over_tor { Images::Fetched } else { Images::InlineOnly };
     http::Conduct {
-        rules: Rules { most_choices: config.api.most_choices, ..Rules::default() },
+        rules: Rules { most_choices: config.api.most_choices, images },
         strictness: if config.strict { http::Strictness::Refusing } else { http::Strictness::Reporting },
         second_try: if config.api.second_try { http::SecondTry::Once } else { http::SecondTry::Never },
     }

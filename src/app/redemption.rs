@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::anonymous::redeem::{Deadlines, Limits, Redeemer, Settings};
 use crate::anonymous::transport::Transport;
 use crate::anonymous::transport::arti::{ArtiDialer, Patience};
-use crate::anonymous::transport::isolated::{self, Isolated, IsolationRule};
+use crate::anonymous::transport::fetch::{Fetch, Fetcher};
+use crate::anonymous::transport::isolated::{self, Dialer, Isolated, IsolationRule};
 use crate::anonymous::transport::loopback::Loopback;
 use crate::anonymous::transport::socks::{SocksDialer, Verification};
 use crate::anonymous::transport::target::Target;
@@ -70,6 +71,8 @@ pub(super) struct WayOut {
     pub(super) tor: Option<Tor>,
     /// What `status` calls it.
     pub(super) name: &'static str,
+    /// How pictures are fetched, where the user wants that and there is a Tor.
+    pub(super) pictures: Option<Box<dyn Fetch>>,
 }
 
 /// The configured way out. There is none behind it: what cannot go that way does not go.
@@ -83,7 +86,7 @@ pub(super) fn way_out(home: &Home, config: &Config, clock: SharedClock) -> Resul
     match choice {
         TransportChoice::Loopback => {
             let transport = Arc::new(Loopback::new(url.as_str())?);
-            Ok(WayOut { transport, tor: None, name: "loopback" })
+            Ok(WayOut { transport, tor: None, name: "loopback", pictures: None })
         }
         TransportChoice::Socks(address) => {
             let rule = if config.anonymous.socks_without_tor {
@@ -91,9 +94,12 @@ pub(super) fn way_out(home: &Home, config: &Config, clock: SharedClock) -> Resul
             } else {
                 Verification::Required
             };
+            let web = web(home, config)?;
             let dialer = SocksDialer::new(address, Target::new(url.as_str())?, tls(home, config)?, rule);
             let transport = Arc::new(Isolated::new(dialer, isolated(config, clock)));
-            Ok(WayOut { transport, tor: None, name: "socks" })
+            let pictures =
+                pictures(config, move |target| SocksDialer::new(address, target, web.clone(), rule));
+            Ok(WayOut { transport, tor: None, name: "socks", pictures })
         }
         TransportChoice::Tor | TransportChoice::Auto => {
             let target = Target::new(url.as_str())?;
@@ -103,9 +109,21 @@ pub(super) fn way_out(home: &Home, config: &Config, clock: SharedClock) -> Resul
             let tor = Tor::launch(&tor::settings(home, config)?, clock.clone())?;
             let dialer = ArtiDialer::new(tor.clone(), target, tls, patience);
             let transport = Arc::new(Isolated::new(dialer, isolated(config, clock)));
-            Ok(WayOut { transport, tor: Some(tor), name: "tor" })
+            let (web, client) = (web(home, config)?, tor.clone());
+            let pictures = pictures(config, move |target| {
+                ArtiDialer::new(client.clone(), target, web.clone(), patience)
+            });
+            Ok(WayOut { transport, tor: Some(tor), name: "tor", pictures })
         }
     }
+}
+
+fn pictures<D: Dialer>(
+    config: &Config,
+    dialer: impl Fn(Target) -> D + Send + Sync + 'static,
+) -> Option<Box<dyn Fetch>> {
+    let wanted = config.images.fetch_over_tor;
+    wanted.then(|| Box::new(Fetcher::new(dialer, config.anonymous.connect())) as Box<dyn Fetch>)
 }
 
 fn isolated(config: &Config, clock: SharedClock) -> isolated::Settings {
@@ -122,14 +140,20 @@ fn isolated(config: &Config, clock: SharedClock) -> isolated::Settings {
     }
 }
 
+/// How the backend's certificate is judged.
 fn tls(home: &Home, config: &Config) -> Result<Tls, AppError> {
-    let roots = match &config.tls.extra_roots {
-        Some(file) => {
-            let path = home.root().join(file);
-            Some(std::fs::read(&path).map_err(|error| AppError::SettingsFile { path, kind: error.kind() })?)
-        }
-        None => None,
-    };
     let pin = config.tls.pin.as_deref().map(str::parse).transpose().map_err(AppError::Pin)?;
-    Ok(Tls::new(roots.as_deref(), pin)?)
+    Ok(Tls::new(extra_roots(home, config)?.as_deref(), pin)?)
+}
+
+/// How other sites' certificates are judged: the pin is the backend's alone.
+fn web(home: &Home, config: &Config) -> Result<Tls, AppError> {
+    Ok(Tls::new(extra_roots(home, config)?.as_deref(), None)?)
+}
+
+fn extra_roots(home: &Home, config: &Config) -> Result<Option<Vec<u8>>, AppError> {
+    let Some(file) = &config.tls.extra_roots else { return Ok(None) };
+    let path = home.root().join(file);
+    let roots = std::fs::read(&path).map_err(|error| AppError::SettingsFile { path, kind: error.kind() })?;
+    Ok(Some(roots))
 }

@@ -103,6 +103,11 @@ pub(super) enum Command {
     ///
     /// For sh: eval "$(llmtor env)"
     Env(EnvOptions),
+    /// Lists every parameter of the APIs that the endpoint speaks, and what becomes of it
+    ///
+    /// carried: the backend is told. emulated: it is done here. ignored: it has no effect, and the response header
+    /// x-llmtor-ignored says so (with `strict = true` in the configuration it is refused). refused: 400, with its name.
+    Compat(CompatOptions),
     /// The reference backend
     ///
     /// For these commands --home is the backend's own home; its default is `backend` in the platform's place.
@@ -311,6 +316,16 @@ pub(super) enum BackendAccountCommand {
 pub(super) enum BackendKeysCommand {
     /// Prints them as JSON, for `llmtor keys import`
     Export,
+}
+
+/// `compat`
+#[derive(Args)]
+pub(super) struct CompatOptions {
+    /// Only endpoints with this in their name, such as `responses`
+    pub(super) endpoint: Option<String>,
+    /// As the documentation has it
+    #[arg(long, conflicts_with = "json")]
+    pub(super) markdown: bool,
 }
 
 /// `completions`

@@ -112,6 +112,13 @@ pub const KEYS: &[Key] = &[
         doc: "Other names for models, for tools that insist on one that the backend has not. Names with dots are quoted.",
     },
     Key {
+        path: "images.fetch_over_tor",
+        kind: Kind::Switch,
+        default: Preset::Switch(false),
+        doc: "Fetches pictures that a request only points to, each on a Tor circuit of its own. The site that has a picture\n\
+              then learns that somebody looks at it, and the exit sees which site that is. Off, such requests are refused.",
+    },
+    Key {
         path: "backend.identity_url",
         kind: Kind::IdentityUrl,
         default: Preset::Unset("https://api.example.org"),

@@ -4,6 +4,7 @@ mod bad_input;
 mod delivery;
 mod failures;
 mod harness;
+mod pictures;
 mod privacy;
 mod serving;
 mod streaming;

@@ -75,6 +75,7 @@ impl Way {
             heartbeat: Duration::from_secs(5),
             clock: clock.clone(),
             conduct: Conduct::default(),
+            pictures: None,
         };
         tokio::spawn(serve(vec![listener], serving, shutdown.clone(), Duration::from_secs(1)));
         let way = Self { house, clock, vault, endpoint, abuse, shutdown, _dir: dir };

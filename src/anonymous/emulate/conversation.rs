@@ -22,6 +22,14 @@ pub enum Turn {
 }
 
 impl Turn {
+    /// What it consists of, calls apart.
+    pub fn parts_mut(&mut self) -> &mut Vec<Part> {
+        match self {
+            Self::System(said) | Self::User(said) | Self::Assistant { said, .. } => &mut said.parts,
+            Self::ToolResult(result) => &mut result.parts,
+        }
+    }
+
     /// Whether there is anything in it for a model to read.
     pub fn says_something(&self) -> bool {
         let spoken =
@@ -49,6 +57,9 @@ pub enum Part {
     Text(String),
     /// A picture.
     Image(Image),
+    /// A picture somewhere on the web, to be fetched before the call is planned; what was not fetched is told as its
+    /// address.
+    Remote(RemoteImage),
 }
 
 /// A picture inside the message; the backend's moderation reads no other form (protocol.md §4).
@@ -57,6 +68,16 @@ pub struct Image {
     pub url: String,
     /// How closely to look, if the client said so.
     pub detail: Option<Detail>,
+}
+
+/// A picture somewhere on the web.
+pub struct RemoteImage {
+    /// Where.
+    pub url: String,
+    /// How closely to look, if the client said so.
+    pub detail: Option<Detail>,
+    /// Where in the request it stands, for complaints.
+    pub place: String,
 }
 
 /// OpenAI's `detail` of an image, without its default.

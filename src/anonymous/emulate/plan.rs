@@ -85,7 +85,7 @@ fn merged(mut leading: Vec<Said>) -> Said {
         for part in roles::named(said) {
             match part {
                 Part::Text(text) => append(&mut system, text),
-                image @ Part::Image(_) => system.parts.push(image),
+                image @ (Part::Image(_) | Part::Remote(_)) => system.parts.push(image),
             }
         }
     }

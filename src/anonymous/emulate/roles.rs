@@ -68,6 +68,8 @@ impl Serialize for WirePart {
         }
         match &self.0 {
             Part::Text(text) => Form::Text { text },
+            // Not fetched: what is left of it is its address.
+            Part::Remote(image) => Form::Text { text: &image.url },
             Part::Image(Image { url, detail }) => Form::ImageUrl {
                 image_url: ImageUrl {
                     url,
@@ -141,7 +143,7 @@ fn push(messages: &mut Vec<Message>, role: Role, mut parts: Vec<Part>) {
         0 => return,
         1 => match parts.swap_remove(0) {
             Part::Text(text) => Content::Text(text),
-            image @ Part::Image(_) => Content::Parts(vec![WirePart(image)]),
+            image @ (Part::Image(_) | Part::Remote(_)) => Content::Parts(vec![WirePart(image)]),
         },
         _ => Content::Parts(parts.into_iter().map(WirePart).collect()),
     };
@@ -155,7 +157,7 @@ pub fn named(said: Said) -> Vec<Part> {
     match parts.first_mut() {
         None => {}
         Some(Part::Text(text)) => text.insert_str(0, &format!("{name}: ")),
-        Some(Part::Image(_)) => parts.insert(0, Part::Text(format!("{name}:"))),
+        Some(Part::Image(_) | Part::Remote(_)) => parts.insert(0, Part::Text(format!("{name}:"))),
     }
     parts
 }
@@ -165,7 +167,7 @@ fn append_parts(parts: &mut Vec<Part>, more: Vec<Part>) {
         match part {
             // Only what opens a result follows a text.
             Part::Text(text) => append_text(parts, &text),
-            image @ Part::Image(_) => parts.push(image),
+            image @ (Part::Image(_) | Part::Remote(_)) => parts.push(image),
         }
     }
 }

@@ -8,6 +8,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::future::try_join_all;
 use serde_json::value::RawValue;
 
@@ -15,6 +17,7 @@ use super::Endpoint;
 use super::error::{ApiError, Failure};
 use crate::anonymous::emulate::answer::{Conformity, Heard};
 use crate::anonymous::emulate::ask::Ask;
+use crate::anonymous::emulate::conversation::{Image, Part, RemoteImage, Turn};
 use crate::anonymous::emulate::hearing::Reading;
 use crate::anonymous::emulate::plan::{self, Plan};
 use crate::anonymous::emulate::roles::NothingSaid;
@@ -24,10 +27,14 @@ use crate::anonymous::face::error::RequestError;
 use crate::anonymous::face::provider::{self, Completion};
 use crate::anonymous::face::usage::{Question, Tally, Told};
 use crate::anonymous::redeem::{Delivery, Prompt};
+use crate::anonymous::transport::fetch::FetchError;
 use crate::wire::ModelName;
 
 /// Above this many bytes an answer is heard on a thread of its own: counting and mending take their time.
 const HEARD_AT_ONCE: usize = 32 * 1024;
+
+/// How many pictures of one request are fetched.
+const MOST_PICTURES: usize = 8;
 
 /// Whether an answer that has not the form it should have is asked for again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -161,6 +168,38 @@ async fn hear(
         reading.hear(given)
     };
     Ok(Got { heard, told, id, created, deliveries })
+}
+
+/// Fetches the pictures that `asks` only point to. Each that cannot be had fails the request: a prompt without its picture
+/// would be answered, and paid for, all the same.
+pub(super) async fn fetch_pictures(endpoint: &Endpoint, asks: &mut [Ask]) -> Result<(), ApiError> {
+    let parts = asks.iter_mut().flat_map(|ask| &mut ask.turns).flat_map(Turn::parts_mut);
+    let remote: Vec<_> = parts.filter(|part| matches!(part, Part::Remote(_))).collect();
+    if remote.len() > MOST_PICTURES {
+        return Err(Failure::Request(RequestError::invalid_value(
+            "messages",
+            format!("at most {MOST_PICTURES} pictures of one request are fetched"),
+        ))
+        .into());
+    }
+    try_join_all(remote.into_iter().map(|part| fetch_picture(endpoint, part))).await?;
+    Ok(())
+}
+
+async fn fetch_picture(endpoint: &Endpoint, part: &mut Part) -> Result<(), ApiError> {
+    let Part::Remote(RemoteImage { url, detail, place }) = part else { return Ok(()) };
+    let refused = |error: FetchError| {
+        Failure::Request(RequestError::parameter(
+            format!("Invalid image at '{place}': {error}."),
+            place.clone(),
+            "invalid_image_url",
+        ))
+    };
+    let fetcher = endpoint.pictures.as_ref().ok_or_else(|| refused(FetchError::Unreachable))?;
+    let picture = fetcher.fetch(url, endpoint.limits.picture_bytes).await.map_err(refused)?;
+    let url = format!("data:image/{};base64,{}", picture.kind, STANDARD.encode(&picture.bytes));
+    *part = Part::Image(Image { url, detail: *detail });
+    Ok(())
 }
 
 /// Whether an answer has the form that a schema asked for.

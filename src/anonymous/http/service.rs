@@ -10,7 +10,7 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 
-use super::call::{Planned, violates_schema};
+use super::call::{Planned, fetch_pictures, violates_schema};
 use super::error::{ApiError, Failure};
 use super::handover::Handovers;
 use super::reply::{Answering, Reply};
@@ -115,7 +115,7 @@ impl Service {
             tokio::time::timeout(self.0.limits.body_time, read_body(request, self.0.limits.body_bytes))
                 .await
                 .map_err(|_| Failure::BodyTooSlow)??;
-        let Call { model, asks, copies, ignored, manner, script } =
+        let Call { model, mut asks, copies, ignored, manner, script } =
             read(&body, &self.0.conduct.rules).map_err(Failure::Request)?;
         drop(body);
         if self.0.conduct.strictness == Strictness::Refusing
@@ -124,6 +124,7 @@ impl Service {
             return Err(Failure::Request(RequestError::without_effect(name)).into());
         }
         let known = self.resolve(&model)?;
+        fetch_pictures(&self.0, &mut asks).await?;
         let planned = Planned::new(model, known, asks, copies).map_err(Failure::Request)?;
         let mut response = match manner {
             Manner::Whole => {

@@ -5,36 +5,34 @@
 
 use serde_json::Value;
 
-use crate::anonymous::emulate::conversation::{
-    CallKind, Detail, Image, Part, Said, ToolCall, ToolResult, Turn,
-};
+use crate::anonymous::emulate::conversation::{CallKind, Detail, Part, Said, ToolCall, ToolResult, Turn};
 use crate::anonymous::face::error::RequestError;
-use crate::anonymous::face::images::is_inline_image;
 use crate::anonymous::face::json::{
     Object, as_object, optional_array, optional_string, required_string, take,
 };
+use crate::anonymous::face::{Images, images};
 
 /// Which of OpenAI's part types may stand where.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Allowed {
     Text,
     TextAndRefusals,
-    TextAndImages,
+    TextAndImages(Images),
 }
 
 /// Reads `messages[index]`.
-pub(super) fn read(index: usize, value: Value) -> Result<Turn, RequestError> {
+pub(super) fn read(index: usize, value: Value, images: Images) -> Result<Turn, RequestError> {
     let place = format!("messages[{index}]");
     let mut object = as_object(value, &place)?;
     let role = required_string(&mut object, &place, "role")?;
     match role.as_str() {
         "system" | "developer" => said(&mut object, &place, Allowed::Text).map(Turn::System),
-        "user" => said(&mut object, &place, Allowed::TextAndImages).map(Turn::User),
+        "user" => said(&mut object, &place, Allowed::TextAndImages(images)).map(Turn::User),
         "assistant" => read_assistant(&mut object, &place),
         "tool" => Ok(Turn::ToolResult(ToolResult {
             id: optional_string(&mut object, &place, "tool_call_id")?,
             name: optional_string(&mut object, &place, "name")?,
-            parts: optional_content(&mut object, &place, Allowed::TextAndImages)?,
+            parts: optional_content(&mut object, &place, Allowed::TextAndImages(images))?,
         })),
         "function" => Ok(Turn::ToolResult(ToolResult {
             id: None,
@@ -128,26 +126,28 @@ fn read_content(content: Value, place: &str, allowed: Allowed) -> Result<Vec<Par
 fn read_part(value: Value, place: &str, allowed: Allowed) -> Result<Part, RequestError> {
     let mut object = as_object(value, place)?;
     let kind = required_string(&mut object, place, "type")?;
-    match kind.as_str() {
+    match (kind.as_str(), allowed) {
         // The last two are the Responses API's, and come from clients that speak both.
-        "text" | "input_text" | "output_text" => required_string(&mut object, place, "text").map(Part::Text),
-        "refusal" if allowed == Allowed::TextAndRefusals => {
+        ("text" | "input_text" | "output_text", _) => {
+            required_string(&mut object, place, "text").map(Part::Text)
+        }
+        ("refusal", Allowed::TextAndRefusals) => {
             required_string(&mut object, place, "refusal").map(Part::Text)
         }
-        "image_url" if allowed == Allowed::TextAndImages => read_image(&mut object, place),
+        ("image_url", Allowed::TextAndImages(images)) => read_image(&mut object, place, images),
         _ => Err(RequestError::invalid_value(
             &format!("{place}.type"),
             match allowed {
                 Allowed::Text => "supported here is 'text'",
                 Allowed::TextAndRefusals => "supported here are 'text' and 'refusal'",
-                Allowed::TextAndImages => "supported here are 'text' and 'image_url'",
+                Allowed::TextAndImages(_) => "supported here are 'text' and 'image_url'",
             },
         )),
     }
 }
 
 /// `{"url", "detail"}`, or the bare URL that some clients send.
-fn read_image(object: &mut Object, place: &str) -> Result<Part, RequestError> {
+fn read_image(object: &mut Object, place: &str, rule: Images) -> Result<Part, RequestError> {
     let place = format!("{place}.image_url");
     let (url, detail) = match object.remove("image_url") {
         Some(Value::String(url)) => (url, None),
@@ -162,13 +162,7 @@ fn read_image(object: &mut Object, place: &str) -> Result<Part, RequestError> {
         None => return Err(RequestError::missing(&place)),
         Some(other) => return Err(RequestError::wrong_type(&place, "an object", &other)),
     };
-    if !is_inline_image(&url) {
-        return Err(RequestError::invalid_value(
-            &format!("{place}.url"),
-            "only inline images are supported, as data:image/<type>;base64,<data>; nothing is fetched for you",
-        ));
-    }
-    Ok(Part::Image(Image { url, detail }))
+    images::part(url, detail, &format!("{place}.url"), rule)
 }
 
 #[cfg(test)]
@@ -179,12 +173,12 @@ mod tests {
     use crate::anonymous::emulate::roles;
 
     fn wire(message: Value) -> Value {
-        let turns = vec![read(0, message).ok().unwrap()];
+        let turns = vec![read(0, message, Images::InlineOnly).ok().unwrap()];
         serde_json::from_str(roles::canonical(turns).unwrap().get()).unwrap()
     }
 
     fn param(message: Value) -> String {
-        match read(0, message) {
+        match read(0, message, Images::InlineOnly) {
             Err(RequestError::Parameter(bad)) => bad.param.unwrap().into(),
             _ => panic!("not refused with a parameter"),
         }

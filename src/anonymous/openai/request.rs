@@ -23,7 +23,7 @@ const MOST_STOPS: usize = 4;
 pub fn read(body: &[u8], rules: &Rules) -> Result<Call, RequestError> {
     let mut body = json::body(body)?;
     let model = take_model(&mut body)?;
-    let turns = take_messages(&mut body)?;
+    let turns = take_messages(&mut body, rules)?;
     let (manner, usage) = take_manner(&mut body)?;
     let copies = take_copies(&mut body, rules)?;
     let (tools, calls) = tools::take_toolset(&mut body)?;
@@ -138,7 +138,7 @@ pub fn take_manner(body: &mut Object) -> Result<(Manner, UsageChunk), RequestErr
     Ok((Manner::Stream(Framing::Events), usage))
 }
 
-fn take_messages(body: &mut Object) -> Result<Vec<Turn>, RequestError> {
+fn take_messages(body: &mut Object, rules: &Rules) -> Result<Vec<Turn>, RequestError> {
     let messages = match take(body, "messages") {
         None => return Err(RequestError::missing("messages")),
         Some(Value::Array(messages)) => messages,
@@ -153,5 +153,5 @@ fn take_messages(body: &mut Object) -> Result<Vec<Turn>, RequestError> {
             "empty_array",
         ));
     }
-    messages.into_iter().enumerate().map(|(index, value)| message::read(index, value)).collect()
+    messages.into_iter().enumerate().map(|(index, value)| message::read(index, value, rules.images)).collect()
 }

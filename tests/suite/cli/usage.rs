@@ -126,3 +126,25 @@ fn completions_and_manual_pages_are_made() {
         assert!(text.contains(".SH NAME"), "{page}");
     }
 }
+
+#[test]
+fn every_parameter_and_its_treatment_is_listed_and_the_documentation_has_the_same() {
+    let room = room();
+    let listed = succeed(room.path(), &["compat"], "").stdout;
+    for line in ["temperature", "response_format", "audio"] {
+        assert!(listed.lines().any(|row| row.trim_start().starts_with(line)), "{line} is missing:\n{listed}");
+    }
+    let one = succeed(room.path(), &["--json", "compat", "chat/completions"], "").stdout;
+    let rows: serde_json::Value = serde_json::from_str(&one).unwrap();
+    let row = rows.as_array().unwrap().iter().find(|row| row["field"] == "seed").unwrap();
+    assert_eq!(row["treatment"], "ignored");
+    let written = succeed(room.path(), &["compat", "--markdown"], "").stdout;
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/compat.md");
+    if std::env::var_os("LLMTOR_TEST_WRITE").is_some() {
+        std::fs::write(&path, &written).unwrap();
+    }
+    assert_eq!(written, std::fs::read_to_string(path).unwrap(), "run this test with LLMTOR_TEST_WRITE=1");
+    let unknown = llmtor(room.path(), &[], &["compat", "nothing"], "");
+    assert_eq!(unknown.code, Some(2));
+    assert!(unknown.stderr.contains("/v1/chat/completions"), "{}", unknown.stderr);
+}

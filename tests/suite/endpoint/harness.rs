@@ -11,6 +11,7 @@ use llmtor::anonymous::http::{Conduct, Endpoint, Limits, serve};
 use llmtor::anonymous::redeem::{
     Answer, Delivery, Ending, Prompt, Redeem, RedeemError, RedeemErrorKind, Redemption, TokenFate,
 };
+use llmtor::anonymous::transport::fetch::Fetch;
 use llmtor::clock::{ManualClock, Timestamp};
 use llmtor::secret::Secret;
 use llmtor::wire::ModelName;
@@ -98,6 +99,8 @@ pub(super) struct Settings {
     pub(super) heartbeat: Duration,
     pub(super) limits: Limits,
     pub(super) grace: Duration,
+    pub(super) conduct: Conduct,
+    pub(super) pictures: Option<Box<dyn Fetch>>,
 }
 
 impl Default for Settings {
@@ -106,6 +109,8 @@ impl Default for Settings {
             heartbeat: Duration::from_secs(60),
             limits: Limits { body_bytes: 100_000, ..Limits::default() },
             grace: Duration::from_secs(30),
+            conduct: Conduct::default(),
+            pictures: None,
         }
     }
 }
@@ -136,7 +141,8 @@ pub(super) async fn start_with(redeemer: Scripted, settings: Settings) -> Server
         limits: settings.limits,
         heartbeat: settings.heartbeat,
         clock: ManualClock::shared(Timestamp::from_unix(NOW)),
-        conduct: Conduct::default(),
+        conduct: settings.conduct,
+        pictures: settings.pictures,
     };
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(serve(vec![listener, other], endpoint, shutdown.clone(), settings.grace));

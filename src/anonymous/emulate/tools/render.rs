@@ -47,7 +47,7 @@ pub fn result(result: ToolResult) -> Vec<Part> {
     for part in result.parts {
         match part {
             Part::Text(more) => text.push_str(&more),
-            image @ Part::Image(_) => {
+            image @ (Part::Image(_) | Part::Remote(_)) => {
                 append(&mut parts, &contained(&std::mem::take(&mut text)));
                 parts.push(image);
             }
