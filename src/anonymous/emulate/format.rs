@@ -149,21 +149,18 @@ fn embedded(text: &str) -> Vec<Lent<'_>> {
     for _ in 0..MOST {
         let Some(open) = text[at..].find(['{', '[']) else { break };
         at += open;
-        match json::exact(&text[at..]) {
-            Some(lent) => {
-                at += lent.end;
-                found.push(lent);
-            }
-            None => {
-                if mended.is_none() {
-                    mended = json::value(&text[at..]).ok();
-                    if let Some(lent) = &mended {
-                        at += lent.end;
-                        continue;
-                    }
+        if let Some(lent) = json::exact(&text[at..]) {
+            at += lent.end;
+            found.push(lent);
+        } else {
+            if mended.is_none() {
+                mended = json::value(&text[at..]).ok();
+                if let Some(lent) = &mended {
+                    at += lent.end;
+                    continue;
                 }
-                at += 1;
             }
+            at += 1;
         }
     }
     // `[1]` in a sentence is a footnote.
@@ -180,16 +177,16 @@ fn embedded(text: &str) -> Vec<Lent<'_>> {
 fn behind_thinking(text: &str) -> &str {
     let start = text.trim_start();
     for (open, close) in [("<think>", "</think>"), ("<thinking>", "</thinking>")] {
-        if start.starts_with(open) {
-            if let Some(end) = start.find(close) {
-                return &start[end + close.len()..];
-            }
+        if start.starts_with(open)
+            && let Some(end) = start.find(close)
+        {
+            return &start[end + close.len()..];
         }
         // The opening tag is eaten by some templates.
-        if !start.starts_with(['{', '[', '"']) {
-            if let Some(end) = start.find(close) {
-                return &start[end + close.len()..];
-            }
+        if !start.starts_with(['{', '[', '"'])
+            && let Some(end) = start.find(close)
+        {
+            return &start[end + close.len()..];
         }
     }
     text

@@ -314,8 +314,11 @@ impl<'a> Reader<'a> {
         }
         let next = rest[first.len_utf8()..].trim_start();
         match (place, first) {
-            (Place::Top, _) | (Place::Key, ':') | (Place::Array, ']') | (Place::Object, '}') => true,
-            (Place::Argument, ')' | ',') => true,
+            (Place::Top, _)
+            | (Place::Key, ':')
+            | (Place::Array, ']')
+            | (Place::Object, '}')
+            | (Place::Argument, ')' | ',') => true,
             (Place::Array, ',') => {
                 next.is_empty() || next.starts_with(|c: char| "\"'{[]-/#“".contains(c) || c.is_alphanumeric())
             }
@@ -377,7 +380,13 @@ fn is_key(text: &str) -> bool {
     if let Some(quote) = window.chars().next().filter(|c| matches!(c, '"' | '\'')) {
         let inner = &window[1..];
         // Too long to be seen whole: then it is taken for what it looks like.
-        return inner.find(quote).is_none_or(|end| {
+        let mut escaped = false;
+        let end = inner.find(|c| {
+            let ends = c == quote && !escaped;
+            escaped = c == '\\' && !escaped;
+            ends
+        });
+        return end.is_none_or(|end| {
             let behind = inner[end + 1..].trim_start();
             behind.starts_with(':') || (behind.is_empty() && window.len() < text.len())
         });

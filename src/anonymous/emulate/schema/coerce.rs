@@ -61,7 +61,9 @@ impl Walk<'_> {
             Value::Object(object) => self.properties(rules, object, depth),
             Value::Array(items) => {
                 if let Some(schema) = rules.get("items") {
-                    items.iter_mut().for_each(|item| self.visit(schema, item, depth + 1));
+                    for item in items {
+                        self.visit(schema, item, depth + 1);
+                    }
                 }
             }
             _ => {}

@@ -41,10 +41,10 @@ impl<'a> Offer<'a> {
     /// The tool that is meant by a name as models write it: the name itself, or the one tool that it can mean once
     /// prefixes (`functions.`), a trailing number (`:0`) and the spelling of separators and capitals are left aside.
     pub fn resolve(&self, written: &str) -> Option<&'a Tool> {
-        let written = written.trim();
         if let Some(index) = self.named.get(written) {
             return Some(self.tools[*index]);
         }
+        let written = written.trim();
         let written = match written.rsplit_once(':') {
             Some((name, number)) if !number.is_empty() && number.bytes().all(|c| c.is_ascii_digit()) => name,
             _ => written,

@@ -6,7 +6,7 @@
 //! | one with other tools, or with nothing like a call in it | text, to the letter |
 //! | a tag in a fence, a code span or quotation marks | text, to the letter |
 //! | nothing but calls in another form ([`whole`]), or in a fence | calls |
-//! | a thinking block | nothing |
+//! | a thinking block; a `<reasoning>` block that leads to a call | nothing |
 //! | what follows a `<tool_response>` that the model made up behind a call | nothing |
 //! | anything else | text: to the letter, but trimmed where it touches a block |
 //!
@@ -76,10 +76,10 @@ pub fn parse(text: &str, toolset: &Toolset, ending: Ending) -> Parsed {
     let mut scan = Scan::new(text, &offer, ending);
     scan.run(&mut fuel);
     let mut parsed = scan.parsed();
-    if parsed.calls.is_empty() {
-        if let Some(whole) = fenced(&parsed.text, &offer, ending, &mut fuel) {
-            parsed = whole;
-        }
+    if parsed.calls.is_empty()
+        && let Some(whole) = fenced(&parsed.text, &offer, ending, &mut fuel)
+    {
+        parsed = whole;
     }
     if offer.parallel == Parallel::One {
         parsed.calls.truncate(1);
@@ -103,7 +103,7 @@ fn fenced(text: &str, offer: &Offer<'_>, ending: Ending, fuel: &mut Fuel) -> Opt
         return Some(Parsed { text: String::new(), calls });
     }
     let whole = whole::whole(text, offer, ending, fuel)?;
-    Some(Parsed { text: whole.said.unwrap_or_default(), calls: whole.calls })
+    Some(Parsed { text: whole.said, calls: whole.calls })
 }
 
 /// What may still be read more than once. A text that needs more is one that was made to cost something.
@@ -154,7 +154,7 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
                 self.go(end);
                 continue;
             }
-            let Some(tag) = tag::tag(self.text, self.at) else {
+            let Some(tag) = tag::at(self.text, self.at) else {
                 self.go(self.at + 1);
                 continue;
             };
@@ -186,21 +186,21 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
     }
 
     fn thinking(&mut self, open: &Tag<'t>) {
-        // Under these names it may be a part of the answer that somebody asked for.
-        let elsewhere = open.kind == Kind::Reflection && !self.text[self.from..self.at].trim().is_empty();
-        if self.unclosed || elsewhere {
-            self.go(open.end);
-            return;
-        }
         let closes = |tag: &Tag<'_>| tag.kind == open.kind && tag.side == Side::Close;
-        if let Some((_, close)) = tag::find(self.text, open.end, closes) {
-            self.keep(self.at);
-            self.from = close.end;
-            self.go(close.end);
-        } else {
+        let close = if self.unclosed { None } else { tag::find(self.text, open.end, closes) };
+        let Some((_, close)) = close else {
             self.unclosed = true;
             self.go(open.end);
+            return;
+        };
+        // Under these names it may be an answer that somebody asked for, unless it leads to a call.
+        let behind = markup::skip_space(self.text, close.end);
+        let leads_to_call = || tag::at(self.text, behind).is_some_and(|tag| tag.kind == Kind::Call);
+        if open.kind == Kind::Thinking || leads_to_call() {
+            self.keep(self.at);
+            self.from = close.end;
         }
+        self.go(close.end);
     }
 
     /// Keeps the text up to `end`.
@@ -232,9 +232,9 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
         }
         self.keep(self.text.len());
         let mut text = Cow::Borrowed("");
-        let mut kept = self.kept.iter().enumerate().filter(|(_, part)| !part.trim().is_empty());
+        let kept = self.kept.iter().enumerate().filter(|(_, part)| !part.trim().is_empty());
         let last = self.kept.len() - 1;
-        while let Some((index, part)) = kept.next() {
+        for (index, part) in kept {
             // The edges of the answer itself stay as they are.
             let part = if index == 0 && self.kept.len() > 1 { part.trim_end() } else { part };
             let part = if index == last {
@@ -267,3 +267,6 @@ fn orphaned_thinking(text: &str) -> usize {
         0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,8 +125,7 @@ fn split(arguments: &str) -> Option<(String, Vec<(String, String)>)> {
             head = before;
             break;
         }
-        let Some(before) = before.strip_suffix(comma) else { return None };
-        head = before;
+        head = before.strip_suffix(comma)?;
     }
     raws.reverse();
     // An object without entries has no style that the others could follow.
@@ -191,17 +190,16 @@ fn contained(text: &str) -> String {
 
 /// Whether a tag of tools begins here, or what one is written as: `<`, `&lt;`, `&amp;lt;` and so on before its name.
 fn is_tag(text: &str) -> bool {
-    let name = match text.strip_prefix('<') {
-        Some(name) => name,
-        None => {
-            let mut inner = &text[1..];
-            // Only so many, so that a text full of them is not read again and again.
-            for _ in 0..8 {
-                inner = inner.strip_prefix("amp;").unwrap_or(inner);
-            }
-            let Some(name) = inner.strip_prefix("lt;") else { return false };
-            name
+    let name = if let Some(name) = text.strip_prefix('<') {
+        name
+    } else {
+        let mut inner = &text[1..];
+        // Only so many, so that a text full of them is not read again and again.
+        for _ in 0..8 {
+            inner = inner.strip_prefix("amp;").unwrap_or(inner);
         }
+        let Some(name) = inner.strip_prefix("lt;") else { return false };
+        name
     };
     let name = name.trim_start_matches(['/', '\\', '|']);
     ["tool_call", "tool_response"]

@@ -1,5 +1,6 @@
 //! What stands behind a `<tool_call>` tag, however it is written: one call or several, fenced or not, closed or not.
 
+use super::super::super::ask::{Input, Tool};
 use super::super::super::json::{self, Lent, Miss, Shut};
 use super::super::offer::Offer;
 use super::envelope::{Envelope, Shape, envelope};
@@ -27,8 +28,14 @@ pub(super) fn block<'t>(
 ) -> Option<Block<'t>> {
     let mut block = Block { calls: Vec::new(), beside: Vec::new(), end: open.end };
     let mut at = skip_marks(text, open.end);
-    if let Some(call) = labelled(text, open, &mut at, offer, ending, fuel) {
-        block.calls.extend(call);
+    let mut open = *open;
+    // `<tool_calls>` around them.
+    if let Some(inner) = tag::at(text, at).filter(|tag| tag.kind == Kind::Call && tag.side == Side::Open) {
+        open = inner;
+        at = skip_marks(text, open.end);
+    }
+    if let Some((tool, wrote)) = labelled(text, &open, &mut at, offer, ending, fuel) {
+        block.calls.extend(settle(tool, wrote));
     } else if !looks_like_call(&text[at..]) {
         return None;
     }
@@ -51,7 +58,13 @@ pub(super) fn block<'t>(
             let raws = if whole { markup::parameters(text, &mut at, fuel) } else { Vec::new() };
             let mut calls = read.calls;
             if let Some((tool, wrote)) = calls.pop() {
-                calls.push((tool, markup::merge(tool, wrote, &raws, ending)));
+                let wrote = match (&tool.input, &wrote) {
+                    (Input::Text { .. }, Wrote::Nothing) if whole && raws.is_empty() => {
+                        untagged(text, &mut at)
+                    }
+                    _ => markup::unless_cut(text, at, ending, markup::merge(tool, wrote, &raws)),
+                };
+                calls.push((tool, wrote));
             }
             block.calls.extend(calls.into_iter().filter_map(|(tool, wrote)| settle(tool, wrote)));
         } else if let Some((tool, wrote)) = markup::function(text, &mut at, offer, ending, fuel) {
@@ -67,26 +80,24 @@ pub(super) fn block<'t>(
 
 /// Whether a call may begin here.
 fn looks_like_call(rest: &str) -> bool {
-    rest.starts_with('{')
-        || tag::tag(rest, 0).is_some_and(|tag| rest.starts_with('<') && tag.kind == Kind::Function)
+    rest.starts_with('{') || tag::at(rest, 0).is_some_and(|tag| tag.kind == Kind::Function)
 }
 
 /// `<tool_call name="f">` with the arguments alone; and `<tool_call>f` with them behind it.
-fn labelled(
+fn labelled<'a>(
     text: &str,
     open: &Tag<'_>,
     at: &mut usize,
-    offer: &Offer<'_>,
+    offer: &Offer<'a>,
     ending: Ending,
     fuel: &mut Fuel,
-) -> Option<Option<Call>> {
+) -> Option<(&'a Tool, Wrote)> {
     let rest = &text[*at..];
-    let (name, from) = match open.label {
-        Some(name) => (name, *at),
-        None => {
-            let length = rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.')))?;
-            (&rest[..length], markup::skip_space(text, *at + length))
-        }
+    let (name, from) = if let Some(name) = open.label {
+        (name, *at)
+    } else {
+        let length = rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.')))?;
+        (&rest[..length], markup::skip_space(text, *at + length))
     };
     let tool = offer.resolve(name)?;
     let mut end = from;
@@ -97,13 +108,27 @@ fn labelled(
         arguments(text, &mut end, fuel)
     } else {
         let raws = markup::parameters(text, &mut end, fuel);
-        if raws.is_empty() {
-            return None;
+        match &tool.input {
+            Input::Text { .. } if raws.is_empty() && open.label.is_some() => untagged(text, &mut end),
+            _ if raws.is_empty() => return None,
+            _ => markup::unless_cut(text, end, ending, markup::merge(tool, Wrote::Nothing, &raws)),
         }
-        markup::merge(tool, Wrote::Nothing, &raws, ending)
     };
     *at = end;
-    Some(settle(tool, wrote))
+    Some((tool, wrote))
+}
+
+/// A custom tool's text that stands in the block without tags of its own.
+fn untagged(text: &str, at: &mut usize) -> Wrote {
+    let from = *at;
+    *at = region(text, from);
+    let is_closed = *at < text.len();
+    let input = text[from..*at].trim_matches(['\r', '\n']);
+    match input.trim().is_empty() {
+        true => Wrote::Nothing,
+        false if is_closed => Wrote::Text(input.to_owned()),
+        false => Wrote::Broken(input.to_owned()),
+    }
 }
 
 /// The object at `at`, as calls of tools on offer.
@@ -140,15 +165,12 @@ fn object<'a>(text: &str, at: usize, offer: &Offer<'a>, fuel: &mut Fuel) -> Opti
 /// The JSON at `at` as arguments, and `at` behind it.
 pub(super) fn arguments(text: &str, at: &mut usize, fuel: &mut Fuel) -> Wrote {
     let from = *at;
-    match json_at(text, from, fuel) {
-        Ok(lent) => {
-            *at = from + lent.end;
-            Wrote::Json { source: text[from..*at].to_owned(), json: lent.json.into_owned(), care: lent.care }
-        }
-        Err(_) => {
-            *at = region(text, from);
-            Wrote::Broken(text[from..*at].trim_end().to_owned())
-        }
+    if let Ok(lent) = json_at(text, from, fuel) {
+        *at = from + lent.end;
+        Wrote::Json { source: text[from..*at].to_owned(), json: lent.json.into_owned(), care: lent.care }
+    } else {
+        *at = region(text, from);
+        Wrote::Broken(text[from..*at].trim_end().to_owned())
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Envelope<'a> {
     /// In order.
     pub calls: Vec<(&'a Tool, Wrote)>,
     /// What a whole message in JSON says beside its calls.
-    pub said: Option<String>,
+    pub said: String,
     /// Where it ends.
     pub end: usize,
     /// Whether it could be read to its end.
@@ -60,17 +60,17 @@ fn within<'a>(text: &str, offer: &Offer<'a>, shape: Shape, depth: usize) -> Opti
     if let Some(list) = entries.list.iter().find(|entry| LISTS.contains(&entry.key.as_str())) {
         let said = match shape {
             Shape::Bare => accompanying_text(&entries)?,
-            Shape::Marked => None,
+            Shape::Marked => String::new(),
         };
         return found(listed(list, offer, depth)?, said);
     }
     if let Some(nested) = entries.list.iter().find(|entry| is_nested(entry, &entries)) {
         let inner = nested.value.as_ref().ok()?;
         let mut calls = within(&inner.json, offer, shape, depth)?.calls;
-        calls.iter_mut().for_each(|(_, wrote)| lower(wrote, inner.care));
-        return found(calls, None);
+        lower(&mut calls, inner.care);
+        return found(calls, String::new());
     }
-    found(vec![single(text, &entries, offer, shape)?], None)
+    found(vec![single(text, &entries, offer, shape)?], String::new())
 }
 
 /// `{"type": "function", "function": {…}}`, or the tool with which GPT models make parallel calls.
@@ -136,21 +136,20 @@ fn nameless<'a>(
 }
 
 fn wrote(text: &str, entry: &Entry<'_>, shut: Shut) -> Wrote {
-    match &entry.value {
-        Ok(lent) => Wrote::Json {
+    if let Ok(lent) = &entry.value {
+        Wrote::Json {
             json: lent.json.clone().into_owned(),
             source: text[entry.start..lent.end].to_owned(),
             care: lent.care,
-        },
-        Err(_) => {
-            let source = text[entry.start..].trim_end();
-            // The envelope's own brace is no part of them; where the text was cut, there is none.
-            let source = match shut {
-                Shut::Broken(Miss::Wrong) => source.strip_suffix('}').unwrap_or(source),
-                _ => source,
-            };
-            Wrote::Broken(source.trim_end().to_owned())
         }
+    } else {
+        let source = text[entry.start..].trim_end();
+        // The envelope's own brace is no part of them; where the text was cut, there is none.
+        let source = match shut {
+            Shut::Broken(Miss::Wrong) => source.strip_suffix('}').unwrap_or(source),
+            _ => source,
+        };
+        Wrote::Broken(source.trim_end().to_owned())
     }
 }
 
@@ -186,16 +185,16 @@ fn listed<'a>(list: &Entry<'_>, offer: &Offer<'a>, depth: usize) -> Option<Vec<(
     for item in items {
         calls.extend(within(item.get(), offer, Shape::Marked, depth)?.calls);
     }
-    calls.iter_mut().for_each(|(_, wrote)| lower(wrote, lent.care));
+    lower(&mut calls, lent.care);
     (!calls.is_empty()).then_some(calls)
 }
 
 /// The `content` of a whole message; `None` if there is more in it than a message has.
-fn accompanying_text(entries: &Entries<'_>) -> Option<Option<String>> {
-    let mut said = None;
+fn accompanying_text(entries: &Entries<'_>) -> Option<String> {
+    let mut said = String::new();
     for entry in &entries.list {
         match entry.key.as_str() {
-            "content" => said = string(entry).filter(|text| !text.is_empty()),
+            "content" => said = string(entry).unwrap_or_default(),
             key if LISTS.contains(&key) || ACCOMPANYING.contains(&key) => {}
             _ => return None,
         }
@@ -203,9 +202,12 @@ fn accompanying_text(entries: &Entries<'_>) -> Option<Option<String>> {
     Some(said)
 }
 
-fn lower(wrote: &mut Wrote, by: Care) {
-    if let Wrote::Json { care, .. } = wrote {
-        *care = (*care).max(by);
+/// What stood in something that was read with care was read no better itself.
+fn lower(calls: &mut [(&Tool, Wrote)], by: Care) {
+    for (_, wrote) in calls {
+        if let Wrote::Json { care, .. } = wrote {
+            *care = (*care).max(by);
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::super::super::ask::{Input, Tool};
-use super::super::super::json;
+use super::super::super::json::Care;
 use super::super::offer::Offer;
 use super::settle::Wrote;
 use super::tag::{self, Kind, Side, Tag};
@@ -24,7 +24,7 @@ pub(super) fn parameters<'t>(text: &'t str, at: &mut usize, fuel: &mut Fuel) -> 
     loop {
         let here = skip_space(text, *at);
         let Some(open) =
-            tag_at(text, here).filter(|tag| tag.kind == Kind::Parameter && tag.side == Side::Open)
+            tag::at(text, here).filter(|tag| tag.kind == Kind::Parameter && tag.side == Side::Open)
         else {
             return raws;
         };
@@ -43,17 +43,17 @@ pub(super) fn function<'a>(
     ending: Ending,
     fuel: &mut Fuel,
 ) -> Option<(&'a Tool, Wrote)> {
-    let open = tag_at(text, *at).filter(|tag| tag.kind == Kind::Function && tag.side == Side::Open)?;
+    let open = tag::at(text, *at).filter(|tag| tag.kind == Kind::Function && tag.side == Side::Open)?;
     let tool = offer.resolve(open.label?)?;
     let mut end = skip_space(text, open.end);
     let wrote = if text[end..].starts_with('{') {
         block::arguments(text, &mut end, fuel)
     } else {
         let raws = parameters(text, &mut end, fuel);
-        merge(tool, Wrote::Nothing, &raws, ending)
+        unless_cut(text, end, ending, merge(tool, Wrote::Nothing, &raws))
     };
     let behind = skip_space(text, end);
-    let close = tag_at(text, behind).filter(|tag| tag.kind == Kind::Function && tag.side == Side::Close);
+    let close = tag::at(text, behind).filter(|tag| tag.kind == Kind::Function && tag.side == Side::Close);
     match close {
         Some(close) => *at = close.end,
         None if matches!(wrote, Wrote::Nothing) => return None,
@@ -63,15 +63,15 @@ pub(super) fn function<'a>(
 }
 
 /// Adds raw arguments to what stood in JSON before them.
-pub(super) fn merge(tool: &Tool, wrote: Wrote, raws: &[Raw<'_>], ending: Ending) -> Wrote {
+pub(super) fn merge(tool: &Tool, wrote: Wrote, raws: &[Raw<'_>]) -> Wrote {
     let Some(last) = raws.last() else { return wrote };
-    let whole = last.whole || ending == Ending::Whole;
     if let Input::Text { .. } = tool.input {
-        return if whole { Wrote::Text(last.text.to_owned()) } else { Wrote::Broken(last.text.to_owned()) };
+        let text = last.text.to_owned();
+        return if last.whole { Wrote::Text(text) } else { Wrote::Broken(text) };
     }
     let (base, care) = match &wrote {
         Wrote::Json { json, care, .. } if json.starts_with('{') => (json.as_str(), *care),
-        Wrote::Nothing => ("{}", json::Care::Strict),
+        Wrote::Nothing => ("{}", Care::Strict),
         _ => return wrote,
     };
     let mut json = base[..base.len() - 1].trim_end().to_owned();
@@ -85,13 +85,34 @@ pub(super) fn merge(tool: &Tool, wrote: Wrote, raws: &[Raw<'_>], ending: Ending)
         json.push_str(colon);
         json.push_str(&Value::from(raw.text).to_string());
     }
-    if whole {
+    if last.whole {
         json.push('}');
         return Wrote::Json { source: json.clone(), json, care };
     }
     // What was cut stays open.
     json.pop();
     Wrote::Broken(json)
+}
+
+/// Takes back the closing brace when the answer was cut where another raw argument might have followed; and a guess,
+/// when what it rests on was cut.
+pub(super) fn unless_cut(text: &str, at: usize, ending: Ending, wrote: Wrote) -> Wrote {
+    const OPENING: &str = "<parameter";
+    let rest = text[at..].trim_start();
+    let may_go_on = ending == Ending::Cut
+        && (OPENING.starts_with(rest) || (rest.starts_with(OPENING) && tag::at(rest, 0).is_none()));
+    match wrote {
+        Wrote::Json { source, .. } if may_go_on && source.ends_with('}') => {
+            Wrote::Broken(source[..source.len() - 1].trim_end().to_owned())
+        }
+        Wrote::Json { source, care: Care::Guessed, .. }
+            if ending == Ending::Cut && !rest.starts_with("</") =>
+        {
+            Wrote::Broken(source)
+        }
+        Wrote::Nothing if may_go_on => Wrote::Broken(String::new()),
+        wrote => wrote,
+    }
 }
 
 /// Where the raw text that begins at `from` ends, where its closing tag does, and whether there is one.
@@ -107,7 +128,7 @@ fn closing(text: &str, from: usize, fuel: &mut Fuel) -> (usize, usize, bool) {
             break;
         }
         let next = skip_space(text, close.end);
-        let follows = tag_at(text, next).is_some_and(|tag| match tag.kind {
+        let follows = tag::at(text, next).is_some_and(|tag| match tag.kind {
             Kind::Parameter => tag.side == Side::Open && tag.label.is_some(),
             Kind::Function | Kind::Call => closes(&tag),
             _ => false,
@@ -129,10 +150,6 @@ fn closing(text: &str, from: usize, fuel: &mut Fuel) -> (usize, usize, bool) {
 fn unframed(text: &str) -> &str {
     let Some(text) = text.strip_prefix('\n').or_else(|| text.strip_prefix("\r\n")) else { return text };
     text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(text)
-}
-
-fn tag_at(text: &str, at: usize) -> Option<Tag<'_>> {
-    text[at..].starts_with('<').then(|| tag::tag(text, at))?
 }
 
 pub(super) fn skip_space(text: &str, at: usize) -> usize {

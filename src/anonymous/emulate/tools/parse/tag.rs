@@ -38,9 +38,10 @@ pub(super) enum Kind {
     Parameter,
 }
 
-/// The tag at `at`, which is that of a `<`.
-pub(super) fn tag(text: &str, at: usize) -> Option<Tag<'_>> {
+/// The tag that begins at `at`.
+pub(super) fn at(text: &str, at: usize) -> Option<Tag<'_>> {
     let bytes = text.as_bytes();
+    bytes.get(at).filter(|byte| **byte == b'<')?;
     let mut start = at + 1;
     let mut side = Side::Open;
     if bytes.get(start) == Some(&b'\\') && bytes.get(start + 1) == Some(&b'/') {
@@ -88,34 +89,29 @@ pub(super) fn tag(text: &str, at: usize) -> Option<Tag<'_>> {
 
 fn label(attributes: &str) -> Option<&str> {
     let attributes = attributes.trim().trim_end_matches('/');
-    let value = match attributes.strip_prefix('=') {
-        Some(value) => value.trim().trim_matches(['"', '\'']),
-        None => {
-            let at =
-                attributes.find("name=").filter(|at| *at == 0 || attributes[..*at].ends_with([' ', '\t']))?;
-            let value = &attributes[at + "name=".len()..];
-            match value.chars().next().filter(|c| matches!(c, '"' | '\'')) {
-                Some(quote) => value[1..].split(quote).next()?,
-                None => value.split_whitespace().next()?,
-            }
+    let value = if let Some(value) = attributes.strip_prefix('=') {
+        value.trim().trim_matches(['"', '\''])
+    } else {
+        let at =
+            attributes.find("name=").filter(|at| *at == 0 || attributes[..*at].ends_with([' ', '\t']))?;
+        let value = &attributes[at + "name=".len()..];
+        match value.chars().next().filter(|c| matches!(c, '"' | '\'')) {
+            Some(quote) => value[1..].split(quote).next()?,
+            None => value.split_whitespace().next()?,
         }
     };
     (!value.is_empty()).then_some(value)
 }
 
 /// The first tag of `kinds` in `text` from `from` on, and where it begins.
-pub(super) fn find<'a>(
-    text: &'a str,
-    from: usize,
-    wanted: impl Fn(&Tag<'_>) -> bool,
-) -> Option<(usize, Tag<'a>)> {
-    let mut at = from;
-    while let Some(found) = text.get(at..)?.find('<') {
-        at += found;
-        if let Some(tag) = tag(text, at).filter(|tag| wanted(tag)) {
-            return Some((at, tag));
+pub(super) fn find(text: &str, from: usize, wanted: impl Fn(&Tag<'_>) -> bool) -> Option<(usize, Tag<'_>)> {
+    let mut start = from;
+    while let Some(found) = text.get(start..)?.find('<') {
+        start += found;
+        if let Some(tag) = at(text, start).filter(|tag| wanted(tag)) {
+            return Some((start, tag));
         }
-        at += 1;
+        start += 1;
     }
     None
 }
@@ -143,7 +139,7 @@ mod tests {
             ("<", None),
         ];
         for (text, expected) in cases {
-            let found = tag(text, 0).map(|tag| (tag.kind, tag.side, tag.label));
+            let found = at(text, 0).map(|tag| (tag.kind, tag.side, tag.label));
             assert_eq!(found, expected, "{text}");
         }
     }

@@ -25,12 +25,12 @@ pub(super) struct Whole {
     /// At least one.
     pub calls: Vec<Call>,
     /// The content of a message in JSON.
-    pub said: Option<String>,
+    pub said: String,
 }
 
 /// Reads `text` as calls and nothing else.
 pub(super) fn whole(text: &str, offer: &Offer<'_>, ending: Ending, fuel: &mut Fuel) -> Option<Whole> {
-    let mut found = Whole { calls: Vec::new(), said: None };
+    let mut found = Whole { calls: Vec::new(), said: String::new() };
     for fence in code::fences(text) {
         let inner = Inner { text: unmarked(fence.text), offer, ending };
         inner.read(fence.info, &mut found, fuel)?;
@@ -53,10 +53,10 @@ impl Inner<'_, '_, '_> {
         if info == "tool_code" {
             return self.lines(found);
         }
-        if let Some(behind) = text.strip_prefix('[') {
-            if behind.trim_start().starts_with(|c: char| c.is_alphabetic() || c == '_') {
-                return self.list(behind, found);
-            }
+        if let Some(behind) = text.strip_prefix('[')
+            && behind.trim_start().starts_with(|c: char| c.is_alphabetic() || c == '_')
+        {
+            return self.list(behind, found);
         }
         if text.starts_with(['{', '[']) { self.objects(found) } else { self.mistral(found) }
     }
@@ -76,7 +76,7 @@ impl Inner<'_, '_, '_> {
             for (tool, wrote) in read.calls {
                 found.calls.push(settle(tool, wrote)?);
             }
-            found.said = read.said.or(found.said.take());
+            found.said.push_str(&read.said);
         }
     }
 
@@ -87,7 +87,7 @@ impl Inner<'_, '_, '_> {
             if at == self.text.len() {
                 return Some(());
             }
-            match tag::tag(self.text, at).filter(|_| self.text[at..].starts_with('<')) {
+            match tag::at(self.text, at) {
                 // `<function_calls>` around them.
                 Some(tag) if tag.kind == Kind::Call => at = tag.end,
                 _ => {
