@@ -4,6 +4,9 @@
 
 git config user.name nobody
 git config user.email nobody@example.org
+# The price list, which it would fetch.
+mkdir -p "$HOME/.aider/caches"
+echo '{"none": {}}' >"$HOME/.aider/caches/model_prices_and_context_window.json"
 "$LLMTOR_CLIENTS/aider/bin/aider" --model "openai/$LLMTOR_MODEL" --edit-format diff --yes-always --no-check-update \
     --analytics-disable --no-show-model-warnings --no-show-release-notes --no-gitignore --message 'Print kumquat instead of hello.' \
     greet.py >../said 2>&1 </dev/null || { cat ../said >&2; fail "aider ends well"; }

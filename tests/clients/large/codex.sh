@@ -9,6 +9,20 @@ model = "$LLMTOR_MODEL"
 model_provider = "llmtor"
 check_for_update_on_startup = false
 
+[analytics]
+enabled = false
+
+[feedback]
+enabled = false
+
+[otel]
+exporter = "none"
+metrics_exporter = "none"
+
+[features]
+plugins = false
+apps = false
+
 [model_providers.llmtor]
 name = "llmtor"
 base_url = "$OPENAI_BASE_URL"

@@ -2,6 +2,7 @@
 # What the drivers of the large clients share; each sources it. They run in an empty directory that is their HOME too.
 set -eu
 
+here="$(cd "$(dirname "$0")" && pwd)"
 modules="$LLMTOR_CLIENTS/node_modules"
 task='Create the file greeting.txt with the text kumquat'
 

@@ -18,6 +18,9 @@ cat >opencode.json <<END
 }
 END
 export OPENCODE_DISABLE_AUTOUPDATE=1 OPENCODE_DISABLE_MODELS_FETCH=1 OPENCODE_DISABLE_LSP_DOWNLOAD=1
+export OPENCODE_DISABLE_DEFAULT_PLUGINS=1 OPENCODE_DISABLE_SHARE=1
+# It would install what plugins need, although there are none.
+printf 'registry=http://127.0.0.1:9/\nfetch-retries=0\n' >"$HOME/.npmrc"
 # The one of the package's programs that runs on every processor.
 program="$modules/opencode-linux-x64-baseline/bin/opencode"
 "$program" run --model "llmtor/$LLMTOR_MODEL" "$task" >../said 2>&1 </dev/null || { cat ../said >&2; fail "opencode ends well"; }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -33,6 +34,8 @@ pub struct Stage {
     pub relay: Relay,
     /// Where clients are sent.
     base_url: String,
+    /// The way to everywhere else, as far as a client asks the environment for one.
+    trap: TcpListener,
     /// Last, for the others stand in its room.
     _house: House,
 }
@@ -74,7 +77,9 @@ impl Stage {
         assert!(LATE > Duration::from_secs(1));
         let daemon = house.serve("client", &["--set", "anonymous.heartbeat_seconds=1"]);
         let base_url = daemon.base_url.clone();
-        Self { daemon, provider, relay, base_url, _house: house }
+        let trap = TcpListener::bind("127.0.0.1:0").unwrap();
+        trap.set_nonblocking(true).unwrap();
+        Self { daemon, provider, relay, base_url, trap, _house: house }
     }
 
     /// The same, and what clients send to the daemon is written down too.
@@ -104,6 +109,10 @@ impl Stage {
         for shown in shown {
             shown.assert_bare();
         }
+        assert!(
+            self.trap.accept().is_err(),
+            "{driver}, or another that runs beside it, asks the network for something"
+        );
         run
     }
 
@@ -120,7 +129,13 @@ impl Stage {
         for name in ["ANTHROPIC_BASE_URL", "OLLAMA_HOST"] {
             command.env(name, origin);
         }
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+            let trap = format!("http://{}", self.trap.local_addr().unwrap());
+            command.env(name, &trap).env(name.to_lowercase(), trap);
+        }
         command
+            .env("NO_PROXY", "127.0.0.1,localhost")
+            .env("no_proxy", "127.0.0.1,localhost")
             .env("LLMTOR_MODEL", MODEL)
             .env("LLMTOR_CLIENTS", large_clients())
             // Nobody is told of it.
