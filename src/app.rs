@@ -21,6 +21,7 @@ pub mod daemon;
 pub mod demo;
 mod doctor;
 mod error;
+mod holder;
 mod identity;
 mod listen;
 pub mod logging;
@@ -28,9 +29,10 @@ mod operations;
 mod redemption;
 mod tor;
 
-pub use access::{base_url, perform, read_api_key};
+pub use access::{base_url, lock_for_daemon, perform, read_api_key};
 pub use doctor::{diagnose, unusable};
 pub use error::AppError;
+pub use holder::Holder;
 pub use operations::Operations;
 pub use tor::settings_in as tor_settings;
 

@@ -29,6 +29,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::datadir::KeyStore;
+use crate::origin::WebOrigin;
 use crate::wire::ModelName;
 
 pub use layers::Layers;
@@ -45,6 +46,10 @@ pub struct Config {
     pub images: Images,
     /// `[server]`
     pub server: Server,
+    /// `[ollama]`
+    pub ollama: Face,
+    /// `[anthropic]`
+    pub anthropic: Face,
     /// `[backend]`
     pub backend: Backend,
     /// `[anonymous]`
@@ -68,6 +73,8 @@ pub struct Config {
 pub struct Server {
     /// Where it listens.
     pub listen: Listen,
+    /// Of which web pages may speak to it.
+    pub allowed_origins: Vec<WebOrigin>,
     /// Largest request body accepted, bytes.
     pub body_limit: usize,
     /// How long calls in flight may go on after a stop was asked for, seconds.
@@ -108,6 +115,14 @@ impl Api {
 pub struct Images {
     /// Whether they are fetched.
     pub fetch_over_tor: bool,
+}
+
+/// `[ollama]`, `[anthropic]`: an API that the local endpoint speaks beside OpenAI's.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Face {
+    /// Whether it is spoken.
+    pub enabled: bool,
 }
 
 /// `[backend]`: where the two planes go.

@@ -18,6 +18,7 @@ pub mod datadir;
 #[cfg(feature = "identity")]
 pub mod identity;
 pub mod keys;
+pub mod origin;
 pub mod secret;
 #[cfg(feature = "tor")]
 pub mod socket;

@@ -1,4 +1,4 @@
-//! The endpoint on loopback: OpenAI's API over HTTP/1.1, for programs of this machine and nobody else.
+//! The endpoint on loopback: OpenAI's API over HTTP/1.1 and HTTP/2, for programs of this machine and nobody else.
 //!
 //! The way of a request: `server` accepts it, `guard` decides whether the caller may speak at all, `route`
 //! finds what is meant, a face reads the body, `call` plans, has a token spent and hears the answer, `reply` hands it
@@ -13,20 +13,27 @@
 //! - Failures get their status in `error` and nowhere else. No message repeats what the client sent.
 //! - Nothing of a request but its route is logged.
 //!
-//! Deliberately absent: CORS (a web page has no business here, so every `Origin` is refused), HTTP/2, TLS.
+//! Deliberately absent: web pages of origins that nobody allowed, an upgrade to HTTP/2 (clients begin with
+//! it or do without), TLS.
 
+mod body;
 mod call;
+mod cors;
+mod credential;
 mod error;
 mod guard;
 mod handover;
+mod openapi;
 mod reply;
 mod route;
 mod server;
 mod service;
+mod socket;
 
 use std::time::Duration;
 
 pub use call::SecondTry;
+pub use route::{Faces, Presence};
 pub use server::serve;
 
 use crate::anonymous::face::Rules;
@@ -36,6 +43,7 @@ use crate::anonymous::openai;
 use crate::anonymous::redeem::Redeem;
 use crate::anonymous::transport::fetch::Fetch;
 use crate::clock::SharedClock;
+use crate::origin::WebOrigin;
 use crate::secret::Secret;
 
 /// What [`serve`] answers with.
@@ -44,8 +52,12 @@ pub struct Endpoint {
     pub redeemer: Box<dyn Redeem>,
     /// What can be asked for. Keep a clone to replace its content.
     pub catalog: Catalog,
-    /// What `Authorization: Bearer` must say.
+    /// What clients must show.
     pub api_key: Secret<String>,
+    /// Of which web pages may speak to it.
+    pub allowed_origins: Vec<WebOrigin>,
+    /// Whose APIs are spoken.
+    pub faces: Faces,
     /// What a request may cost before it is refused.
     pub limits: Limits,
     /// A stream whose answer takes longer than this is begun, and kept alive with a comment line each time.
@@ -87,7 +99,7 @@ pub enum Strictness {
 /// What a request may cost before it is refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Largest body, bytes.
+    /// Largest body, bytes; also when it is decoded.
     pub body_bytes: usize,
     /// Longest time from the headers to the end of the body.
     pub body_time: Duration,

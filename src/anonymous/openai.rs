@@ -13,4 +13,5 @@ pub mod format;
 pub mod message;
 pub mod models;
 pub mod request;
+pub mod schemas;
 pub mod tools;

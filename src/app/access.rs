@@ -58,6 +58,22 @@ async fn reach(home: &Home, operation: &Operation, progress: &ProgressSender) ->
     }
 }
 
+/// The lock, for a daemon. Where one runs already, the error says so.
+pub async fn lock_for_daemon(home: &Home) -> Result<HomeLock, AppError> {
+    let in_use = match home.lock() {
+        Ok(lock) => return Ok(lock),
+        Err(error @ HomeError::InUse { .. }) => error,
+        Err(error) => return Err(error.into()),
+    };
+    let (progress, _) = tokio::sync::watch::channel(None);
+    match control::ask(&home.control_path(), &Operation::Status, &progress).await {
+        Ok(Ok(Report::Status(StatusReport { daemon: Some(daemon), .. }))) => {
+            Err(AppError::AlreadyRunning { pid: daemon.pid, base_url: daemon.base_url })
+        }
+        _ => Err(in_use.into()),
+    }
+}
+
 /// Where clients find the endpoint: the running daemon's address, else the configured one.
 pub async fn base_url(home: &Home, config: &Config) -> Result<String, AppError> {
     let (progress, _) = tokio::sync::watch::channel(None);
@@ -67,11 +83,7 @@ pub async fn base_url(home: &Home, config: &Config) -> Result<String, AppError> 
         return Ok(daemon.base_url);
     }
     let (address, _) = config.server.listen.addresses();
-    if address.port() == 0 {
-        Err(AppError::UnknownPort)
-    } else {
-        Ok(listen::base_url(config.server.listen, address))
-    }
+    if address.port() == 0 { Err(AppError::UnknownPort) } else { Ok(listen::base_url(address)) }
 }
 
 /// The local endpoint's key, made now if there is none and nobody else is at work here.

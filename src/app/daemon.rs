@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::anonymous::face::catalog::Catalog;
 use crate::anonymous::face::{Images, Rules};
-use crate::anonymous::http::{self, Endpoint};
+use crate::anonymous::http::{self, Endpoint, Faces, Presence};
 use crate::anonymous::redeem::Redeemer;
 use crate::anonymous::transport::Transport;
 use crate::clock::Timestamp;
@@ -68,6 +68,8 @@ impl Daemon {
             catalog,
             api_key: api_key.clone(),
             limits: limits(config),
+            allowed_origins: config.server.allowed_origins.clone(),
+            faces: faces(config),
             heartbeat: config.anonymous.heartbeat(),
             clock: operations.clock(),
             conduct: conduct(config),
@@ -132,6 +134,11 @@ impl Daemon {
         }
         Ok(ended)
     }
+}
+
+fn faces(config: &Config) -> Faces {
+    let presence = |enabled| if enabled { Presence::On } else { Presence::Off };
+    Faces { ollama: presence(config.ollama.enabled), anthropic: presence(config.anthropic.enabled) }
 }
 
 /// What the operations need of the daemon. Weak where the endpoint owns: they outlive it.

@@ -4,12 +4,13 @@
 //! | --- | --- | --- |
 //! | home | the directory, its modes, who works in it | nothing |
 //! | settings | whether a backend is named that the ways out lead to | nothing |
+//! | endpoint | whether its address is free, while no daemon has it | nothing |
 //! | keys, vault, session | what is pinned, held and sealed | nothing |
 //! | clock | a plausible range; what Tor says of it | nothing of its own |
 //! | Tor | how far the client is; one is started if no daemon has one | what a start sends to relays |
 //! | backend | a stream by the way that calls take, TLS included where the backend speaks it; closed again | what a stream that was kept warm and not needed sends, and no more |
 //!
-//! A daemon that runs is asked for all but the home: it alone holds vault and Tor.
+//! A daemon that runs is asked for all but home and endpoint: it alone holds vault and Tor.
 //!
 //! Deliberately absent: a question to the identity plane (its time and the stream's would be told side by side;
 //! `llmtor account` asks), any other way than the configured one, and any secret.
@@ -32,7 +33,7 @@ use crate::wire::redemption::Epoch;
 
 use super::operations::month;
 use super::redemption::{self, WayOut};
-use super::{AppError, Operations, access};
+use super::{AppError, Operations, access, listen};
 
 /// 2026-01-01. No clock that is right shows an earlier time.
 const EARLIEST: i64 = 1_767_225_600;
@@ -49,6 +50,9 @@ pub async fn diagnose(home: &Home, config: &Config) -> DoctorReport {
     match access::perform(home, config, Operation::Doctor, progress).await {
         Ok(Report::Doctor(mut report)) => {
             report.checks.insert(0, directory(home, was_exposed, report.daemon));
+            if report.daemon.is_none() {
+                report.checks.insert(2, endpoint(config));
+            }
             report
         }
         Ok(_) => unusable(CheckName::Home, AppError::Internal),
@@ -172,6 +176,14 @@ fn settings(config: &Config) -> Check {
             ok(CheckName::Settings, format!("the account is at {url} ({way}), prompts go to {prompts}"))
         }
         Err(error) => failed(CheckName::Settings, error.into()),
+    }
+}
+
+/// Whether the endpoint could listen, while no daemon does.
+fn endpoint(config: &Config) -> Check {
+    match listen::bind(config.server.listen) {
+        Ok(_) => ok(CheckName::Endpoint, format!("{} is free", config.server.listen)),
+        Err(error) => failed(CheckName::Endpoint, error),
     }
 }
 

@@ -16,6 +16,8 @@ use crate::keys::store::StoreError;
 use crate::tor::{Phase, Status, TorError};
 use crate::vault::VaultError;
 
+use super::holder::Holder;
+
 /// Why the program, or one of its operations, cannot do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
@@ -83,13 +85,21 @@ pub enum AppError {
     /// No backend is configured.
     #[error("no backend is configured in this home")]
     NoBackend,
+    /// There can be one daemon in a home.
+    #[error("a daemon of this home is running already (pid {pid}), at {base_url}")]
+    AlreadyRunning {
+        /// Its process.
+        pid: u32,
+        /// Where clients find it.
+        base_url: String,
+    },
     /// The address is taken.
-    #[error("{address} is in use{}", holder.as_ref().map(|holder| format!(" by {holder}")).unwrap_or_default())]
+    #[error("{address} is in use{holder}")]
     AddressInUse {
         /// Which.
         address: SocketAddr,
-        /// `name (pid N)`, if the system tells.
-        holder: Option<String>,
+        /// By whom.
+        holder: Holder,
     },
     /// The address cannot be listened on.
     #[error("{address} cannot be listened on: {error}")]
@@ -129,7 +139,7 @@ impl AppError {
 
     fn kind(&self) -> RefusalKind {
         match self {
-            Self::Home(HomeError::InUse { .. }) => RefusalKind::Busy,
+            Self::Home(HomeError::InUse { .. }) | Self::AlreadyRunning { .. } => RefusalKind::Busy,
             Self::Identity(error) => identity_kind(error),
             Self::TorNotReady(_) => RefusalKind::Unreachable,
             Self::ChangedKeys(_) => RefusalKind::KeyChanged,
@@ -173,6 +183,13 @@ impl AppError {
             }
             Self::NoDaemon => Some("nothing is needed: the next `llmtor serve` starts with new circuits"),
             Self::NoBackend => Some("run `llmtor init --backend URL --keys FILE`, or try `llmtor demo`"),
+            Self::AlreadyRunning { .. } => Some(
+                "use that one (`llmtor env` points a client at it), stop it first, or choose another home with --home",
+            ),
+            Self::AddressInUse { holder, .. } if holder.is_llmtor() => Some(
+                "that daemon has another home: use it with its --home, stop it, or choose another port with --listen \
+                 127.0.0.1:PORT",
+            ),
             Self::AddressInUse { .. } => {
                 Some("stop that program, or choose another port with --listen 127.0.0.1:PORT")
             }

@@ -8,13 +8,30 @@ use tokio::net::{TcpListener, TcpSocket};
 use crate::config::Listen;
 
 use super::AppError;
+use super::holder::Holder;
 
 /// Connections that may wait to be accepted; a burst of clients must not be turned away.
 const BACKLOG: u32 = 1024;
+/// How often a port is looked for that is free at two addresses.
+const TRIES: u32 = 16;
 
-/// Binds what `listen` says. With `localhost`, ::1 is a bonus that a machine may lack, unless somebody else has it.
+/// Binds what `listen` says. With `localhost`, a machine may lack ::1; but nobody else may have it: a client that is told
+/// `localhost` takes either.
 pub(super) fn bind(listen: Listen) -> Result<(Vec<TcpListener>, String), AppError> {
     let (first, also) = listen.addresses();
+    let mut tries = if first.port() == 0 { TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        match bind_all(first, also) {
+            // The system chose a port that is free at one address only.
+            Err(AppError::AddressInUse { address, .. }) if address.ip() != first.ip() && tries > 0 => {}
+            Err(error) => return Err(error),
+            Ok((listeners, bound)) => return Ok((listeners, base_url(bound))),
+        }
+    }
+}
+
+fn bind_all(first: SocketAddr, also: Option<IpAddr>) -> Result<(Vec<TcpListener>, SocketAddr), AppError> {
     let listener = bind_one(first)?;
     let bound = listener.local_addr().map_err(|error| AppError::Listen { address: first, error })?;
     let mut listeners = vec![listener];
@@ -22,23 +39,20 @@ pub(super) fn bind(listen: Listen) -> Result<(Vec<TcpListener>, String), AppErro
         match bind_one(SocketAddr::new(ip, bound.port())) {
             Ok(listener) => listeners.push(listener),
             Err(error @ AppError::AddressInUse { .. }) => return Err(error),
-            Err(error) => tracing::info!(%error, "localhost is 127.0.0.1 only"),
+            Err(error) => tracing::debug!(%error, "localhost is 127.0.0.1 only"),
         }
     }
-    Ok((listeners, base_url(listen, bound)))
+    Ok((listeners, bound))
 }
 
-/// What clients are pointed at.
-pub(super) fn base_url(listen: Listen, bound: SocketAddr) -> String {
-    match listen {
-        Listen::Loopback(_) => format!("http://{bound}/v1"),
-        Listen::Localhost(_) => format!("http://localhost:{}/v1", bound.port()),
-    }
+/// What clients are pointed at: an address, not a name that may be resolved elsewhere.
+pub(super) fn base_url(bound: SocketAddr) -> String {
+    format!("http://{bound}/v1")
 }
 
 fn bind_one(address: SocketAddr) -> Result<TcpListener, AppError> {
     try_bind(address).map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => AppError::AddressInUse { address, holder: holder(address) },
+        io::ErrorKind::AddrInUse => AppError::AddressInUse { address, holder: Holder::of(address) },
         _ => AppError::Listen { address, error },
     })
 }
@@ -55,45 +69,10 @@ fn try_bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// `name (pid N)` of the process that listens on `address`, where the system tells.
-#[cfg(target_os = "linux")]
-fn holder(address: SocketAddr) -> Option<String> {
-    let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
-        .iter()
-        .filter_map(|table| std::fs::read_to_string(table).ok())
-        .find_map(|table| listening_inode(&table, address.port()))?;
-    let socket = format!("socket:[{inode}]");
-    let processes = std::fs::read_dir("/proc").ok()?.flatten();
-    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let pid =
-        pids.find(|pid| {
-            // Other users' processes cannot be read; they are passed over.
-            std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten().any(|fd| {
-                std::fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == socket.as_str())
-            })
-        })?;
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    Some(format!("{} (pid {pid})", name.trim()))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn holder(_address: SocketAddr) -> Option<String> {
-    None
-}
-
-/// The inode of a socket in state LISTEN on `port`, out of proc's table.
-#[cfg(target_os = "linux")]
-fn listening_inode(table: &str, port: u16) -> Option<String> {
-    let port = format!("{port:04X}");
-    table.lines().skip(1).find_map(|line| {
-        let fields: Vec<_> = line.split_whitespace().collect();
-        let local = fields.get(1)?.rsplit(':').next()?;
-        (local == port && *fields.get(3)? == "0A").then(|| fields.get(9).map(|inode| (*inode).to_owned()))?
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use super::*;
 
     #[tokio::test]
@@ -110,8 +89,24 @@ mod tests {
     #[tokio::test]
     async fn localhost_is_both_loopback_addresses_on_one_port() {
         let (listeners, url) = bind(Listen::Localhost(0)).unwrap();
-        let port = listeners[0].local_addr().unwrap().port();
-        assert_eq!(url, format!("http://localhost:{port}/v1"));
-        assert!(listeners.iter().all(|listener| listener.local_addr().unwrap().port() == port));
+        let addresses: Vec<SocketAddr> =
+            listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        let port = addresses[0].port();
+        assert_eq!(url, format!("http://127.0.0.1:{port}/v1"));
+        assert_eq!(addresses[0], SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        if try_bind(SocketAddr::from((Ipv6Addr::LOCALHOST, 0))).is_ok() {
+            assert_eq!(addresses[1..], [SocketAddr::from((Ipv6Addr::LOCALHOST, port))]);
+        }
+    }
+
+    #[tokio::test]
+    async fn localhost_is_refused_while_somebody_else_has_half_of_it() {
+        let Ok(taken) = try_bind(SocketAddr::from((Ipv6Addr::LOCALHOST, 0))) else { return };
+        let address = taken.local_addr().unwrap();
+        let error = bind(Listen::Localhost(address.port())).err().unwrap();
+        assert!(
+            matches!(error, AppError::AddressInUse { address: named, .. } if named == address),
+            "{error}"
+        );
     }
 }

@@ -122,8 +122,8 @@ pub(super) enum Command {
 /// `demo`
 #[derive(Args)]
 pub(super) struct DemoOptions {
-    /// Where the endpoint listens; a loopback address
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787")]
+    /// Where the endpoint listens; a loopback address, or localhost:PORT for both
+    #[arg(long, value_name = "ADDR", default_value = "localhost:8787")]
     pub(super) listen: String,
     /// An OpenAI-compatible base URL that answers in place of the embedded model
     #[arg(long, value_name = "URL")]
@@ -142,7 +142,7 @@ pub(super) struct DemoOptions {
 /// `serve`
 #[derive(Args)]
 pub(super) struct ServeOptions {
-    /// Where it listens; a loopback address, port 0 lets the system choose [setting: server.listen]
+    /// Where it listens; a loopback address, or localhost:PORT for both, port 0 lets the system choose [setting: server.listen]
     #[arg(long, value_name = "ADDR")]
     pub(super) listen: Option<String>,
     /// The way out: auto, tor, loopback or socks5h://127.0.0.1:PORT [setting: anonymous.transport]

@@ -50,6 +50,7 @@ fn text(report: &DoctorReport) -> String {
         let name = match name {
             CheckName::Home => "home",
             CheckName::Settings => "settings",
+            CheckName::Endpoint => "endpoint",
             CheckName::Keys => "keys",
             CheckName::Vault => "vault",
             CheckName::Session => "session",

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::app;
 use crate::app::daemon::Daemon;
 use crate::supervisor::{Ended, ProcessSignals};
 use crate::tor::{Phase, Status};
@@ -29,7 +30,7 @@ pub(super) async fn run(options: &ServeOptions, context: &Context) -> Result<Exi
     let flags: Vec<_> = listen.into_iter().chain(transport).chain(isolation).chain(waiver).collect();
     let mut signals = signals()?;
     let (home, config) = context.open(&flags)?;
-    let lock = home.lock()?;
+    let lock = app::lock_for_daemon(&home).await?;
     let daemon = Daemon::start(&home, lock, &config).await?;
     let ready = Ready { event: "ready", base_url: daemon.base_url(), api_key: daemon.api_key().expose() };
     context.output.result(&ready, || {

@@ -200,7 +200,7 @@ mod tests {
         let file = "[server]\nlisten = \"127.0.0.1:1\"\n";
         let env = [("LLMTOR_SERVER__LISTEN", "127.0.0.1:2")];
         let listen = |config: Config| config.server.listen.to_string();
-        assert_eq!(load("", &[], &[]).map(listen), Ok("127.0.0.1:8787".into()));
+        assert_eq!(load("", &[], &[]).map(listen), Ok("localhost:8787".into()));
         assert_eq!(load(file, &[], &[]).map(listen), Ok("127.0.0.1:1".into()));
         assert_eq!(load(file, &env, &[]).map(listen), Ok("127.0.0.1:2".into()));
         assert_eq!(load(file, &env, &["server.listen=127.0.0.1:3"]).map(listen), Ok("127.0.0.1:3".into()));
@@ -246,6 +246,21 @@ mod tests {
         assert!(
             message(load("", &[], &["log.level"])).is_some_and(|text| text.contains("section.key=value"))
         );
+    }
+
+    #[test]
+    fn an_origin_that_is_any_page_is_refused_with_the_reason() {
+        for list in ["[\"*\"]", "[\"https://app.example\", \"null\"]", "[1]", "*", "\"https://app.example\""]
+        {
+            let error = load("", &[], &[&format!("server.allowed_origins={list}")]).err();
+            let message = error.map(|error| error.to_string()).unwrap_or_default();
+            assert!(message.contains("which are any page"), "{list}: {message}");
+        }
+        let origins =
+            load("", &[], &["server.allowed_origins=[\"https://app.example\", \"app://obsidian.md\"]"]);
+        let origins =
+            origins.map(|config| config.server.allowed_origins.iter().map(ToString::to_string).collect());
+        assert_eq!(origins, Ok(vec!["https://app.example".to_owned(), "app://obsidian.md".to_owned()]));
     }
 
     #[test]

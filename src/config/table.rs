@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use url::{Host, Url};
 
 use super::Listen;
+use crate::origin::{InvalidOrigin, WebOrigin};
 use crate::wire::ModelName;
 
 /// One setting.
@@ -36,6 +37,8 @@ pub enum Kind {
     Switch,
     /// Ascending whole numbers within bounds; may be empty.
     Ladder(i64, i64),
+    /// Origins of web pages, exact.
+    Origins,
     /// `auto`, `tor`, `loopback`, or a SOCKS proxy on this machine.
     Transport,
     /// A file; a relative one is looked for in the home.
@@ -58,6 +61,8 @@ pub enum Preset {
     Switch(bool),
     /// A list of numbers.
     Numbers(&'static [i64]),
+    /// A list of texts.
+    Texts(&'static [&'static str]),
     /// None; the text is an example.
     Unset(&'static str),
     /// None; a table, of which the text is an example.
@@ -76,15 +81,23 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "server.listen",
         kind: Kind::Listen,
-        default: Preset::Text("127.0.0.1:8787"),
+        default: Preset::Text("localhost:8787"),
         doc: "Where the local endpoint listens; always an address of this machine. `localhost:PORT` means\n\
-              127.0.0.1 and, where there is one, ::1. Port 0 lets the system choose.",
+              127.0.0.1 and, where there is one, ::1, on one port. Port 0 lets the system choose.",
+    },
+    Key {
+        path: "server.allowed_origins",
+        kind: Kind::Origins,
+        default: Preset::Texts(&[]),
+        doc: "Web pages that may speak to the local endpoint, by their exact origins: \"https://app.example\",\n\
+              \"http://localhost:3000\", \"app://obsidian.md\", \"chrome-extension://ID\". Whoever can put a page there can\n\
+              try keys; all other pages are refused. \"*\" and \"null\" are no origins.",
     },
     Key {
         path: "server.body_limit",
         kind: Kind::Integer(1024, 1 << 30),
         default: Preset::Number(8_388_608),
-        doc: "Largest request body accepted from a local client, bytes.",
+        doc: "Largest request body accepted from a local client, bytes; also when it is decoded (gzip, deflate, zstd).",
     },
     Key {
         path: "server.grace_seconds",
@@ -117,6 +130,18 @@ pub const KEYS: &[Key] = &[
         default: Preset::Switch(false),
         doc: "Fetches pictures that a request only points to, each on a Tor circuit of its own. The site that has a picture\n\
               then learns that somebody looks at it, and the exit sees which site that is. Off, such requests are refused.",
+    },
+    Key {
+        path: "ollama.enabled",
+        kind: Kind::Switch,
+        default: Preset::Switch(true),
+        doc: "Whether the local endpoint speaks Ollama's API, too, for programs that know no other.",
+    },
+    Key {
+        path: "anthropic.enabled",
+        kind: Kind::Switch,
+        default: Preset::Switch(true),
+        doc: "Whether the local endpoint speaks Anthropic's API, too.",
     },
     Key {
         path: "backend.identity_url",
@@ -317,6 +342,7 @@ impl Kind {
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::Switch => "true or false".into(),
             Self::Ladder(low, high) => format!("a list of ascending whole numbers from {low} to {high}"),
+            Self::Origins => format!("a list of {InvalidOrigin}"),
             Self::Transport => super::InvalidTransport.to_string(),
             Self::File => "the path of a file".into(),
             Self::Pin => "`sha256/` and the Base64 of 32 bytes".into(),
@@ -345,6 +371,9 @@ impl Kind {
                         && numbers.is_sorted_by(|a, b| a < b)
                 })
             }
+            (Self::Origins, toml::Value::Array(origins)) => origins
+                .iter()
+                .all(|origin| origin.as_str().is_some_and(|text| text.parse::<WebOrigin>().is_ok())),
             (Self::Transport, toml::Value::String(text)) => text.parse::<super::TransportChoice>().is_ok(),
             (Self::Names, toml::Value::Table(names)) => names.iter().all(|(name, model)| {
                 let is_name = |text: &str| ModelName::new(text).is_ok();
@@ -366,6 +395,9 @@ impl Preset {
             Self::Switch(value) => Some(toml::Value::Boolean(*value)),
             Self::Numbers(values) => {
                 Some(toml::Value::Array(values.iter().copied().map(toml::Value::Integer).collect()))
+            }
+            Self::Texts(texts) => {
+                Some(toml::Value::Array(texts.iter().copied().map(toml::Value::from).collect()))
             }
             Self::Unset(_) | Self::Tables(_) => None,
         }
@@ -429,6 +461,7 @@ pub fn example() -> String {
             Preset::Number(value) => writeln!(text, "{name} = {value}"),
             Preset::Switch(value) => writeln!(text, "{name} = {value}"),
             Preset::Numbers(values) => writeln!(text, "{name} = {values:?}"),
+            Preset::Texts(texts) => writeln!(text, "{name} = {texts:?}"),
             Preset::Unset(value) => writeln!(text, "# {name} = \"{value}\""),
             Preset::Tables(value) => value.lines().try_for_each(|line| writeln!(text, "# {line}")),
         };

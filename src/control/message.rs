@@ -274,6 +274,8 @@ pub enum CheckName {
     Home,
     /// The configuration.
     Settings,
+    /// The address that the endpoint listens on, or would.
+    Endpoint,
     /// The backend's pinned keys.
     Keys,
     /// Tokens, and abuse tokens.

@@ -1,9 +1,11 @@
 //! The local endpoint over real sockets, with a scripted redemption behind it. Needs nothing but loopback.
 
 mod bad_input;
+mod cors;
 mod delivery;
 mod failures;
 mod harness;
+mod http2;
 mod pictures;
 mod privacy;
 mod serving;

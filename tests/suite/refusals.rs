@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use llmtor::anonymous::face::catalog::{Catalog, Listing};
-use llmtor::anonymous::http::{Conduct, Endpoint, Limits, serve};
+use llmtor::anonymous::http::{Conduct, Endpoint, Faces, Limits, serve};
 use llmtor::anonymous::redeem::{Redeemer, Settings};
 use llmtor::anonymous::transport::loopback::Loopback;
 use llmtor::blind::{BlindedMessage, BlindingSecret, Fingerprint, Signature, TokenMessage};
@@ -68,6 +68,8 @@ impl Way {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}/v1/chat/completions", listener.local_addr().unwrap());
         let serving = Endpoint {
+            allowed_origins: Vec::new(),
+            faces: Faces::ALL,
             redeemer: Box::new(redeemer),
             catalog,
             api_key: Secret::new(KEY.into()),

@@ -31,6 +31,8 @@ pub struct Field {
     pub note: &'static str,
     /// Values, as JSON, that ask for nothing beyond what is done anyway.
     pub neutral: &'static [&'static str],
+    /// What values it takes, as a JSON Schema; anything by itself.
+    pub schema: &'static str,
 }
 
 /// The parameters of one endpoint.
@@ -40,18 +42,26 @@ pub struct Table {
     pub endpoint: &'static str,
     /// In the order in which they are told.
     pub fields: &'static [Field],
+    /// Those that must be there.
+    pub required: &'static [&'static str],
 }
 
 impl Field {
     /// A row of a table.
     pub const fn new(name: &'static str, treatment: Treatment, note: &'static str) -> Self {
-        Self { name, treatment, note, neutral: &[] }
+        Self { name, treatment, note, neutral: &[], schema: "{}" }
     }
 
     /// The same, where some values ask for nothing.
     #[must_use]
     pub const fn unless(self, neutral: &'static [&'static str]) -> Self {
         Self { neutral, ..self }
+    }
+
+    /// The same, where only some values are taken.
+    #[must_use]
+    pub const fn shaped(self, schema: &'static str) -> Self {
+        Self { schema, ..self }
     }
 
     fn asks_for_something(&self, value: &Value) -> bool {
@@ -106,6 +116,7 @@ mod tests {
 
     const TABLE: Table = Table {
         endpoint: "POST /v1/test",
+        required: &["model"],
         fields: &[
             Field::new("model", Treatment::Carried, "as it is"),
             Field::new("seed", Treatment::Ignored, "no effect"),

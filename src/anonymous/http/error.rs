@@ -11,9 +11,12 @@ use hyper::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
+use serde::Serialize;
 
 use super::reply::Reply;
+use super::route::{Face, Missing};
 use crate::anonymous::face::error::{BadParameter, Class, ErrorObject, Repeat, RequestError};
+use crate::anonymous::face::json;
 use crate::anonymous::redeem::{RedeemError, RedeemErrorKind, UpstreamReason};
 
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -26,24 +29,28 @@ pub(super) enum Failure {
     MissingKey,
     WrongKey,
     UnknownPath,
+    NotOffered(Missing),
     WrongMethod { route: &'static str, allow: &'static str },
     NotJson,
     BodyTooLarge { limit: usize },
     BodyTooSlow,
     BodyBroken,
+    UnknownEncoding,
+    BodyUndecodable,
     Request(RequestError),
     Redeem(RedeemError),
     NotACompletion,
     Panicked,
 }
 
-/// An error object, and the HTTP around it.
+/// An error object, the form in which it is written, and the HTTP around it.
 pub(super) struct ApiError {
     status: StatusCode,
     object: Box<ErrorObject>,
     retry: Retry,
     allow: Option<&'static str>,
     connection: Afterwards,
+    face: Face,
 }
 
 /// Whether the identical request is worth repeating.
@@ -89,7 +96,7 @@ impl From<Failure> for ApiError {
                 StatusCode::FORBIDDEN,
                 INVALID_REQUEST,
                 Some("origin_not_allowed"),
-                "Requests from web pages are refused.",
+                "Requests from web pages are refused, unless their origin is in `server.allowed_origins`.",
             ),
             Failure::MissingKey => Self::new(
                 StatusCode::UNAUTHORIZED,
@@ -111,6 +118,7 @@ impl From<Failure> for ApiError {
                 "Unknown request URL. Served are POST /v1/chat/completions, GET /v1/models and GET \
                  /v1/models/{id}; a client's base URL ends in /v1.",
             ),
+            Failure::NotOffered(missing) => Self::not_offered(missing),
             Failure::WrongMethod { route, allow } => Self {
                 allow: Some(allow),
                 ..Self::new(
@@ -148,6 +156,18 @@ impl From<Failure> for ApiError {
                 connection: Afterwards::Closed,
                 ..Self::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, None, "The request body ended early.")
             },
+            Failure::UnknownEncoding => Self::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                INVALID_REQUEST,
+                Some("unsupported_content_encoding"),
+                "Unsupported content encoding. Supported are 'gzip', 'deflate' and 'zstd', one at a time, or none.",
+            ),
+            Failure::BodyUndecodable => Self::new(
+                StatusCode::BAD_REQUEST,
+                INVALID_REQUEST,
+                Some("invalid_content_encoding"),
+                "The request body is not what its content-encoding header says, or ended early.",
+            ),
             Failure::Request(error) => Self::from_request(error),
             Failure::Redeem(error) => Self::from_redeem(&error),
             Failure::NotACompletion => Self::new(
@@ -186,7 +206,15 @@ impl ApiError {
             retry: Retry::Never,
             allow: None,
             connection: Afterwards::Kept,
+            face: Face::OpenAi,
         }
+    }
+
+    fn not_offered(Missing { what, face }: Missing) -> Self {
+        let message = format!(
+            "{what} not offered: the backend knows chat messages only. Nothing of this request has left this machine."
+        );
+        Self { face, ..Self::new(StatusCode::NOT_FOUND, INVALID_REQUEST, Some("not_offered"), message) }
     }
 
     fn from_request(error: RequestError) -> Self {
@@ -245,7 +273,7 @@ impl ApiError {
 
     /// As a response.
     pub(super) fn into_response(self) -> Response<Reply> {
-        let mut response = Response::new(Reply::plain(self.object.to_json()));
+        let mut response = Response::new(Reply::plain(self.to_json()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -269,6 +297,29 @@ impl ApiError {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    fn to_json(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        #[serde(untagged)]
+        enum Body<'a> {
+            Text { error: &'a str },
+            Tagged { r#type: &'static str, error: Tagged<'a> },
+        }
+        #[derive(Serialize)]
+        struct Tagged<'a> {
+            r#type: &'static str,
+            message: &'a str,
+        }
+        let message = &*self.object.message;
+        match self.face {
+            Face::OpenAi => self.object.to_json(),
+            Face::Ollama => json::to_vec(&Body::Text { error: message }),
+            Face::Anthropic => json::to_vec(&Body::Tagged {
+                r#type: "error",
+                error: Tagged { r#type: "not_found_error", message },
+            }),
+        }
     }
 
     /// For a stream that has begun.

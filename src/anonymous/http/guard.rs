@@ -2,33 +2,50 @@
 //!
 //! It listens on loopback, but so can be reached by every web page in the user's browser. Against those:
 //! `Host` must name loopback (a rebound DNS name does not), a request that says it comes from a page
-//! (`Origin`, `Sec-Fetch-Site`) is refused, and a POST must be JSON, which no HTML form can send. Against
-//! other users of the machine: the key.
-//!
-//! Deliberately absent: an allow-list of origins. Without CORS answers it would help no page.
+//! (`Origin`, `Sec-Fetch-Site`) is refused unless its origin is allowed (`cors`), and a POST must be JSON, which no HTML
+//! form can send. Against
+//! other users of the machine: the key (`credential`).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
-use hyper::{Request, Uri};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Request, Uri, Version};
 
+use super::cors::Caller;
+use super::credential;
 use super::error::Failure;
 use super::route::Access;
 use crate::secret::Secret;
 
+/// What a request is, once it may be answered.
+pub(super) enum Admitted {
+    Call,
+    /// A browser asks what a page may ask; it has no key to show.
+    Preflight,
+}
+
 /// Checks what can be checked before it is known what is asked for: Host, Origin, key, in this order.
-pub(super) fn admit<B>(request: &Request<B>, access: Access, key: &Secret<String>) -> Result<(), Failure> {
+pub(super) fn admit<B>(
+    request: &Request<B>,
+    caller: &Caller,
+    access: Access,
+    key: &Secret<String>,
+) -> Result<Admitted, Failure> {
     let headers = request.headers();
-    if !is_for_loopback(request.uri(), headers) {
+    if !is_for_loopback(request.version(), request.uri(), headers) {
         return Err(Failure::ForeignHost);
     }
-    if is_from_a_page(headers) {
+    if let Caller::Stranger = caller {
         return Err(Failure::ForeignOrigin);
     }
-    match access {
-        Access::Anyone => Ok(()),
-        Access::Key => check_key(headers, key),
+    if caller.asks_ahead(request) {
+        return Ok(Admitted::Preflight);
     }
+    match access {
+        Access::Anyone => {}
+        Access::Key => credential::check(headers, key)?,
+    }
+    Ok(Admitted::Call)
 }
 
 /// `application/json`, with or without parameters.
@@ -42,10 +59,17 @@ pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
     }
 }
 
-/// Exactly one `Host`, naming loopback; a target in absolute form must do so too.
-fn is_for_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
-    let host = only(headers, &HOST).and_then(|value| value.to_str().ok());
-    host.is_some_and(names_loopback) && uri.authority().is_none_or(|target| names_loopback(target.as_str()))
+/// One `Host`, naming loopback; a target in absolute form must do so too. With HTTP/2 the target has the name, and `Host`
+/// may be absent.
+fn is_for_loopback(version: Version, uri: &Uri, headers: &HeaderMap) -> bool {
+    let target = uri.authority().map(|target| names_loopback(target.as_str()));
+    let host = headers
+        .contains_key(HOST)
+        .then(|| only(headers, &HOST).and_then(|value| value.to_str().ok()).is_some_and(names_loopback));
+    match (host, target) {
+        (Some(host), target) => host && target.unwrap_or(true),
+        (None, target) => version == Version::HTTP_2 && target.unwrap_or(false),
+    }
 }
 
 /// `localhost`, `127.0.0.0/8` or `[::1]`, with or without a port.
@@ -78,33 +102,8 @@ enum Host<'a> {
     Name(&'a str),
 }
 
-/// Whether a browser says that a page is behind this request. `none` is the user's own navigation.
-fn is_from_a_page(headers: &HeaderMap) -> bool {
-    const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-    headers.contains_key(ORIGIN)
-        || headers
-            .get_all(SEC_FETCH_SITE)
-            .iter()
-            .any(|site| !matches!(site.as_bytes(), b"none" | b"same-origin"))
-}
-
-/// `Authorization: Bearer <key>`, compared in constant time.
-fn check_key(headers: &HeaderMap, key: &Secret<String>) -> Result<(), Failure> {
-    if !headers.contains_key(AUTHORIZATION) {
-        return Err(Failure::MissingKey);
-    }
-    let offered = only(headers, &AUTHORIZATION).map(HeaderValue::as_bytes).and_then(|value| {
-        let (scheme, rest) = value.split_at_checked(7)?;
-        scheme.eq_ignore_ascii_case(b"bearer ").then(|| rest.trim_ascii())
-    });
-    match offered {
-        Some(offered) if key.matches(offered) => Ok(()),
-        _ => Err(Failure::WrongKey),
-    }
-}
-
 /// The value of a header that stands there once.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+pub(super) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
 }
@@ -147,20 +146,25 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_of_the_key_is_bearer_in_any_case() {
-        let key = Secret::new(String::from("k-1"));
-        let check = |values: &[&str]| {
+    fn one_name_is_required_and_all_that_are_there_must_be_loopback() {
+        let judge = |version, target: &str, hosts: &[&str]| {
             let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+            for host in hosts {
+                headers.append(HOST, HeaderValue::from_str(host).unwrap());
             }
-            check_key(&headers, &key).is_ok()
+            is_for_loopback(version, &target.parse().unwrap(), &headers)
         };
-        assert!(check(&["Bearer k-1"]) && check(&["bearer  k-1 "]));
-        for values in
-            [&["Basic k-1"][..], &["k-1"], &["Bearer"], &["Bearer k-2"], &["Bearer k-1", "Bearer k-1"], &[]]
-        {
-            assert!(!check(values), "{values:?}");
+        let (one, two) = (Version::HTTP_11, Version::HTTP_2);
+        assert!(judge(one, "/v1", &["localhost"]) && judge(one, "http://localhost/v1", &["127.0.0.1"]));
+        assert!(judge(two, "http://localhost/v1", &[]) && judge(two, "http://[::1]:1/v1", &["localhost"]));
+        assert!(judge(two, "/v1", &["localhost"]));
+        for version in [one, two] {
+            assert!(!judge(version, "/v1", &[]));
+            assert!(!judge(version, "/v1", &["localhost", "localhost"]));
+            assert!(!judge(version, "http://evil.example/v1", &["localhost"]));
+            assert!(!judge(version, "http://localhost/v1", &["evil.example"]));
+            assert!(!judge(version, "http://evil.example/v1", &[]));
         }
+        assert!(!judge(one, "http://localhost/v1", &[]));
     }
 }

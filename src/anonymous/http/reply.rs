@@ -7,13 +7,12 @@
 //! | speaking | batches of events | over |
 //! | over | nothing | |
 //!
-//! A body dropped when over leaves its deliveries with the connection; dropped earlier, the client is taken
-//! not to have the answer.
+//! The last piece of an answer takes the deliveries with it; in a body dropped before, the client is taken not to have
+//! the answer.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::error::ApiError;
-use super::handover::Handovers;
+use super::handover::{Exchange, Piece};
 use crate::anonymous::face::{Answer, Events, Script};
 use crate::anonymous::redeem::Delivery;
 
@@ -37,8 +36,8 @@ pub(super) struct Reply {
     content: Content,
     /// More than one where several answers were wanted.
     deliveries: Vec<Delivery>,
-    /// Where the delivery goes when the body is consumed; absent without a call.
-    connection: Option<Arc<Handovers>>,
+    /// What it is the response of.
+    exchange: Option<Exchange>,
 }
 
 enum Content {
@@ -65,21 +64,17 @@ enum Opened {
 impl Reply {
     /// A body that no token was spent for.
     pub(super) fn plain(body: impl Into<Bytes>) -> Self {
-        Self { content: Content::Whole(body.into()), deliveries: Vec::new(), connection: None }
+        Self { content: Content::Whole(body.into()), deliveries: Vec::new(), exchange: None }
     }
 
     /// A whole answer.
-    pub(super) fn whole(body: Vec<u8>, deliveries: Vec<Delivery>, connection: Arc<Handovers>) -> Self {
-        Self { content: Content::Whole(body.into()), deliveries, connection: Some(connection) }
+    pub(super) fn whole(body: Vec<u8>, deliveries: Vec<Delivery>, exchange: Exchange) -> Self {
+        Self { content: Content::Whole(body.into()), deliveries, exchange: Some(exchange) }
     }
 
     /// A stream whose answer is here.
-    pub(super) fn speaking(
-        events: Box<dyn Events>,
-        deliveries: Vec<Delivery>,
-        connection: Arc<Handovers>,
-    ) -> Self {
-        Self { content: Content::Speaking(events), deliveries, connection: Some(connection) }
+    pub(super) fn speaking(events: Box<dyn Events>, deliveries: Vec<Delivery>, exchange: Exchange) -> Self {
+        Self { content: Content::Speaking(events), deliveries, exchange: Some(exchange) }
     }
 
     /// A stream whose answer is not here yet: it begins at once, so that the headers go out.
@@ -87,14 +82,25 @@ impl Reply {
         call: Answering,
         script: Box<dyn Script>,
         heartbeat: Duration,
-        connection: Arc<Handovers>,
+        exchange: Exchange,
     ) -> Self {
         let mut beat = interval(heartbeat.max(Duration::from_millis(1)));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first tick is at once, and that is what the opening is for.
         beat.reset();
         let waiting = Box::new(Waiting { call, beat, script, opened: Opened::Not });
-        Self { content: Content::Waiting(waiting), deliveries: Vec::new(), connection: Some(connection) }
+        Self { content: Content::Waiting(waiting), deliveries: Vec::new(), exchange: Some(exchange) }
+    }
+
+    /// Ties it to the exchange that it is the response of.
+    pub(super) fn belong_to(&mut self, exchange: Exchange) {
+        self.exchange = Some(exchange);
+    }
+
+    fn piece(&mut self, bytes: Bytes) -> Piece {
+        let deliveries =
+            if let Content::Over = self.content { std::mem::take(&mut self.deliveries) } else { Vec::new() };
+        Piece::new(bytes, deliveries, self.exchange.clone())
     }
 
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Option<Poll<Bytes>> {
@@ -125,15 +131,15 @@ impl Reply {
 }
 
 impl Body for Reply {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Piece>, Infallible>>> {
         if let Some(waited) = self.poll_waiting(cx) {
-            return waited.map(|bytes| Some(Ok(Frame::data(bytes))));
+            return waited.map(|bytes| Some(Ok(Frame::data(self.piece(bytes)))));
         }
         let bytes = match &mut self.content {
             Content::Whole(bytes) => {
@@ -150,7 +156,7 @@ impl Body for Reply {
             }
             Content::Waiting(_) | Content::Over => None,
         };
-        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(self.piece(bytes)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -162,16 +168,6 @@ impl Body for Reply {
             Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Over => SizeHint::with_exact(0),
             Content::Waiting(_) | Content::Speaking(_) => SizeHint::default(),
-        }
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        if let (Content::Over, Some(connection)) = (&self.content, self.connection.take()) {
-            for delivery in self.deliveries.drain(..) {
-                connection.buffered(delivery);
-            }
         }
     }
 }

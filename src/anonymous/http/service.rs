@@ -4,18 +4,21 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::FutureExt;
-use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
 
+use super::body::read_body;
 use super::call::{Planned, fetch_pictures, violates_schema};
+use super::cors::{self, Caller};
 use super::error::{ApiError, Failure};
-use super::handover::Handovers;
+use super::guard::{self, Admitted};
+use super::handover::Exchange;
 use super::reply::{Answering, Reply};
 use super::route::Route;
-use super::{Endpoint, Strictness, guard};
+use super::{Endpoint, Strictness, openapi};
 use crate::anonymous::face::error::RequestError;
 use crate::anonymous::face::{Call, Framing, Ignored, Manner, Rules, Script};
 use crate::anonymous::openai;
@@ -34,10 +37,6 @@ const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; c
 
 const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
-/// How much of a body that is too large is still read, so that the client, which writes before it reads,
-/// sees the answer rather than a broken connection.
-const DRAINED_BYTES: usize = 64 * 1024 * 1024;
-
 /// The endpoint, without its connections.
 pub(super) struct Service(Endpoint);
 
@@ -50,17 +49,21 @@ impl Service {
     pub(super) async fn respond(
         self: Arc<Self>,
         request: Request<Incoming>,
-        connection: Arc<Handovers>,
+        exchange: Exchange,
     ) -> Response<Reply> {
         let started = Instant::now();
-        let route = Route::of(request.uri().path());
+        let route = Route::of(request.uri().path(), self.0.faces);
         let template = route.template();
-        let answered = AssertUnwindSafe(self.answer(route, request, connection)).catch_unwind().await;
+        let caller = Caller::of(request.headers(), &self.0.allowed_origins);
+        let answering = self.answer(route, request, &caller, exchange.clone());
+        let answered = AssertUnwindSafe(answering).catch_unwind().await;
         let mut response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => error.into_response(),
             Err(_) => ApiError::from(Failure::Panicked).into_response(),
         };
+        caller.mark(response.headers_mut());
+        response.body_mut().belong_to(exchange);
         let id = format!("req_{}", uuid::Uuid::new_v4().simple());
         if let Ok(id) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(X_REQUEST_ID, id);
@@ -78,18 +81,22 @@ impl Service {
         self: Arc<Self>,
         route: Route,
         request: Request<Incoming>,
-        connection: Arc<Handovers>,
+        caller: &Caller,
+        exchange: Exchange,
     ) -> Result<Response<Reply>, ApiError> {
-        guard::admit(&request, route.access(), &self.0.api_key)?;
+        match guard::admit(&request, caller, route.access(), &self.0.api_key)? {
+            Admitted::Preflight => return Ok(cors::preflight(request.headers())),
+            Admitted::Call => {}
+        }
+        let allow = route.allow()?;
+        if request.method() == Method::OPTIONS {
+            return Ok(options(allow));
+        }
         if !route.answers(request.method()) {
-            return Err(match route.allow() {
-                Some(allow) => Failure::WrongMethod { route: route.template(), allow },
-                None => Failure::UnknownPath,
-            }
-            .into());
+            return Err(Failure::WrongMethod { route: route.template(), allow }.into());
         }
         match route {
-            Route::ChatCompletions => self.call(openai::request::read, request, connection).await,
+            Route::ChatCompletions => self.call(openai::request::read, request, exchange).await,
             Route::Models => Ok(json(Reply::plain(openai::models::list(&self.0.catalog)))),
             Route::Model(id) => {
                 let name = ModelName::new(id).ok();
@@ -98,8 +105,14 @@ impl Service {
                     None => Err(Failure::Request(RequestError::UnknownModel(name)).into()),
                 }
             }
+            Route::OpenApi => Ok(json(Reply::plain(openapi::description()))),
             Route::Health => Ok(json(Reply::plain(&br#"{"status":"ok"}"#[..]))),
-            Route::Unknown => Err(Failure::UnknownPath.into()),
+            Route::Completions
+            | Route::Responses
+            | Route::Ollama(_)
+            | Route::Anthropic(_)
+            | Route::NotOffered(_)
+            | Route::Unknown => Err(Failure::UnknownPath.into()),
         }
     }
 
@@ -108,7 +121,7 @@ impl Service {
         self: Arc<Self>,
         read: Reader,
         request: Request<Incoming>,
-        connection: Arc<Handovers>,
+        exchange: Exchange,
     ) -> Result<Response<Reply>, ApiError> {
         guard::require_json(request.headers())?;
         let body =
@@ -130,12 +143,12 @@ impl Service {
             Manner::Whole => {
                 let (answer, deliveries) = planned.answer(&self.0).await?;
                 let violated = violates_schema(&answer);
-                let mut response = json(Reply::whole(script.whole(answer), deliveries, connection));
+                let mut response = json(Reply::whole(script.whole(answer), deliveries, exchange));
                 report_violation(&mut response, violated);
                 response
             }
             Manner::Stream(framing) => {
-                let mut response = self.stream(planned, script, connection).await?;
+                let mut response = self.stream(planned, script, exchange).await?;
                 let headers = response.headers_mut();
                 headers.insert(
                     CONTENT_TYPE,
@@ -166,7 +179,7 @@ impl Service {
         self: Arc<Self>,
         planned: Planned,
         script: Box<dyn Script>,
-        connection: Arc<Handovers>,
+        exchange: Exchange,
     ) -> Result<Response<Reply>, ApiError> {
         let heartbeat = self.0.heartbeat;
         let answering = async move { planned.answer(&self.0).await };
@@ -178,38 +191,21 @@ impl Service {
             Ok(answered) => {
                 let (answer, deliveries) = answered?;
                 let violated = violates_schema(&answer);
-                let mut response =
-                    Response::new(Reply::speaking(script.speak(answer), deliveries, connection));
+                let mut response = Response::new(Reply::speaking(script.speak(answer), deliveries, exchange));
                 report_violation(&mut response, violated);
                 Ok(response)
             }
-            Err(_) => Ok(Response::new(Reply::waiting(call, script, heartbeat, connection))),
+            Err(_) => Ok(Response::new(Reply::waiting(call, script, heartbeat, exchange))),
         }
     }
 }
 
-/// The whole body, if it is within `limit` bytes.
-async fn read_body(request: Request<Incoming>, limit: usize) -> Result<Vec<u8>, Failure> {
-    let awaits_consent = request.headers().contains_key(EXPECT);
-    let mut incoming = request.into_body();
-    let announced = usize::try_from(incoming.size_hint().lower()).unwrap_or(usize::MAX);
-    if announced > limit && (awaits_consent || announced > DRAINED_BYTES) {
-        return Err(Failure::BodyTooLarge { limit });
-    }
-    let mut body = Vec::with_capacity(announced.min(limit));
-    let mut total = 0_usize;
-    while let Some(frame) = incoming.frame().await {
-        let Ok(data) = frame.map_err(|_| Failure::BodyBroken)?.into_data() else { continue };
-        total = total.saturating_add(data.len());
-        if total <= limit {
-            body.extend_from_slice(&data);
-        } else if total > DRAINED_BYTES {
-            break;
-        } else {
-            body = Vec::new();
-        }
-    }
-    if total > limit { Err(Failure::BodyTooLarge { limit }) } else { Ok(body) }
+/// What can be done with a resource, and nothing else.
+fn options(allow: &'static str) -> Response<Reply> {
+    let mut response = Response::new(Reply::plain(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
 }
 
 fn json(reply: Reply) -> Response<Reply> {

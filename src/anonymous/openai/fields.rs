@@ -14,39 +14,54 @@ const NOT_STORED: &str = "nothing is stored on the way or here";
 /// `POST /v1/chat/completions`.
 pub const CHAT: Table = Table {
     endpoint: "POST /v1/chat/completions",
+    required: &["model", "messages"],
     fields: &[
-        Field::new("model", Carried, "other names for one come from `[api.aliases]`"),
-        Field::new("messages", Carried, "in the three roles that every model takes"),
-        Field::new("stream", Emulated, "the whole answer, in pieces, once it is here"),
+        Field::new("model", Carried, "other names for one come from `[api.aliases]`")
+            .shaped(r#"{"type":"string"}"#),
+        Field::new("messages", Carried, "in the three roles that every model takes")
+            .shaped(r#"{"type":"array","minItems":1,"items":{"$ref":"ChatMessage"}}"#),
+        Field::new("stream", Emulated, "the whole answer, in pieces, once it is here")
+            .shaped(r#"{"type":["boolean","null"]}"#),
         Field::new("stream_options.include_usage", Emulated, "the last chunk counts tokens"),
         Field::new(
             "stream_options.include_obfuscation",
             Emulated,
             "always off: the stream does not leave this machine",
         ),
-        Field::new("stream_options", Emulated, "see its parts"),
-        Field::new("n", Emulated, "n calls, n tokens; at most `api.most_choices`"),
-        Field::new("stop", Emulated, "the answer is cut before it"),
+        Field::new("stream_options", Emulated, "see its parts")
+            .shaped(r#"{"type":["object","null"],"properties":{"include_usage":{"type":["boolean","null"]},"include_obfuscation":{"type":["boolean","null"]}}}"#),
+        Field::new("n", Emulated, "n calls, n tokens; at most `api.most_choices`")
+            .shaped(r#"{"type":["integer","null"],"minimum":1,"maximum":8}"#),
+        Field::new("stop", Emulated, "the answer is cut before it")
+            .shaped(r#"{"anyOf":[{"type":["string","null"]},{"type":"array","maxItems":4,"items":{"type":"string"}}]}"#),
         Field::new(
             "max_tokens",
             Emulated,
             "cut with `finish_reason: length`, counted with the model's tokenizer",
-        ),
-        Field::new("max_completion_tokens", Emulated, "as `max_tokens`"),
+        )
+            .shaped(r#"{"type":["integer","null"],"minimum":1}"#),
+        Field::new("max_completion_tokens", Emulated, "as `max_tokens`")
+            .shaped(r#"{"type":["integer","null"],"minimum":1}"#),
         Field::new(
             "response_format",
             Emulated,
             "told to the model; its answer is extracted, checked and mended",
-        ),
-        Field::new("tools", Emulated, "told to the model; its calls are read out of its answer"),
-        Field::new("tool_choice", Emulated, "told to the model"),
+        )
+            .shaped(r#"{"anyOf":[{"type":"null"},{"$ref":"ResponseFormat"}]}"#),
+        Field::new("tools", Emulated, "told to the model; its calls are read out of its answer")
+            .shaped(r#"{"type":["array","null"],"items":{"$ref":"ChatTool"}}"#),
+        Field::new("tool_choice", Emulated, "told to the model")
+            .shaped(r#"{"type":["string","null"],"enum":["none","auto",null]}"#),
         Field::new(
             "parallel_tool_calls",
             Emulated,
             "told to the model; with false only the first call counts",
-        ),
-        Field::new("functions", Emulated, "as `tools`, in the older form"),
-        Field::new("function_call", Emulated, "as `tool_choice`, in the older form"),
+        )
+            .shaped(r#"{"type":["boolean","null"]}"#),
+        Field::new("functions", Emulated, "as `tools`, in the older form")
+            .shaped(r#"{"type":["array","null"],"items":{"$ref":"Function"}}"#),
+        Field::new("function_call", Emulated, "as `tool_choice`, in the older form")
+            .shaped(r#"{"type":["string","null"],"enum":["none","auto",null]}"#),
         Field::new("temperature", Ignored, SAMPLING),
         Field::new("top_p", Ignored, SAMPLING),
         Field::new("frequency_penalty", Ignored, SAMPLING),
@@ -66,10 +81,14 @@ pub const CHAT: Table = Table {
         Field::new("prediction", Ignored, "it would only make answers faster"),
         Field::new("web_search_options", Ignored, "the backend searches on its own"),
         Field::new("moderation", Ignored, "the backend moderates on its own"),
-        Field::new("logprobs", Refused, NO_LOGPROBS).unless(&["false"]),
-        Field::new("top_logprobs", Refused, NO_LOGPROBS).unless(&["0"]),
-        Field::new("audio", Refused, TEXT_ONLY),
-        Field::new("modalities", Refused, TEXT_ONLY).unless(&["[\"text\"]", "[]"]),
+        Field::new("logprobs", Refused, NO_LOGPROBS)
+            .shaped(r#"{"type":["boolean","null"],"enum":[false,null]}"#).unless(&["false"]),
+        Field::new("top_logprobs", Refused, NO_LOGPROBS)
+            .shaped(r#"{"type":["integer","null"],"enum":[0,null]}"#).unless(&["0"]),
+        Field::new("audio", Refused, TEXT_ONLY)
+            .shaped(r#"{"type":"null"}"#),
+        Field::new("modalities", Refused, TEXT_ONLY)
+            .shaped(r#"{"type":["array","null"],"enum":[["text"],[],null]}"#).unless(&["[\"text\"]", "[]"]),
     ],
 };
 

@@ -65,6 +65,38 @@ fn a_port_in_use_is_named_with_its_holder() {
     if cfg!(target_os = "linux") {
         assert!(refused.stderr.contains(&format!("(pid {})", std::process::id())), "{}", refused.stderr);
     }
+    // The other half of `localhost` counts, too.
+    if let Ok(taken) = TcpListener::bind("[::1]:0") {
+        let listen = format!("localhost:{}", taken.local_addr().unwrap().port());
+        let refused = llmtor(backend.room(), &[], &["serve", "--home", "client", "--listen", &listen], "");
+        refused.refused(1, &[&taken.local_addr().unwrap().to_string(), "in use"]);
+    }
+
+    // Another home's daemon is told from other programs; this home's is found before its port is.
+    let daemon = backend.serve();
+    let address = daemon.base_url.trim_start_matches("http://").trim_end_matches("/v1").to_owned();
+    succeed(
+        backend.room(),
+        &["init", "--backend", &backend.url, "--keys", "keys.json", "--home", "other"],
+        "",
+    );
+    let refused = llmtor(backend.room(), &[], &["serve", "--home", "other", "--listen", &address], "");
+    refused.refused(1, &[&address, "in use"]);
+    let doctor = ["doctor", "--json", "--home", "other", "--set", &format!("server.listen={address}")];
+    let report = llmtor(backend.room(), &[], &doctor, "").json();
+    let checks = report["checks"].as_array().unwrap();
+    let endpoint = checks.iter().find(|check| check["name"] == "endpoint").unwrap();
+    assert_eq!(endpoint["verdict"], "problem", "{report}");
+    if cfg!(target_os = "linux") {
+        assert!(
+            refused.stderr.contains("by llmtor (pid ") && refused.stderr.contains("another home"),
+            "{}",
+            refused.stderr
+        );
+        assert!(endpoint["detail"].as_str().unwrap().contains("by llmtor (pid "), "{report}");
+    }
+    let refused = llmtor(backend.room(), &[], &["serve", "--home", "client", "--listen", &address], "");
+    refused.refused(3, &["a daemon of this home is running already"]);
 }
 
 #[test]
@@ -112,7 +144,7 @@ fn the_home_is_named_by_option_or_environment_and_may_be_deep() {
 }
 
 #[test]
-fn a_daemon_on_localhost_says_so() {
+fn a_daemon_on_localhost_has_both_addresses_and_names_one() {
     let backend = Backend::start(0);
     backend.init(None);
     let mut daemon = crate::support::program::Program::start(
@@ -120,6 +152,14 @@ fn a_daemon_on_localhost_says_so() {
         &["serve", "--home", "client", "--listen", "localhost:0", "--json"],
     );
     let base_url = daemon.ready()["base_url"].as_str().unwrap().to_owned();
-    assert!(base_url.starts_with("http://localhost:"), "{base_url}");
+    // An address, so that no client asks a resolver; and both are served.
+    let port: u16 =
+        base_url.trim_end_matches("/v1").strip_prefix("http://127.0.0.1:").unwrap().parse().unwrap();
+    for taken in ["127.0.0.1", "[::1]"] {
+        let bound = TcpListener::bind(format!("{taken}:{port}"));
+        assert!(bound.is_err() || taken == "[::1]" && TcpListener::bind("[::1]:0").is_err(), "{taken}");
+    }
+    let env = succeed(backend.room(), &["env", "--json", "--home", "client"], "").json();
+    assert_eq!(env["base_url"], base_url.as_str());
     assert!(daemon.stop().success());
 }

@@ -1,5 +1,6 @@
 //! What a client can get wrong: status, error object, and that no call gets as far as redemption.
 
+use llmtor::anonymous::http::{Faces, Presence};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -183,23 +184,52 @@ async fn only_json_is_read() {
 #[tokio::test]
 async fn paths_and_methods_are_told_apart() {
     let server = untouched().await;
-    for path in ["/", "/canary", "/v1", "/v1/completions", "/chat/completions", "/v1/chat/completions/"] {
-        for method in ["GET", "POST"] {
+    for path in ["/canary", "/v1", "/v1/chat", "/v1/chat/canary", "/v1/canary/chat/completions", "/V1/models"]
+    {
+        for method in ["GET", "POST", "OPTIONS"] {
             let response = server.send(request(&format!("{method} {path}"), &[], "{}")).await;
             assert_eq!(fields(&response, 404), invalid(Value::Null, "unknown_url"), "{method} {path}");
         }
     }
     let cases = [
-        ("GET /v1/chat/completions?canary=1", "POST"),
-        ("OPTIONS /v1/chat/completions", "POST"),
-        ("POST /v1/models", "GET, HEAD"),
-        ("DELETE /v1/models/gpt-4.1", "GET, HEAD"),
-        ("POST /healthz", "GET, HEAD"),
+        ("GET /v1/chat/completions?canary=1", "POST, OPTIONS"),
+        ("POST /v1/models", "GET, HEAD, OPTIONS"),
+        ("DELETE /v1/models/gpt-4.1", "GET, HEAD, OPTIONS"),
+        ("POST /healthz", "GET, HEAD, OPTIONS"),
     ];
     for (line, allow) in cases {
         let response = server.send(request(line, &[], "{}")).await;
         assert_eq!(fields(&response, 405), invalid(Value::Null, "method_not_supported"), "{line}");
         assert_eq!(response.header("allow"), Some(allow));
+        let (_, path) = line.split_once(' ').unwrap();
+        let response = server.send(request(&format!("OPTIONS {path}"), &[], "")).await;
+        assert_eq!((response.status, response.header("allow"), response.text()), (204, Some(allow), ""));
+    }
+}
+
+#[tokio::test]
+async fn what_the_backend_has_nothing_for_is_said_in_the_form_of_each_api() {
+    let server = untouched().await;
+    for line in
+        ["POST /v1/embeddings", "GET /files", "POST /v1/v1/audio/speech/", "DELETE /v1/responses/canary"]
+    {
+        let response = server.send(request(line, &[], "{\"canary\"")).await;
+        assert_eq!(fields(&response, 404), invalid(Value::Null, "not_offered"), "{line}");
+        assert!(response.text().contains("Nothing of this request has left this machine."), "{line}");
+    }
+    let response = server.send(request("POST /api/embed", &[], "{}")).await;
+    assert_eq!(response.status, 404);
+    let message = "Embeddings are not offered: the backend knows chat messages only. Nothing of this request has left \
+                   this machine.";
+    assert_eq!(response.json(), json!({"error": message}));
+    let response = server.send(request("POST /v1/messages/batches", &[], "{}")).await;
+    assert_eq!(response.json()["error"]["type"], "not_found_error");
+    // A face that is off has nothing to say.
+    let faces = Faces { ollama: Presence::Off, anthropic: Presence::Off };
+    let server = start_with(Scripted::untouched(), Settings { faces, ..Settings::default() }).await;
+    for line in ["POST /api/embed", "POST /v1/messages/batches"] {
+        let response = server.send(request(line, &[], "{}")).await;
+        assert_eq!(fields(&response, 404), invalid(Value::Null, "unknown_url"), "{line}");
     }
 }
 
@@ -225,6 +255,38 @@ async fn a_body_over_the_limit_is_refused_however_it_is_announced() {
     let headers = [("content-length", "10000000000")];
     let response = server.send(request("POST /v1/chat/completions", &headers, "")).await;
     assert_eq!(fields(&response, 413), invalid(Value::Null, "request_too_large"));
+}
+
+#[tokio::test]
+async fn a_bomb_is_refused_like_any_large_body_and_an_unknown_encoding_names_the_known() {
+    let server = untouched().await;
+    let large = hello(&format!(r#","user":"{}""#, "canary".repeat(2_000_000)));
+    for (encoding, bomb) in [("gzip", gzip(&large)), ("zstd", zstd::encode_all(large.as_bytes(), 3).unwrap())]
+    {
+        assert!(bomb.len() < 100_000, "{}", bomb.len());
+        let response =
+            server.send(request("POST /v1/chat/completions", &[("content-encoding", encoding)], bomb)).await;
+        assert_eq!(fields(&response, 413), invalid(Value::Null, "request_too_large"), "{encoding}");
+    }
+    for encoding in ["br", "gzip, zstd", "canary"] {
+        let headers = [("content-encoding", encoding)];
+        let response = server.send(request("POST /v1/chat/completions", &headers, hello(""))).await;
+        assert_eq!(
+            fields(&response, 415),
+            invalid(Value::Null, "unsupported_content_encoding"),
+            "{encoding}"
+        );
+        assert!(["gzip", "deflate", "zstd"].iter().all(|known| response.text().contains(known)));
+    }
+    let response =
+        server.send(request("POST /v1/chat/completions", &[("content-encoding", "gzip")], hello(""))).await;
+    assert_eq!(fields(&response, 400), invalid(Value::Null, "invalid_content_encoding"));
+}
+
+fn gzip(plain: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut encoder, plain.as_bytes()).unwrap();
+    encoder.finish().unwrap()
 }
 
 #[tokio::test]

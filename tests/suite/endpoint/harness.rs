@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use llmtor::anonymous::face::catalog::{Catalog, Listing};
-use llmtor::anonymous::http::{Conduct, Endpoint, Limits, serve};
+use llmtor::anonymous::http::{Conduct, Endpoint, Faces, Limits, serve};
 use llmtor::anonymous::redeem::{
     Answer, Delivery, Ending, Prompt, Redeem, RedeemError, RedeemErrorKind, Redemption, TokenFate,
 };
 use llmtor::anonymous::transport::fetch::Fetch;
 use llmtor::clock::{ManualClock, Timestamp};
+use llmtor::origin::WebOrigin;
 use llmtor::secret::Secret;
 use llmtor::wire::ModelName;
 use serde_json::{Value, json};
@@ -98,6 +99,8 @@ pub(super) struct Server {
 pub(super) struct Settings {
     pub(super) heartbeat: Duration,
     pub(super) limits: Limits,
+    pub(super) allowed_origins: Vec<WebOrigin>,
+    pub(super) faces: Faces,
     pub(super) grace: Duration,
     pub(super) conduct: Conduct,
     pub(super) pictures: Option<Box<dyn Fetch>>,
@@ -108,6 +111,8 @@ impl Default for Settings {
         Self {
             heartbeat: Duration::from_secs(60),
             limits: Limits { body_bytes: 100_000, ..Limits::default() },
+            allowed_origins: Vec::new(),
+            faces: Faces::ALL,
             grace: Duration::from_secs(30),
             conduct: Conduct::default(),
             pictures: None,
@@ -120,6 +125,12 @@ pub(super) async fn start(redeemer: Scripted) -> Server {
 }
 
 pub(super) async fn start_with(redeemer: Scripted, settings: Settings) -> Server {
+    let endings = Arc::clone(&redeemer.endings);
+    Server { endings, ..serve_with(Box::new(redeemer), settings).await }
+}
+
+/// With another redemption, which keeps its own books.
+pub(super) async fn serve_with(redeemer: Box<dyn Redeem>, settings: Settings) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let catalog = Catalog::new(["gpt-4.1", "org/model:free"].map(|name| Listing {
@@ -133,11 +144,12 @@ pub(super) async fn start_with(redeemer: Scripted, settings: Settings) -> Server
         Err(_) => TcpListener::bind("127.0.0.1:0").await.unwrap(),
     };
     let other_address = other.local_addr().unwrap();
-    let endings = Arc::clone(&redeemer.endings);
     let endpoint = Endpoint {
-        redeemer: Box::new(redeemer),
+        redeemer,
         catalog: catalog.clone(),
         api_key: Secret::new(KEY.to_owned()),
+        allowed_origins: settings.allowed_origins,
+        faces: settings.faces,
         limits: settings.limits,
         heartbeat: settings.heartbeat,
         clock: ManualClock::shared(Timestamp::from_unix(NOW)),
@@ -146,7 +158,7 @@ pub(super) async fn start_with(redeemer: Scripted, settings: Settings) -> Server
     };
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(serve(vec![listener, other], endpoint, shutdown.clone(), settings.grace));
-    Server { address, other_address, shutdown, serving, catalog, endings }
+    Server { address, other_address, shutdown, serving, catalog, endings: Arc::default() }
 }
 
 impl Server {

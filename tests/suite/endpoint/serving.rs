@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use async_openai::types::chat::CreateChatCompletionResponse;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use llmtor::anonymous::face::catalog::Listing;
 use llmtor::anonymous::redeem::Ending;
 use llmtor::clock::Timestamp;
@@ -11,7 +13,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::harness::{
-    Response, Scripted, Settings, completion, connect, find, hello, post, request, start, start_with,
+    KEY, Response, Scripted, Settings, completion, connect, find, hello, post, request, start, start_with,
 };
 
 #[tokio::test]
@@ -39,6 +41,19 @@ async fn only_model_and_messages_go_further_and_the_rest_is_reported() {
     let answer = response.json();
     assert_eq!(answer["choices"][0]["message"]["content"], r#"[{"role":"user","content":"hi"}]"#);
     assert!(!response.text().contains("canary"));
+}
+
+#[tokio::test]
+async fn a_mistyped_base_url_works() {
+    let server = start(Scripted::echo()).await;
+    for path in
+        ["/chat/completions", "/v1/v1/chat/completions", "/v1/chat/completions/", "//v1//chat/completions"]
+    {
+        assert_eq!(server.send(request(&format!("POST {path}"), &[], hello(""))).await.status, 200, "{path}");
+    }
+    for path in ["/models/", "/v1/v1/models/org/model:free/", "//models/org%2Fmodel%3Afree"] {
+        assert_eq!(server.send(request(&format!("GET {path}"), &[], "")).await.status, 200, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -70,6 +85,34 @@ async fn models_are_listed_and_replaced_while_serving() {
 }
 
 #[tokio::test]
+async fn the_key_is_taken_as_each_kind_of_client_sends_it() {
+    let server = start(Scripted::echo()).await;
+    let basic = format!("Basic {}", STANDARD.encode(format!("llmtor:{KEY}")));
+    for header in [("x-api-key", KEY), ("api-key", KEY), ("authorization", &basic)] {
+        let headers = [("authorization", ""), header];
+        let response = server.send(request("POST /v1/chat/completions", &headers, hello(""))).await;
+        assert_eq!(response.status, 200, "{header:?}");
+    }
+    let marked = [("authorization", basic.as_str()), ("sec-fetch-site", "same-origin")];
+    let response = server.send(request("GET /v1/models", &marked, "")).await;
+    assert_eq!(response.error(401).3, "invalid_api_key");
+    assert_eq!(response.header("www-authenticate"), Some("Bearer realm=\"llmtor\""));
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_read() {
+    let server = start(Scripted::echo()).await;
+    let zlib = [0x78, 0x01, 0x01, 0x02, 0x00, 0xfd, 0xff, b'{', b'}', 0x01, 0x75, 0x00, 0xf9];
+    let headers = [("content-encoding", "deflate")];
+    let response = server.send(request("POST /v1/chat/completions", &headers, zlib)).await;
+    assert_eq!(response.error(400).2, "model", "read as {{}}");
+    let headers = [("content-encoding", "zstd")];
+    let body = zstd::encode_all(hello("").as_bytes(), 3).unwrap();
+    let response = server.send(request("POST /v1/chat/completions", &headers, body)).await;
+    assert_eq!(response.json()["choices"][0]["message"]["content"], r#"[{"role":"user","content":"hi"}]"#);
+}
+
+#[tokio::test]
 async fn health_needs_no_key_and_tells_nothing() {
     let server = start(Scripted::untouched()).await;
     let response = server.send(request("GET /healthz", &[("authorization", "")], "")).await;
@@ -79,6 +122,7 @@ async fn health_needs_no_key_and_tells_nothing() {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 200") && answer.ends_with(b"\r\n\r\n"));
+    assert!(String::from_utf8_lossy(&answer).contains("content-length: 15"));
 }
 
 #[tokio::test]
