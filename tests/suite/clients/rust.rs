@@ -33,6 +33,8 @@ fn respond(more: &Value) -> CreateResponse {
 #[ignore = "waits for an endpoint"]
 async fn async_openai_completes_streams_calls_tools_and_responds() {
     let stage = tokio::task::spawn_blocking(Stage::shared).await.unwrap();
+    // Its HTTP client wants one, although nothing here is encrypted; an error means that there is one already.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
     let config =
         OpenAIConfig::new().with_api_base(&stage.daemon.base_url).with_api_key(&stage.daemon.api_key);
     let client = Client::with_config(config);
