@@ -142,8 +142,11 @@ pub struct Answer {
 
 /// How a face writes an answer. The calls come in this order, each at most once but for `beat`:
 ///
-/// whole: `whole`. Stream: `opening`, `beat` …, then `speak` or `failure`; where the answer is quick, `speak` at once.
+/// whole: `begin`, `whole`. Stream: `begin`, `opening`, `beat` …, then `speak` or `failure`; where the answer is quick, `speak` at once.
 pub trait Script: Send + Sync + 'static {
+    /// When the call began, in Unix seconds: for faces that say so before there is an answer.
+    fn begin(&mut self, _at: i64) {}
+
     /// The answer as one object.
     fn whole(self: Box<Self>, answer: Answer) -> Vec<u8>;
 

@@ -13,5 +13,6 @@ pub mod format;
 pub mod message;
 pub mod models;
 pub mod request;
+pub mod responses;
 pub mod schemas;
 pub mod tools;

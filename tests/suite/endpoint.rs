@@ -8,5 +8,6 @@ mod harness;
 mod http2;
 mod pictures;
 mod privacy;
+mod responses;
 mod serving;
 mod streaming;

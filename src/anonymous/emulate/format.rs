@@ -44,7 +44,7 @@ pub fn instructions(format: &Format) -> Option<String> {
             };
             Some(format!(
                 "# Form of the answer\nAnswer with JSON that follows this JSON Schema of \"{name}\" and nothing else.\
-                 {about} {only} All required properties are there, in the schema's order, and no others than it has.\n{}",
+                 {about} {only} All required properties are there, in the schema's order, and none that it does not allow.\n{}",
                 minify(schema, name)
             ))
         }

@@ -95,6 +95,7 @@ fn answer(endpoint: &str) -> Value {
     let name = endpoint.rsplit("/v1/").next().unwrap_or_default();
     let component = match name {
         "chat/completions" => "ChatCompletion",
+        "responses" => "Response",
         _ => return json!({"type": "object"}),
     };
     reference(component)

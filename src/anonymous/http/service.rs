@@ -97,6 +97,7 @@ impl Service {
         }
         match route {
             Route::ChatCompletions => self.call(openai::request::read, request, exchange).await,
+            Route::Responses => self.call(openai::responses::read, request, exchange).await,
             Route::Models => Ok(json(Reply::plain(openai::models::list(&self.0.catalog)))),
             Route::Model(id) => {
                 let name = ModelName::new(id).ok();
@@ -108,7 +109,6 @@ impl Service {
             Route::OpenApi => Ok(json(Reply::plain(openapi::description()))),
             Route::Health => Ok(json(Reply::plain(&br#"{"status":"ok"}"#[..]))),
             Route::Completions
-            | Route::Responses
             | Route::Ollama(_)
             | Route::Anthropic(_)
             | Route::NotOffered(_)
@@ -128,7 +128,7 @@ impl Service {
             tokio::time::timeout(self.0.limits.body_time, read_body(request, self.0.limits.body_bytes))
                 .await
                 .map_err(|_| Failure::BodyTooSlow)??;
-        let Call { model, mut asks, copies, ignored, manner, script } =
+        let Call { model, mut asks, copies, ignored, manner, mut script } =
             read(&body, &self.0.conduct.rules).map_err(Failure::Request)?;
         drop(body);
         if self.0.conduct.strictness == Strictness::Refusing
@@ -139,6 +139,7 @@ impl Service {
         let known = self.resolve(&model)?;
         fetch_pictures(&self.0, &mut asks).await?;
         let planned = Planned::new(model, known, asks, copies).map_err(Failure::Request)?;
+        script.begin(self.0.clock.now().unix());
         let mut response = match manner {
             Manner::Whole => {
                 let (answer, deliveries) = planned.answer(&self.0).await?;

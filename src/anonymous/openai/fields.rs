@@ -5,6 +5,10 @@
 use crate::anonymous::face::fields::Treatment::{Carried, Emulated, Ignored, Refused};
 use crate::anonymous::face::fields::{Field, Table};
 
+mod responses;
+
+pub use responses::RESPONSES;
+
 const SAMPLING: &str = "the backend does not let sampling be chosen";
 const NOBODY: &str = "nothing that could name you or your tool leaves this machine";
 const TEXT_ONLY: &str = "the backend takes text and pictures and answers text";
@@ -93,10 +97,10 @@ pub const CHAT: Table = Table {
 };
 
 /// All of them.
-pub const TABLES: &[&Table] = &[&CHAT];
+pub const TABLES: &[&Table] = &[&CHAT, &RESPONSES];
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use async_openai::types::chat::{ChatCompletionStreamOptions, CreateChatCompletionRequest};
     use serde::Deserialize;
     use serde::de::value::Error;
@@ -137,7 +141,7 @@ mod tests {
         names
     }
 
-    fn assert_named<T: for<'de> Deserialize<'de>>(table: &Table, prefix: &str) {
+    pub(super) fn assert_named<T: for<'de> Deserialize<'de>>(table: &Table, prefix: &str) {
         for name in names_of::<T>() {
             let name = format!("{prefix}{name}");
             assert!(

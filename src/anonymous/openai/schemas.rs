@@ -62,6 +62,38 @@ pub const COMPONENTS: &[Component] = &[
         r#"{"type":"object","required":["id","object","created","model","choices","usage"],"properties":{"id":{"type":"string"},"object":{"const":"chat.completion"},"created":{"type":"integer"},"model":{"type":"string"},"choices":{"type":"array","minItems":1,"items":{"type":"object","required":["index","message","finish_reason"],"properties":{"index":{"type":"integer"},"finish_reason":{"enum":["stop","length","tool_calls","function_call","content_filter"]},"message":{"type":"object","required":["role","content","refusal"],"properties":{"role":{"const":"assistant"},"content":{"type":["string","null"]},"refusal":{"type":["string","null"]},"tool_calls":{"type":"array","items":{"type":"object"}}}}}}},"usage":{"$ref":"Usage"}}}"#,
     ),
     (
+        "ResponseItem",
+        r#"{"oneOf":[{"$ref":"ResponseMessage"},{"$ref":"ResponseCall"},{"$ref":"ResponseCallOutput"}]}"#,
+    ),
+    (
+        "ResponseMessage",
+        r#"{"type":"object","required":["type","role","content"],"properties":{"type":{"const":"message"},"role":{"enum":["user","assistant","system","developer"]},"content":{"anyOf":[{"type":"string","minLength":1},{"type":"array","minItems":1,"items":{"$ref":"ResponseText"}}]}}}"#,
+    ),
+    (
+        "ResponseText",
+        r#"{"type":"object","required":["type","text"],"properties":{"type":{"enum":["input_text","output_text"]},"text":{"type":"string","minLength":1}}}"#,
+    ),
+    (
+        "ResponseCall",
+        r#"{"type":"object","required":["type","call_id","name","arguments"],"properties":{"type":{"const":"function_call"},"call_id":{"type":"string"},"name":{"type":"string"},"namespace":{"type":["string","null"]},"arguments":{"type":"string"}}}"#,
+    ),
+    (
+        "ResponseCallOutput",
+        r#"{"type":"object","required":["type","call_id","output"],"properties":{"type":{"const":"function_call_output"},"call_id":{"type":"string"},"output":{"anyOf":[{"type":"string"},{"type":"array","items":{"$ref":"ResponseText"}}]}}}"#,
+    ),
+    (
+        "TextFormat",
+        r#"{"anyOf":[{"type":"object","required":["type"],"properties":{"type":{"enum":["text","json_object"]}}},{"type":"object","required":["type","name","schema"],"properties":{"type":{"const":"json_schema"},"name":{"$ref":"Name"},"description":{"type":"string"},"strict":{"type":["boolean","null"]},"schema":{"$ref":"JsonSchema"}}}]}"#,
+    ),
+    (
+        "ResponseTool",
+        r#"{"oneOf":[{"type":"object","required":["type","name"],"properties":{"type":{"const":"function"},"name":{"$ref":"Name"},"description":{"type":["string","null"]},"parameters":{"$ref":"JsonSchema"},"strict":{"type":["boolean","null"]}}},{"type":"object","required":["type","name"],"properties":{"type":{"const":"custom"},"name":{"$ref":"Name"},"description":{"type":["string","null"]}}},{"type":"object","required":["type"],"properties":{"type":{"const":"web_search"}}}]}"#,
+    ),
+    (
+        "Response",
+        r#"{"type":"object","required":["id","object","created_at","status","error","incomplete_details","model","output","usage"],"properties":{"id":{"type":"string"},"object":{"const":"response"},"created_at":{"type":"integer"},"status":{"enum":["completed","incomplete"]},"model":{"type":"string"},"output":{"type":"array","items":{"type":"object","required":["type","id"]}},"usage":{"type":"object","required":["input_tokens","output_tokens","total_tokens"],"properties":{"input_tokens":{"type":"integer"},"output_tokens":{"type":"integer"},"total_tokens":{"type":"integer"}}}}}"#,
+    ),
+    (
         "Usage",
         r#"{"type":"object","required":["prompt_tokens","completion_tokens","total_tokens"],"properties":{"prompt_tokens":{"type":"integer"},"completion_tokens":{"type":"integer"},"total_tokens":{"type":"integer"}}}"#,
     ),

@@ -1,13 +1,17 @@
 //! Which tools are on offer, and which of them a name means.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 
-use super::super::ask::{Choice, Need, Parallel, Tool, Toolset};
+use super::super::ask::{Choice, Input, Need, Parallel, Tool, Toolset};
+use super::super::schema::Judge;
 
 /// The tools that the model is shown, and may call.
 pub struct Offer<'a> {
     tools: Vec<&'a Tool>,
     named: HashMap<&'a str, usize>,
+    /// Of each tool, once it was called; empty where its schema cannot be used, which then forbids nothing.
+    judges: Vec<OnceCell<Option<Judge>>>,
     /// Whether there must be a call.
     pub need: Need,
     /// Whether there may be several.
@@ -30,7 +34,8 @@ impl<'a> Offer<'a> {
             return None;
         }
         let named = tools.iter().enumerate().map(|(index, tool)| (tool.name.as_str(), index)).collect();
-        Some(Self { tools, named, need, parallel: toolset.parallel })
+        let judges = tools.iter().map(|_| OnceCell::new()).collect();
+        Some(Self { tools, named, judges, need, parallel: toolset.parallel })
     }
 
     /// In the client's order.
@@ -57,6 +62,13 @@ impl<'a> Offer<'a> {
         self.only(|name| name == plain)
             .or_else(|| self.only(|name| name == last))
             .or_else(|| self.only(|name| is_suffix(name, last)))
+    }
+
+    /// Who judges the arguments of `tool`, if there is something to judge.
+    pub(super) fn judge(&self, tool: &Tool) -> Option<&Judge> {
+        let Input::Json { schema: Some(schema) } = &tool.input else { return None };
+        let judge = self.judges.get(*self.named.get(tool.name.as_str())?)?;
+        judge.get_or_init(|| Judge::new(schema).ok()).as_ref()
     }
 
     fn only(&self, fits: impl Fn(&str) -> bool) -> Option<&'a Tool> {

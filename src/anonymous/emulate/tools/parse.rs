@@ -89,7 +89,8 @@ pub fn parse(text: &str, toolset: &Toolset, ending: Ending) -> Parsed {
 
 /// An answer that is nothing but calls, with a fence around them or without tags.
 fn fenced(text: &str, offer: &Offer<'_>, ending: Ending, fuel: &mut Fuel) -> Option<Parsed> {
-    let inner = code::fences(text);
+    // Without a fence, tags were looked for already.
+    let inner = if text.trim_start().starts_with(['`', '~']) { code::fences(text) } else { Vec::new() };
     let tagged: Option<Vec<Parsed>> = inner
         .iter()
         .map(|fence| {

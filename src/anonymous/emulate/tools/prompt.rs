@@ -18,7 +18,7 @@ pub fn block(toolset: &Toolset) -> Option<String> {
     let offer = Offer::of(toolset)?;
     let mut block = String::from(
         "# Tools\nYou can call the tools listed below; their results come back in the next user message as \
-         <tool_response> blocks. A call is a block of exactly this form, on lines of its own:\n\n",
+         <tool_response> blocks. A call is a block of exactly this form, on lines of its own (the values are examples):\n\n",
     );
     block.push_str(&example(offer.tools()[0]));
     if offer.parallel == Parallel::Many {
@@ -164,4 +164,82 @@ fn long_argument(tool: &Tool) -> Option<&str> {
                 .any(|word| lower(name).contains(&word.replace('_', "")) || lower(name).contains(word))
     };
     properties.keys().find(long).map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::ask::{Choice, Grammar};
+    use super::super::parse::{Ending, parse};
+    use super::*;
+
+    fn toolset() -> Toolset {
+        let read =
+            json!({"type": "object", "required": ["path"], "properties": {"path": {"type": "string"}}});
+        let write = json!({"$schema": "x", "type": "object", "required": ["path", "content"], "additionalProperties": false,
+            "properties": {"path": {"type": "string"}, "content": {"type": "string", "title": "Content"}}});
+        let grammar = Grammar { syntax: "lark".into(), definition: "start: /a/".into() };
+        let tool =
+            |name: &str, input| Tool { name: name.into(), description: Some(format!("Does {name}.")), input };
+        let tools = vec![
+            tool("read", Input::Json { schema: Some(read) }),
+            tool("write", Input::Json { schema: Some(write) }),
+            tool("patch", Input::Text { grammar: Some(grammar) }),
+        ];
+        Toolset { tools, ..Toolset::default() }
+    }
+
+    fn with(choice: Choice, parallel: Parallel) -> String {
+        block(&Toolset { choice, parallel, ..toolset() }).unwrap_or_default()
+    }
+
+    #[test]
+    fn each_tool_is_one_line_without_what_says_nothing() {
+        let block = with(Choice::Auto, Parallel::Many);
+        for line in [
+            r#"{"name":"read","description":"Does read.","parameters":{"type":"object","required":["path"],"properties":{"path":{"type":"string"}}}}"#,
+            r#"{"name":"write","description":"Does write.","parameters":{"type":"object","required":["path","content"],"properties":{"path":{"type":"string"},"content":{"type":"string"}}}}"#,
+            r#"{"name":"patch","description":"Does patch.","input":"text","grammar":{"syntax":"lark","definition":"start: /a/"}}"#,
+        ] {
+            assert!(block.lines().any(|found| found == line), "{line} in {block}");
+        }
+        // What is said beside them.
+        let lines: usize =
+            block.lines().filter(|line| line.starts_with("{\"name\":\"")).map(|line| line.len() + 1).sum();
+        assert!(block.len() - lines < 2_000, "{}", block.len() - lines);
+    }
+
+    #[test]
+    fn the_last_word_is_how_the_tools_may_be_used() {
+        let last =
+            |choice, parallel| with(choice, parallel).lines().last().map(str::to_owned).unwrap_or_default();
+        assert!(last(Choice::Auto, Parallel::Many).starts_with("Call tools when they are needed"));
+        assert!(last(Choice::Auto, Parallel::One).ends_with("one call at most, then wait for its result."));
+        assert!(last(Choice::Required, Parallel::Many).contains("must call at least one tool"));
+        assert!(last(Choice::Named("write".into()), Parallel::Many).contains("must call write"));
+        let allowed = Choice::Allowed { names: vec!["read".into()], need: Need::Optional };
+        assert!(!with(allowed, Parallel::Many).contains("\"write\""));
+        assert!(!with(Choice::Named("write".into()), Parallel::Many).contains("\"read\""));
+        assert_eq!(with(Choice::None, Parallel::Many), "");
+        assert!(block(&Toolset::default()).is_none());
+    }
+
+    #[test]
+    fn the_examples_are_calls_that_would_be_understood() {
+        let block = with(Choice::Auto, Parallel::Many);
+        let parsed = parse(&block, &toolset(), Ending::Whole);
+        let names: Vec<&str> = parsed.calls.iter().map(|call| call.name.as_str()).collect();
+        assert_eq!(names, ["read", "read", "write", "write"]);
+        assert!(parsed.calls.iter().all(|call| call.complaint.is_none()));
+        assert_eq!(
+            parsed.calls[3].arguments,
+            "{\"path\": \"…\", \"content\": \"first line\\n\\\"second\\\" line\"}"
+        );
+        assert_eq!(parse(&with(Choice::Auto, Parallel::One), &toolset(), Ending::Whole).calls.len(), 2);
+    }
+
+    #[test]
+    #[ignore = "prints, for people to read"]
+    fn the_block_as_the_model_sees_it() {
+        println!("{}", with(Choice::Auto, Parallel::Many));
+    }
 }

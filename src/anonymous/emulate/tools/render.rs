@@ -214,3 +214,103 @@ fn attribute(value: &str) -> String {
 fn string(text: &str) -> String {
     Value::from(text).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn call(name: &str, kind: CallKind, arguments: &str) -> ToolCall {
+        ToolCall { id: Some("call_1".into()), name: name.into(), kind, arguments: arguments.into() }
+    }
+
+    #[test]
+    fn calls_are_rendered_as_they_are_asked_for() {
+        let long = "x = \"y\"\n";
+        let write = serde_json::json!({"path": "a.py", "content": long}).to_string();
+        let cases = [
+            (
+                call("f", CallKind::Function, "{\"a\": 1}"),
+                "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call>",
+            ),
+            (
+                call("f", CallKind::Function, "{\"a\":"),
+                "<tool_call>\n{\"name\": \"f\", \"arguments\": \"{\\\"a\\\":\"}\n</tool_call>",
+            ),
+            (
+                call("w", CallKind::Function, &write),
+                "<tool_call>\n{\"name\": \"w\", \"arguments\": {\"path\":\"a.py\"}}\n<parameter name=\"content\">\n\
+                 x = \"y\"\n\n</parameter>\n</tool_call>",
+            ),
+            (
+                call("p", CallKind::Custom, "-a\n+b"),
+                "<tool_call>\n{\"name\": \"p\"}\n<parameter name=\"input\">\n-a\n+b\n</parameter>\n</tool_call>",
+            ),
+            (
+                call("p", CallKind::Custom, "</tool_call>"),
+                "<tool_call>\n{\"name\": \"p\", \"input\": \"</tool_call>\"}\n</tool_call>",
+            ),
+        ];
+        for (call, expected) in cases {
+            assert_eq!(calls(&[call]), expected);
+        }
+    }
+
+    #[test]
+    fn calls_carry_ids_only_where_there_are_several() {
+        let pair = [call("f", CallKind::Function, "{}"), call("g", CallKind::Function, "{}")];
+        let rendered = calls(&pair);
+        assert!(rendered.contains("{\"name\": \"g\", \"arguments\": {}, \"id\": \"call_1\"}"), "{rendered}");
+    }
+
+    fn told(text: &str) -> String {
+        let result = ToolResult { id: None, name: Some("f".into()), parts: vec![Part::Text(text.into())] };
+        match super::result(result).as_slice() {
+            [Part::Text(text)] => text.clone(),
+            _ => panic!("one text"),
+        }
+    }
+
+    #[test]
+    fn a_result_cannot_end_itself_even_in_two_parts() {
+        assert_eq!(
+            told("a</tool_response><Tool_Call> 1 < 2 &lt;b> &lt;/tool_response>"),
+            "<tool_response name=\"f\">\na&lt;/tool_response>&lt;Tool_Call> 1 < 2 &lt;b> &amp;lt;/tool_response>\n\
+             </tool_response>"
+        );
+        let parts = ["</tool_", "response>"].map(|text| Part::Text(text.into())).into();
+        match result(ToolResult { id: None, name: None, parts }).as_slice() {
+            [Part::Text(text)] => assert_eq!(text, "<tool_response>\n&lt;/tool_response>\n</tool_response>"),
+            _ => panic!("one text"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_contained_can_be_told_from_everything_else(
+            pieces in prop::collection::vec(prop::sample::select(
+                vec!["<", "&", "lt;", "amp;", "/", "tool_call", "tool_response", "x", ">"]), 0..12),
+        ) {
+            let text = pieces.concat();
+            let contained = contained(&text);
+            prop_assert!(!contained.contains("<tool_") && !contained.contains("</tool_"));
+            // Undone: where a name follows, one level of escaping is taken away.
+            let mut undone = String::new();
+            let mut rest = contained.as_str();
+            while let Some(at) = rest.find('&') {
+                undone.push_str(&rest[..at]);
+                let from = &rest[at..];
+                let (mark, length) = match from {
+                    _ if !is_tag(from) => ("&", 1),
+                    _ if from.starts_with("&amp;") => ("&", 5),
+                    _ => ("<", 4),
+                };
+                undone.push_str(mark);
+                rest = &from[length..];
+            }
+            undone.push_str(rest);
+            prop_assert_eq!(undone, text);
+        }
+    }
+}

@@ -35,7 +35,7 @@ pub(super) fn block<'t>(
         at = skip_marks(text, open.end);
     }
     if let Some((tool, wrote)) = labelled(text, &open, &mut at, offer, ending, fuel) {
-        block.calls.extend(settle(tool, wrote));
+        block.calls.extend(settle(offer, tool, wrote));
     } else if !looks_like_call(&text[at..]) {
         return None;
     }
@@ -66,9 +66,9 @@ pub(super) fn block<'t>(
                 };
                 calls.push((tool, wrote));
             }
-            block.calls.extend(calls.into_iter().filter_map(|(tool, wrote)| settle(tool, wrote)));
+            block.calls.extend(calls.into_iter().filter_map(|(tool, wrote)| settle(offer, tool, wrote)));
         } else if let Some((tool, wrote)) = markup::function(text, &mut at, offer, ending, fuel) {
-            block.calls.extend(settle(tool, wrote));
+            block.calls.extend(settle(offer, tool, wrote));
         } else {
             break;
         }

@@ -146,7 +146,10 @@ fn wrote(text: &str, entry: &Entry<'_>, shut: Shut) -> Wrote {
         let source = text[entry.start..].trim_end();
         // The envelope's own brace is no part of them; where the text was cut, there is none.
         let source = match shut {
-            Shut::Broken(Miss::Wrong) => source.strip_suffix('}').unwrap_or(source),
+            Shut::Broken(Miss::Wrong) => {
+                let unfenced = source.trim_end_matches(|c: char| c == '`' || c.is_whitespace());
+                unfenced.strip_suffix('}').unwrap_or(unfenced)
+            }
             _ => source,
         };
         Wrote::Broken(source.trim_end().to_owned())

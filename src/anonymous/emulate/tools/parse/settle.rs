@@ -19,6 +19,7 @@ use super::super::super::answer::CallKind;
 use super::super::super::ask::{Input, Tool};
 use super::super::super::json::{self, Care};
 use super::super::super::schema::{self, Judge};
+use super::super::offer::Offer;
 use super::Call;
 
 /// What a model wrote for a tool.
@@ -44,9 +45,12 @@ const NO_JSON: &str = "the arguments are not valid JSON";
 const NO_OBJECT: &str = "the arguments must be a JSON object";
 
 /// The call, if there is one.
-pub(super) fn settle(tool: &Tool, wrote: Wrote) -> Option<Call> {
+pub(super) fn settle(offer: &Offer<'_>, tool: &Tool, wrote: Wrote) -> Option<Call> {
     let (kind, (arguments, complaint)) = match &tool.input {
-        Input::Json { schema } => (CallKind::Function, function(schema.as_ref(), wrote)),
+        Input::Json { schema } => {
+            let rules = Rules { schema: schema.as_ref(), judge: offer.judge(tool) };
+            (CallKind::Function, function(rules, wrote))
+        }
         Input::Text { .. } => (CallKind::Custom, (custom(wrote)?, None)),
     };
     Some(Call { name: tool.name.clone(), kind, arguments, complaint })
@@ -54,47 +58,60 @@ pub(super) fn settle(tool: &Tool, wrote: Wrote) -> Option<Call> {
 
 type Settled = (String, Option<String>);
 
-fn function(schema: Option<&Value>, wrote: Wrote) -> Settled {
+/// What arguments must be like.
+#[derive(Clone, Copy)]
+struct Rules<'a> {
+    schema: Option<&'a Value>,
+    judge: Option<&'a Judge>,
+}
+
+impl Rules<'_> {
+    fn miss(self, value: &Value) -> Option<String> {
+        self.judge?.miss(value)
+    }
+}
+
+fn function(rules: Rules<'_>, wrote: Wrote) -> Settled {
     match wrote {
         Wrote::Json { json, source, care } => match serde_json::from_str(&json) {
             Ok(Value::String(text)) => match object_in(&text) {
-                Some((json, care)) => function(schema, Wrote::Json { json, source: text, care }),
+                Some((json, care)) => function(rules, Wrote::Json { json, source: text, care }),
                 None => (text, Some(NO_JSON.to_owned())),
             },
-            Ok(Value::Null) => function(schema, Wrote::Nothing),
-            Ok(Value::Object(_)) if care == Care::Guessed => guessed(schema, json, source),
-            Ok(value @ Value::Object(_)) => check(schema, json, value),
+            Ok(Value::Null) => function(rules, Wrote::Nothing),
+            Ok(Value::Object(_)) if care == Care::Guessed => guessed(rules, json, source),
+            Ok(value @ Value::Object(_)) => check(rules, json, value),
             Ok(_) => (source, Some(NO_OBJECT.to_owned())),
             Err(_) => (source, Some(NO_JSON.to_owned())),
         },
         Wrote::Broken(source) | Wrote::Text(source) => (source, Some(NO_JSON.to_owned())),
-        Wrote::Nothing => match miss(schema, &Value::Object(serde_json::Map::new())) {
+        Wrote::Nothing => match rules.miss(&Value::Object(serde_json::Map::new())) {
             None => ("{}".to_owned(), None),
             complaint => (String::new(), complaint),
         },
     }
 }
 
-fn check(schema: Option<&Value>, json: String, mut value: Value) -> Settled {
-    let (Some(schema), Some(complaint)) = (schema, miss(schema, &value)) else { return (json, None) };
+fn check(rules: Rules<'_>, json: String, mut value: Value) -> Settled {
+    let (Some(schema), Some(complaint)) = (rules.schema, rules.miss(&value)) else { return (json, None) };
     schema::coerce(schema, &mut value);
-    match miss(Some(schema), &value) {
+    match rules.miss(&value) {
         None => (value.to_string(), None),
         Some(_) => (json, Some(complaint)),
     }
 }
 
 /// A guess counts only if nothing speaks against it.
-fn guessed(schema: Option<&Value>, json: String, source: String) -> Settled {
+fn guessed(rules: Rules<'_>, json: String, source: String) -> Settled {
     let known = |value: &Value| {
-        let properties = schema.and_then(|schema| schema.get("properties")).and_then(Value::as_object);
+        let properties = rules.schema.and_then(|schema| schema.get("properties")).and_then(Value::as_object);
         let keys = value.as_object();
         properties.is_none_or(|properties| {
             keys.is_some_and(|keys| keys.keys().all(|key| properties.contains_key(key)))
         })
     };
     match serde_json::from_str(&json) {
-        Ok(value) if known(&value) => match check(schema, json, value) {
+        Ok(value) if known(&value) => match check(rules, json, value) {
             (arguments, None) => (arguments, None),
             _ => (source, Some(NO_JSON.to_owned())),
         },
@@ -107,11 +124,6 @@ fn object_in(text: &str) -> Option<(String, Care)> {
     let lent = json::value(text).ok()?;
     let whole = text[lent.end..].trim().is_empty() && lent.json.starts_with('{');
     whole.then(|| (lent.json.into_owned(), lent.care))
-}
-
-fn miss(schema: Option<&Value>, value: &Value) -> Option<String> {
-    // A schema that cannot be used forbids nothing.
-    Judge::new(schema?).ok()?.miss(value)
 }
 
 fn custom(wrote: Wrote) -> Option<String> {

@@ -74,7 +74,7 @@ impl Inner<'_, '_, '_> {
                 Shut::Open | Shut::Broken(_) => "",
             };
             for (tool, wrote) in read.calls {
-                found.calls.push(settle(tool, wrote)?);
+                found.calls.push(settle(self.offer, tool, wrote)?);
             }
             found.said.push_str(&read.said);
         }
@@ -92,7 +92,7 @@ impl Inner<'_, '_, '_> {
                 Some(tag) if tag.kind == Kind::Call => at = tag.end,
                 _ => {
                     let (tool, wrote) = markup::function(self.text, &mut at, self.offer, self.ending, fuel)?;
-                    found.calls.push(settle(tool, wrote)?);
+                    found.calls.push(settle(self.offer, tool, wrote)?);
                 }
             }
         }
@@ -128,7 +128,7 @@ impl Inner<'_, '_, '_> {
         let lent = json::keywords(behind).ok()?;
         let source = lent.json.clone().into_owned();
         let wrote = Wrote::Json { json: lent.json.into_owned(), source, care: lent.care };
-        found.calls.push(settle(tool, wrote)?);
+        found.calls.push(settle(self.offer, tool, wrote)?);
         Some(&behind[lent.end..])
     }
 
@@ -140,7 +140,7 @@ impl Inner<'_, '_, '_> {
             let lent = json::value(behind).ok()?;
             let source = behind[..lent.end].trim_start().to_owned();
             let wrote = Wrote::Json { json: lent.json.into_owned(), source, care: lent.care };
-            found.calls.push(settle(tool, wrote)?);
+            found.calls.push(settle(self.offer, tool, wrote)?);
             rest = behind[lent.end..].trim_start();
         }
         Some(())

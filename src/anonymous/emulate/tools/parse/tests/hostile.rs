@@ -7,19 +7,22 @@ use super::*;
 const SIZE: usize = 1 << 20;
 
 #[track_caller]
-fn is_read_in_time(piece: &str) {
-    let text = piece.repeat(SIZE / piece.len());
-    for ending in [Ending::Whole, Ending::Cut] {
-        let began = Instant::now();
-        let parsed = parse(&text, &tools(), ending);
-        assert!(began.elapsed() < Duration::from_secs(20), "{piece:?} took {:?}", began.elapsed());
-        assert!(parsed.text.len() <= text.len());
+fn is_read_in_time(pieces: &[&str], size: usize) {
+    let tools = tools();
+    for piece in pieces {
+        let text = piece.repeat(size / piece.len());
+        for ending in [Ending::Whole, Ending::Cut] {
+            let began = Instant::now();
+            let parsed = parse(&text, &tools, ending);
+            assert!(began.elapsed() < Duration::from_secs(20), "{piece:?} took {:?}", began.elapsed());
+            assert!(parsed.text.len() <= text.len());
+        }
     }
 }
 
 #[test]
 fn repeated_marks_are_read_once() {
-    for piece in [
+    let marks = [
         "<tool_call>",
         "</tool_call>",
         "{",
@@ -35,14 +38,13 @@ fn repeated_marks_are_read_once() {
         "\\",
         " ",
         "\n",
-    ] {
-        is_read_in_time(piece);
-    }
+    ];
+    is_read_in_time(&marks, SIZE);
 }
 
 #[test]
 fn repeated_beginnings_of_calls_are_read_once() {
-    for piece in [
+    let beginnings = [
         "<tool_call>{",
         "<tool_call>[",
         "<tool_call>{\"",
@@ -65,16 +67,16 @@ fn repeated_beginnings_of_calls_are_read_once() {
         "<tool_call>{/* ",
         "{\"a\": \"\" \"",
         "\n<tool_response>",
-    ] {
-        is_read_in_time(piece);
-    }
+    ];
+    // As many calls take their time, though no more for each.
+    is_read_in_time(&beginnings, SIZE / 4);
 }
 
 #[test]
 fn deep_nesting_is_not_followed() {
-    for (open, close) in
-        [("{\"a\": ", "}"), ("[", "]"), ("{\"function\": ", "}"), ("{\"tool_calls\": [", "]}"), ("{a:", "}")]
-    {
+    let nests =
+        [("{\"a\": ", "}"), ("[", "]"), ("{\"function\": ", "}"), ("{\"tool_calls\": [", "]}"), ("{a:", "}")];
+    for (open, close) in nests {
         let deep = format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
         for text in [
             deep.clone(),
