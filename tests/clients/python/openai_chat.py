@@ -51,9 +51,6 @@ def plain(client, verdict):
     cut = answer.choices[0]
     verdict.holds("max_completion_tokens", cut.finish_reason == "length" and WORDS.startswith(cut.message.content))
 
-    answer = client.completions.create(model=MODEL, prompt=SAY)
-    verdict.holds("completions", WORDS in answer.choices[0].text)
-
 
 def streaming(client, verdict):
     chunks = list(client.chat.completions.create(**ask(SAY), stream=True, stream_options={"include_usage": True}))

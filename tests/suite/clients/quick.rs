@@ -19,43 +19,42 @@ fn node(script: &str, package: &str) {
 }
 
 #[test]
-#[ignore = "waits for an endpoint"]
-fn openai_for_python_completes_streams_parses_and_calls_tools() {
+fn openai_for_python_chats_streams_parses_and_calls_tools() {
     python(".venv", "openai_chat.py");
 }
 
 #[test]
-#[ignore = "waits for an endpoint"]
 fn openai_for_python_creates_and_streams_responses() {
     python(".venv", "openai_responses.py");
 }
 
 #[test]
 #[ignore = "waits for an endpoint"]
+fn openai_for_python_completes_prompts() {
+    python(".venv", "openai_completions.py");
+}
+
+#[test]
 fn openai_for_python_raises_its_own_class_for_each_failure() {
     python(".venv", "openai_errors.py");
 }
 
 #[test]
-#[ignore = "waits for an endpoint"]
 fn openai_for_node_does_the_same_and_rejects_with_its_own_classes() {
     node("openai.mjs", "openai");
 }
 
 #[test]
-#[ignore = "waits for an endpoint"]
 fn agents_of_openai_run_a_tool_loop_over_both_endpoints() {
     python(".venv", "agents_sdk.py");
 }
 
 #[test]
-#[ignore = "waits for an endpoint"]
 fn langchain_invokes_streams_binds_tools_and_structures_output() {
     python(".venv", "langchain_openai_client.py");
 }
 
 #[test]
-#[ignore = "waits for an endpoint"]
 fn pydantic_ai_calls_a_tool_and_validates_its_output_in_every_mode() {
     python(".venv", "pydantic_ai_client.py");
 }
@@ -66,7 +65,6 @@ fn instructor_validates_its_output_in_every_mode() {
 }
 
 #[test]
-#[ignore = "waits for an endpoint"]
 fn litellm_is_a_client_like_others() {
     python(".venv", "litellm_client.py");
 }
@@ -82,7 +80,6 @@ fn the_ai_sdk_generates_streams_and_runs_a_tool_loop() {
 }
 
 #[test]
-#[ignore = "waits for an endpoint"]
 fn curl_sees_an_answer_and_a_stream_at_whatever_people_mistype() {
     let path = std::env::var_os("PATH").unwrap();
     let curl =

@@ -30,7 +30,6 @@ fn respond(more: &Value) -> CreateResponse {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "waits for an endpoint"]
 async fn async_openai_completes_streams_calls_tools_and_responds() {
     let stage = tokio::task::spawn_blocking(Stage::shared).await.unwrap();
     // Its HTTP client wants one, although nothing here is encrypted; an error means that there is one already.
