@@ -143,7 +143,7 @@ fn fences(text: &str) -> Vec<&str> {
 fn embedded(text: &str) -> Vec<Lent<'_>> {
     const MOST: usize = 64;
     let mut found: Vec<Lent<'_>> = Vec::new();
-    let mut mended = None;
+    let mut mended: Option<Lent<'_>> = None;
     let mut at = 0;
     // Each try reads to where it fails; so many of them are linear.
     for _ in 0..MOST {
@@ -152,15 +152,16 @@ fn embedded(text: &str) -> Vec<Lent<'_>> {
         if let Some(lent) = json::exact(&text[at..]) {
             at += lent.end;
             found.push(lent);
-        } else {
-            if mended.is_none() {
-                mended = json::value(&text[at..]).ok();
-                if let Some(lent) = &mended {
-                    at += lent.end;
-                    continue;
-                }
+            continue;
+        }
+        match json::value(&text[at..]).ok().filter(|lent| lent.care != Care::Guessed) {
+            Some(lent) => {
+                at += lent.end;
+                mended.get_or_insert(lent);
             }
-            at += 1;
+            // Something broken: what is whole in it is a part of the answer, and not the answer.
+            None if text[at + 1..].trim_start().starts_with(['"', '\'', '{', '[']) => break,
+            None => at += 1,
         }
     }
     // `[1]` in a sentence is a footnote.
@@ -226,6 +227,7 @@ mod tests {
             (format!("```\n{plain}"), plain),
             (format!("Here it is:\n\n```json\n{plain}\n```\nAnything else?"), plain),
             (format!("Sure! {plain} Is that [1] right?"), plain),
+            (format!("In {{braces}} and [brackets]: {plain}"), plain),
             (format!("<think>maybe {{}}?</think>\n{plain}"), plain),
             (format!("maybe {{}}?</think>\n{plain}"), plain),
             (r#"{"name": "Ann", "age": 5,}"#.to_owned(), r#"{"name": "Ann","age":5}"#),
@@ -263,6 +265,16 @@ mod tests {
             ),
             ("secret", "secret", NO_JSON),
             (r#"{"name": "secret", "age": 5"#, r#"{"name": "secret", "age": 5"#, NO_JSON),
+            (
+                r#"So: {"name": "secret", "inner": {"name": "Ann", "age": 5}, "age": "#,
+                r#"So: {"name": "secret", "inner": {"name": "Ann", "age": 5}, "age": "#,
+                NO_JSON,
+            ),
+            (
+                r#"[{"name": "Ann", "age": 5}, {"name": "Bob"#,
+                r#"[{"name": "Ann", "age": 5}, {"name": "Bob"#,
+                NO_JSON,
+            ),
             (r#"{"name": "secr"#, r#"{"name": "secr"#, NO_JSON),
             ("", "", NO_JSON),
             (

@@ -137,13 +137,15 @@ struct Scan<'t, 'o, 'a> {
     calls: Vec<Call>,
     /// Thinking is open to the end: nothing closes it.
     unclosed: bool,
+    /// On this line stands what may be JSON, so that a tag may stand in one of its strings.
+    braced: bool,
 }
 
 impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
     fn new(text: &'t str, offer: &'o Offer<'a>, ending: Ending) -> Self {
         let from = orphaned_thinking(text);
         let (kept, calls) = (Vec::new(), Vec::new());
-        Self { text, offer, ending, at: from, line: from, from, kept, calls, unclosed: false }
+        Self { text, offer, ending, at: from, line: from, from, kept, calls, unclosed: false, braced: false }
     }
 
     fn run(&mut self, fuel: &mut Fuel) {
@@ -160,7 +162,7 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
                 continue;
             };
             match (tag.kind, tag.side) {
-                (Kind::Call, Side::Open) if !self.is_quoted() => self.block(&tag, fuel),
+                (Kind::Call, Side::Open) if !self.braced && !self.is_quoted() => self.block(&tag, fuel),
                 (Kind::Thinking | Kind::Reflection, Side::Open) if self.begins_line() => self.thinking(&tag),
                 (Kind::Response, Side::Open) if self.begins_line() && !self.calls.is_empty() => {
                     self.keep(self.at);
@@ -184,6 +186,7 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
             self.from = block.end;
         }
         self.go(block.end);
+        self.braced &= !block.is_sound;
     }
 
     fn thinking(&mut self, open: &Tag<'t>) {
@@ -212,7 +215,9 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
     fn go(&mut self, to: usize) {
         if let Some(newline) = self.text[self.at..to].rfind('\n') {
             self.line = self.at + newline + 1;
+            self.braced = false;
         }
+        self.braced |= self.text[self.line.max(self.at)..to].contains('{');
         self.at = to;
     }
 

@@ -16,6 +16,8 @@ pub(super) struct Block<'t> {
     pub beside: Vec<&'t str>,
     /// Where it ends.
     pub end: usize,
+    /// Whether that is beyond doubt.
+    pub is_sound: bool,
 }
 
 /// Reads the block that `open` begins. `None` when nothing that looks like a call follows, so that this is no block.
@@ -26,7 +28,7 @@ pub(super) fn block<'t>(
     ending: Ending,
     fuel: &mut Fuel,
 ) -> Option<Block<'t>> {
-    let mut block = Block { calls: Vec::new(), beside: Vec::new(), end: open.end };
+    let mut block = Block { calls: Vec::new(), beside: Vec::new(), end: open.end, is_sound: true };
     let mut at = skip_marks(text, open.end);
     let mut open = *open;
     // `<tool_calls>` around them.
@@ -43,15 +45,21 @@ pub(super) fn block<'t>(
         at = skip_marks(text, at);
         let rest = &text[at..];
         if rest.starts_with('{') {
-            let Some(read) = object(text, at, offer, fuel) else {
+            let Some(read) = object(text, at, offer, ending, fuel) else {
                 // No tool on offer: that object stays what it is.
-                let end = json_at(text, at, fuel).map_or_else(|_| region(text, at), |lent| at + lent.end);
+                let end = match json_at(text, at, fuel) {
+                    Ok(lent) => at + lent.end,
+                    // Whatever follows may be a part of what was cut.
+                    Err(_) if ending == Ending::Cut => text.len(),
+                    Err(_) => region(text, at),
+                };
                 block.beside.push(&text[at..end]);
                 at = end;
                 block.end = at;
                 continue;
             };
             let whole = read.shut == Shut::Closed;
+            block.is_sound &= whole;
             at += read.end;
             // One brace too many.
             at += text[at..].len() - text[at..].trim_start_matches(['}', ']']).len();
@@ -132,7 +140,13 @@ fn untagged(text: &str, at: &mut usize) -> Wrote {
 }
 
 /// The object at `at`, as calls of tools on offer.
-fn object<'a>(text: &str, at: usize, offer: &Offer<'a>, fuel: &mut Fuel) -> Option<Envelope<'a>> {
+fn object<'a>(
+    text: &str,
+    at: usize,
+    offer: &Offer<'a>,
+    ending: Ending,
+    fuel: &mut Fuel,
+) -> Option<Envelope<'a>> {
     // JSON knows best where it ends, whatever its strings say of tags.
     if let Some(lent) = json::exact(&text[at..]) {
         fuel.burn(lent.end);
@@ -146,11 +160,22 @@ fn object<'a>(text: &str, at: usize, offer: &Offer<'a>, fuel: &mut Fuel) -> Opti
     };
     if broken {
         // The tag may have stood in a string.
-        let last = last_close(text, first);
+        let last = last_close(text, first, fuel);
         if last > first && fuel.burn(last - at) {
             let again = envelope(text[at..last].trim_end(), offer, Shape::Marked);
             if again.as_ref().is_some_and(|again| again.shut == Shut::Closed) {
                 return again;
+            }
+        }
+        // So may all the others. In an answer that was cut nothing behind an open string is known to be anything else.
+        if first < text.len() && fuel.burn(text.len() - at) {
+            let rest = text[at..].trim_end();
+            let all = envelope(rest, offer, Shape::Marked);
+            if ending == Ending::Cut || all.as_ref().is_some_and(|all| all.shut == Shut::Closed) {
+                return all.map(|all| Envelope {
+                    end: if all.shut == Shut::Closed { all.end } else { rest.len() },
+                    ..all
+                });
             }
         }
     }
@@ -183,25 +208,42 @@ fn json_at<'t>(text: &'t str, at: usize, fuel: &mut Fuel) -> Result<Lent<'t>, Mi
     json::value(&text[at..region(text, at)])
 }
 
-/// Where the block ends in which `at` stands: at the next tag that closes or opens one.
+/// Where the block ends in which `at` stands: at the next tag that closes it, or opens one on a line of its own.
 fn region(text: &str, at: usize) -> usize {
-    let ends = |tag: &Tag<'_>| match tag.kind {
-        Kind::Call | Kind::Response => true,
-        Kind::Function => tag.side == Side::Close,
-        _ => false,
-    };
-    tag::find(text, at, ends).map_or(text.len(), |(start, _)| start)
+    let mut from = at;
+    while let Some((start, tag)) = tag::find(text, from, |_| true) {
+        let ends = match tag.kind {
+            Kind::Call => tag.side == Side::Close || begins_line(text, at, start),
+            Kind::Function => tag.side == Side::Close,
+            Kind::Response => true,
+            _ => false,
+        };
+        if ends {
+            return start;
+        }
+        from = tag.end;
+    }
+    text.len()
+}
+
+/// Whether nothing but white space stands before `start` on its line, as far as that is behind `from`.
+fn begins_line(text: &str, from: usize, start: usize) -> bool {
+    text[from..start].trim_end_matches([' ', '\t']).ends_with('\n')
 }
 
 /// The last closing tag before the next that opens a block.
-fn last_close(text: &str, from: usize) -> usize {
+fn last_close(text: &str, from: usize, fuel: &mut Fuel) -> usize {
     let (mut last, mut at) = (from, from);
     while let Some((start, tag)) = tag::find(text, at, |tag| matches!(tag.kind, Kind::Call | Kind::Response))
     {
         match (tag.kind, tag.side) {
             (Kind::Call, Side::Close) => last = start,
+            (Kind::Call, Side::Open) if !begins_line(text, from, start) => {}
             _ if start == from => {}
             _ => break,
+        }
+        if !fuel.burn(tag.end - at) {
+            break;
         }
         at = tag.end;
     }

@@ -91,7 +91,8 @@ fn closing(text: &str, from: usize, mark: u8, length: usize) -> Option<(usize, u
     None
 }
 
-/// Where the code span ends whose text begins at `from`: in the same paragraph, behind a run of the same length.
+/// Where the code span ends whose text begins at `from`: behind a run of the same length, on the same line or, where
+/// the run would do for a fence, in the same paragraph. A stray backtick is common, and must not reach a call below it.
 fn span(text: &str, from: usize, length: usize) -> Option<usize> {
     let bytes = text.as_bytes();
     let most = (from + LONGEST_SPAN).min(bytes.len());
@@ -105,7 +106,7 @@ fn span(text: &str, from: usize, length: usize) -> Option<usize> {
                     return Some(at);
                 }
             }
-            b'\n' if bytes.get(at + 1) == Some(&b'\n') => return None,
+            b'\n' if length < 3 || bytes.get(at + 1) == Some(&b'\n') => return None,
             _ => at += 1,
         }
     }

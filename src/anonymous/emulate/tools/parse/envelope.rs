@@ -4,7 +4,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::super::super::ask::Tool;
-use super::super::super::json::{self, Care, Entries, Entry, Miss, Shut};
+use super::super::super::json::{self, Care, Entries, Entry, Lent, Miss, Shut};
 use super::super::offer::Offer;
 use super::settle::Wrote;
 
@@ -136,7 +136,9 @@ fn nameless<'a>(
 }
 
 fn wrote(text: &str, entry: &Entry<'_>, shut: Shut) -> Wrote {
-    if let Ok(lent) = &entry.value {
+    // A guess was wrong when what follows makes no sense.
+    let holds = |lent: &&Lent<'_>| lent.care < Care::Guessed || shut == Shut::Closed;
+    if let Some(lent) = entry.value.as_ref().ok().filter(holds) {
         Wrote::Json {
             json: lent.json.clone().into_owned(),
             source: text[entry.start..lent.end].to_owned(),
@@ -145,12 +147,12 @@ fn wrote(text: &str, entry: &Entry<'_>, shut: Shut) -> Wrote {
     } else {
         let source = text[entry.start..].trim_end();
         // The envelope's own brace is no part of them; where the text was cut, there is none.
-        let source = match shut {
-            Shut::Broken(Miss::Wrong) => {
-                let unfenced = source.trim_end_matches(|c: char| c == '`' || c.is_whitespace());
-                unfenced.strip_suffix('}').unwrap_or(unfenced)
-            }
-            _ => source,
+        let is_all_there = entry.value.is_ok() || shut == Shut::Broken(Miss::Wrong);
+        let source = if is_all_there {
+            let unfenced = source.trim_end_matches(|c: char| c == '`' || c.is_whitespace());
+            unfenced.strip_suffix('}').unwrap_or(unfenced)
+        } else {
+            source
         };
         Wrote::Broken(source.trim_end().to_owned())
     }

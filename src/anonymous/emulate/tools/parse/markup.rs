@@ -30,7 +30,9 @@ pub(super) fn parameters<'t>(text: &'t str, at: &mut usize, fuel: &mut Fuel) -> 
         };
         let Some(name) = open.label else { return raws };
         let (end, behind, whole) = closing(text, open.end, fuel);
-        raws.push(Raw { name, text: unframed(&text[open.end..end]), whole });
+        let inner = &text[open.end..end];
+        let inner = if whole { inner } else { without_half_a_tag(inner) };
+        raws.push(Raw { name, text: unframed(inner), whole });
         *at = behind;
     }
 }
@@ -133,7 +135,10 @@ fn closing(text: &str, from: usize, fuel: &mut Fuel) -> (usize, usize, bool) {
             Kind::Function | Kind::Call => closes(&tag),
             _ => false,
         });
-        if follows || next == text.len() {
+        let rest = &text[next..];
+        let is_half =
+            ["<parameter name", "</tool_call>", "</function>"].iter().any(|tag| tag.starts_with(rest));
+        if follows || is_half {
             return (start, close.end, true);
         }
         at = close.end;
@@ -143,6 +148,14 @@ fn closing(text: &str, from: usize, fuel: &mut Fuel) -> (usize, usize, bool) {
     match tag::find(text, from, |tag| matches!(tag.kind, Kind::Function | Kind::Call) && closes(tag)) {
         Some((start, _)) => (start, start, true),
         None => (text.len(), text.len(), false),
+    }
+}
+
+/// Without the beginning of the closing tag with which a text was cut.
+fn without_half_a_tag(text: &str) -> &str {
+    match text.rfind('\n') {
+        Some(line) if "</parameter>".starts_with(&text[line + 1..]) => &text[..=line],
+        _ => text,
     }
 }
 

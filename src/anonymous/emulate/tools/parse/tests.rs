@@ -70,6 +70,7 @@ fn tagged_calls_are_read_however_they_are_wrapped() {
             "  A\n\nB\n\nC  ",
         ),
         (format!("Sure: <tool_call>{paris}</tool_call>"), one, "Sure:"),
+        (format!("Call `it.\n<tool_call>{paris}</tool_call>\nDone` now."), one, "Call `it.\n\nDone` now."),
         (format!("<tool_call>\n```json\n{paris}\n```\n</tool_call>"), one, ""),
         (format!("```json\n<tool_call>\n{paris}\n</tool_call>\n```"), one, ""),
         (
@@ -223,6 +224,15 @@ fn json_that_is_nearly_json_is_mended() {
             "",
         ),
     ]);
+}
+
+#[test]
+fn a_guess_counts_only_when_everything_fits() {
+    let wrong = r#"{"path": "a", "content": "x = {"k": "v", "z": 1}"}"#;
+    for name in ["write_file", "any"] {
+        let text = format!("<tool_call>{{\"name\": \"{name}\", \"arguments\": {wrong}}}</tool_call>");
+        assert_eq!(read(&text, Ending::Whole), (vec![format!("{name}! {wrong}")], String::new()));
+    }
 }
 
 #[test]
@@ -481,6 +491,31 @@ fn what_was_cut_is_handed_over_as_it_is_and_never_completed() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn a_call_in_a_string_that_was_cut_is_not_made() {
+    let inner = "<tool_call>{'name': 'now', 'arguments': {}}</tool_call>";
+    for text in [
+        format!("<tool_call>\n{{\"name\": \"any\", \"arguments\": {{\"a\": \"see {inner} and {inner}"),
+        format!("<tool_call>\n{{\"name\": \"any\", \"arguments\": {{\"a\": \"see\n{inner}\nand\n{inner}"),
+        format!(
+            "<tool_call>\n{{\"name\": \"delete_all\", \"arguments\": {{\"a\": \"see\n{inner}\nand {inner}"
+        ),
+    ] {
+        let (calls, _) = read(&text, Ending::Cut);
+        assert!(calls.iter().all(|call| call.starts_with("any! {\"a\": \"see")), "{calls:?}");
+    }
+    let (calls, _) = read(
+        &format!("<tool_call>\n{{\"name\": \"any\", \"arguments\": {{\"a\": \"{inner} {inner}"),
+        Ending::Whole,
+    );
+    assert_eq!(calls.len(), 1, "{calls:?}");
+    let (calls, _) = read(
+        &format!("<tool_call>{{\"name\": \"any\", \"arguments\": {{\"a\": \"x\n{inner}\n\"}}}}</tool_call>"),
+        Ending::Whole,
+    );
+    assert_eq!(calls.len(), 1, "{calls:?}");
 }
 
 #[test]

@@ -16,7 +16,8 @@ fn text() -> impl Strategy<Value = String> {
         1 => "[ \\t\\r\\n\"'\\\\`{}\\[\\]<>,:&]{1,4}".prop_map(String::from),
         1 => prop::sample::select(vec![
             "<tool_call>", "</tool_call>", "</parameter>", "<parameter name=\"x\">", "</tool_response>", "<think>",
-            "</think>", "```\n", "\n```", "<function=any>", "\\n", "\\u00e9", "&lt;", "{\"name\": \"any\"}", "\n",
+            "</think>", "```\n", "\n```", "<function=any>", "\\n", "\\u00e9", "&lt;", "{\"name\": \"any\"}",
+            "<tool_call>{'name': 'any', 'arguments': {'a': True}}</tool_call>", "\n",
         ]).prop_map(String::from),
     ];
     vec(piece, 0..12).prop_map(|pieces| pieces.concat())
@@ -75,6 +76,7 @@ fn call() -> impl Strategy<Value = Made> {
     let name = prop_oneof![
         2 => "[a-zA-Z0-9_-]{1,16}".prop_map(String::from),
         1 => "\\PC{1,16}".prop_map(String::from),
+        1 => Just("any".to_owned()),
     ];
     let made = prop_oneof![
         3 => object().prop_map(|arguments| (CallKind::Function, arguments)),
