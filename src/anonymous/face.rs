@@ -21,6 +21,7 @@ pub mod fields;
 pub mod images;
 pub mod json;
 pub mod provider;
+pub mod time;
 pub mod toolset;
 pub mod usage;
 

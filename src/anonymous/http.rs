@@ -1,4 +1,5 @@
-//! The endpoint on loopback: OpenAI's API over HTTP/1.1 and HTTP/2, for programs of this machine and nobody else.
+//! The endpoint on loopback: OpenAI's API, Ollama's and Anthropic's over HTTP/1.1 and HTTP/2, for programs of this machine
+//! and nobody else.
 //!
 //! The way of a request: `server` accepts it, `guard` decides whether the caller may speak at all, `route`
 //! finds what is meant, a face reads the body, `call` plans, has a token spent and hears the answer, `reply` hands it
@@ -39,9 +40,9 @@ pub use server::serve;
 use crate::anonymous::face::Rules;
 use crate::anonymous::face::catalog::Catalog;
 use crate::anonymous::face::fields::Table;
-use crate::anonymous::openai;
 use crate::anonymous::redeem::Redeem;
 use crate::anonymous::transport::fetch::Fetch;
+use crate::anonymous::{anthropic, ollama, openai};
 use crate::clock::SharedClock;
 use crate::origin::WebOrigin;
 use crate::secret::Secret;
@@ -72,7 +73,7 @@ pub struct Endpoint {
 
 /// What becomes of every parameter of every endpoint.
 pub fn tables() -> Vec<&'static Table> {
-    openai::fields::TABLES.to_vec()
+    [openai::fields::TABLES, ollama::fields::TABLES, anthropic::fields::TABLES].concat()
 }
 
 /// How far requests are followed.

@@ -48,9 +48,11 @@ impl Reading {
         let ending = if finish == Finish::Stop { Ending::Whole } else { Ending::Cut };
         let mut heard = self.read(text, ending);
         if let Some(text) = &mut heard.text
-            && let Some(end) = self.stop.iter().filter_map(|stop| text.find(stop.as_str())).min()
+            && let Some((end, stop)) =
+                self.stop.iter().filter_map(|stop| Some((text.find(stop.as_str())?, stop))).min()
         {
             text.truncate(end);
+            heard.stopped_at = Some(stop.clone());
             heard.calls.clear();
             finish = Finish::Stop;
         }
@@ -149,6 +151,8 @@ mod tests {
         let heard = reading.hear(given("one STOP two END"));
         assert_eq!(heard.text.as_deref(), Some("one "));
         assert!(heard.finish == Finish::Stop && heard.annotations.is_none());
+        assert_eq!(heard.stopped_at.as_deref(), Some("STOP"));
+        assert_eq!(reading.hear(given("nothing")).stopped_at, None);
     }
 
     #[test]

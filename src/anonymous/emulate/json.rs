@@ -166,3 +166,83 @@ fn entry(text: &str, start: usize) -> Result<Lent<'_>, Miss> {
     reader.go(start);
     reader.value(Place::Object)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(text: &str) -> Result<(String, Care), Miss> {
+        value(text).map(|lent| (lent.json.into_owned(), lent.care))
+    }
+
+    #[test]
+    fn deviations_that_have_one_meaning_are_mended() {
+        let cases = [
+            (r#"{"a": 1, }"#, r#"{"a":1}"#),
+            (r#"["a", "b",]"#, r#"["a","b"]"#),
+            (r#"{'a': 'it\'s', "b": "say \'x\'"}"#, r#"{"a":"it's","b":"say 'x'"}"#),
+            ("{\"a\": \"x\r\n\ty\u{1}\"}", r#"{"a":"x\r\n\ty\u0001"}"#),
+            (r#"{"a": "\d \. \x41 C:\Users"}"#, r#"{"a":"\\d \\. \\x41 C:\\Users"}"#),
+            (r"{'a': '\x41 \\d'}", r#"{"a":"\u0041 \\d"}"#),
+            ("{a: True, b_1: None, $c: False}", r#"{"a":true,"b_1":null,"$c":false}"#),
+            ("{\"a\": 1 // one\n, /* two */ \"b\": 2 # three\n}", r#"{"a":1,"b":2}"#),
+            ("{\"a\": \"x\"\n\"b\": 2}", r#"{"a":"x","b":2}"#),
+            ("[+1, .5, -.5, 5., 1_000]", "[1,0.5,-0.5,5.0,1000]"),
+            (r#"{"a": """x "y" z""", "b": ""}"#, r#"{"a":"x \"y\" z","b":""}"#),
+            ("{“a”: “b”}", r#"{"a":"b"}"#),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(read(text), Ok((expected.to_owned(), Care::Mended)), "{text}");
+        }
+    }
+
+    #[test]
+    fn quotes_inside_a_string_are_told_by_what_follows_them() {
+        let cases = [
+            (r#"{"a": "say "hi" to", "b": 1}"#, json!({"a": "say \"hi\" to", "b": 1})),
+            (r#"{"a": "f("x", "y")"}"#, json!({"a": "f(\"x\", \"y\")"})),
+            (r#"["a "b" c", "d"]"#, json!(["a \"b\" c", "d"])),
+            ("{'a': 'don't'}", json!({"a": "don't"})),
+        ];
+        for (text, expected) in cases {
+            let (json, care) = read(text).unwrap();
+            assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), expected);
+            assert!(care == Care::Guessed);
+        }
+    }
+
+    #[test]
+    fn what_has_no_one_meaning_is_no_json() {
+        for text in [
+            "{\"a\": b}",
+            "{\"a\": 1; \"b\": 2}",
+            "[1 2]",
+            "{\"a\": 007}",
+            "[NaN]",
+            "{\"a\": 0x1}",
+            "hello",
+            "}",
+        ] {
+            assert_eq!(read(text).err(), Some(Miss::Wrong), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn json_is_read_to_the_letter_and_its_beginnings_are_not(
+            texts in prop::collection::vec("[ -~é\\n]{0,12}", 1..5), numbers in prop::collection::vec(any::<f64>(), 0..3),
+        ) {
+            let object = json!({"texts": texts, "numbers": numbers, "last": {"a": texts[0], "b": [true, null]}});
+            for text in [object.to_string(), format!("{object:#}")] {
+                let lent = value(&text).ok().map(|lent| (lent.json.into_owned(), lent.end, lent.care));
+                prop_assert_eq!(lent, Some((text.clone(), text.len(), Care::Strict)));
+                for (end, _) in text.char_indices() {
+                    prop_assert_eq!(read(&text[..end]).err(), Some(Miss::Cut), "{}", &text[..end]);
+                }
+            }
+        }
+    }
+}

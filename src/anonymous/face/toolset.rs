@@ -8,6 +8,19 @@ use super::json::{Object, optional_object, required_string};
 use crate::anonymous::emulate::ask::{Choice, Toolset};
 use crate::anonymous::emulate::format::check_schema;
 
+/// Where [`arguments_object`] puts what is no object.
+pub const RAW: &str = "_raw";
+
+/// A call's arguments as the object that some APIs insist on. Where the model wrote none, what it wrote is handed over
+/// to the letter, as the only argument, [`RAW`]: the tool complains, and the model corrects itself. An empty object
+/// would be executed.
+pub fn arguments_object(arguments: &str) -> Object {
+    match serde_json::from_str(arguments) {
+        Ok(Value::Object(object)) => object,
+        _ => std::iter::once((RAW.to_owned(), Value::String(arguments.to_owned()))).collect(),
+    }
+}
+
 /// Whether a choice can be made out of the tools there are.
 pub fn checked(toolset: Toolset, param: &str) -> Result<Toolset, RequestError> {
     let has = |name: &String| toolset.tools.iter().any(|tool| tool.name == *name);
@@ -55,4 +68,29 @@ pub fn take_parameters(object: &mut Object, place: &str, key: &str) -> Result<Op
         )
     })?;
     Ok(Some(schema))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn arguments_that_are_no_object_are_handed_over_and_nothing_is_invented() {
+        assert_eq!(Value::Object(arguments_object(r#" {"b": 1, "a": [2]} "#)), json!({"b": 1, "a": [2]}));
+        for raw in ["", "[1]", "{\"a\": 1", "ls -l", "{} {}"] {
+            assert_eq!(Value::Object(arguments_object(raw)), json!({"_raw": raw}));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arguments_lose_nothing(text in "\\PC{0,60}") {
+            let object = arguments_object(&text);
+            let kept = serde_json::from_str::<Value>(&text).is_ok_and(|value| value == Value::Object(object.clone()));
+            prop_assert!(kept || object.get(RAW).and_then(Value::as_str) == Some(&text));
+        }
+    }
 }

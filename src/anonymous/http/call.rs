@@ -25,7 +25,7 @@ use crate::anonymous::emulate::tokens::Family;
 use crate::anonymous::face::Answer;
 use crate::anonymous::face::error::RequestError;
 use crate::anonymous::face::provider::{self, Completion};
-use crate::anonymous::face::usage::{Question, Tally, Told};
+use crate::anonymous::face::usage::{self, Question, Tally, Told};
 use crate::anonymous::redeem::{Delivery, Prompt};
 use crate::anonymous::transport::fetch::FetchError;
 use crate::wire::ModelName;
@@ -85,6 +85,12 @@ impl Planned {
         };
         let questions = asks.into_iter().map(ask).collect::<Result<_, RequestError>>()?;
         Ok(Self { spelled, model, questions, copies })
+    }
+
+    /// How many tokens of the model's it asks with, about; pictures are not counted.
+    pub(super) fn prompt_tokens(&self) -> u64 {
+        let family = Family::of(&self.model);
+        self.questions.iter().map(|asked| usage::prompt_tokens(family, &asked.messages)).sum()
     }
 
     /// Asks, and hears.

@@ -11,13 +11,13 @@ use hyper::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
-use serde::Serialize;
 
 use super::reply::Reply;
-use super::route::{Face, Missing};
+use super::route::Face;
 use crate::anonymous::face::error::{BadParameter, Class, ErrorObject, Repeat, RequestError};
-use crate::anonymous::face::json;
+use crate::anonymous::face::time::rfc3339;
 use crate::anonymous::redeem::{RedeemError, RedeemErrorKind, UpstreamReason};
+use crate::anonymous::{anthropic, ollama};
 
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
@@ -29,10 +29,16 @@ pub(super) enum Failure {
     MissingKey,
     WrongKey,
     UnknownPath,
-    NotOffered(Missing),
-    WrongMethod { route: &'static str, allow: &'static str },
+    /// What, with its verb: `Embeddings are`.
+    NotOffered(&'static str),
+    WrongMethod {
+        route: &'static str,
+        allow: &'static str,
+    },
     NotJson,
-    BodyTooLarge { limit: usize },
+    BodyTooLarge {
+        limit: usize,
+    },
     BodyTooSlow,
     BodyBroken,
     UnknownEncoding,
@@ -43,14 +49,13 @@ pub(super) enum Failure {
     Panicked,
 }
 
-/// An error object, the form in which it is written, and the HTTP around it.
+/// An error object, and the HTTP around it. In which face's form it is written is for the route to say.
 pub(super) struct ApiError {
     status: StatusCode,
     object: Box<ErrorObject>,
     retry: Retry,
     allow: Option<&'static str>,
     connection: Afterwards,
-    face: Face,
 }
 
 /// Whether the identical request is worth repeating.
@@ -116,9 +121,10 @@ impl From<Failure> for ApiError {
                 INVALID_REQUEST,
                 Some("unknown_url"),
                 "Unknown request URL. Served are POST /v1/chat/completions, GET /v1/models and GET \
-                 /v1/models/{id}; a client's base URL ends in /v1.",
+                 /v1/models/{id}; a client's base URL ends in /v1. Clients of Ollama's and Anthropic's APIs have one \
+                 without it.",
             ),
-            Failure::NotOffered(missing) => Self::not_offered(missing),
+            Failure::NotOffered(what) => Self::not_offered(what),
             Failure::WrongMethod { route, allow } => Self {
                 allow: Some(allow),
                 ..Self::new(
@@ -206,15 +212,14 @@ impl ApiError {
             retry: Retry::Never,
             allow: None,
             connection: Afterwards::Kept,
-            face: Face::OpenAi,
         }
     }
 
-    fn not_offered(Missing { what, face }: Missing) -> Self {
+    fn not_offered(what: &str) -> Self {
         let message = format!(
             "{what} not offered: the backend knows chat messages only. Nothing of this request has left this machine."
         );
-        Self { face, ..Self::new(StatusCode::NOT_FOUND, INVALID_REQUEST, Some("not_offered"), message) }
+        Self::new(StatusCode::NOT_FOUND, INVALID_REQUEST, Some("not_offered"), message)
     }
 
     fn from_request(error: RequestError) -> Self {
@@ -253,11 +258,8 @@ impl ApiError {
         }
         match error.kind() {
             RedeemErrorKind::OutOfTokens { maturing: Some(at), .. } => {
-                if let Ok(at) = time::OffsetDateTime::from_unix_timestamp(at.unix())
-                    && let Ok(at) = at.format(&time::format_description::well_known::Rfc3339)
-                {
-                    look.append(&format!("; the next of those already issued may be used from {at}"));
-                }
+                let at = rfc3339(*at);
+                look.append(&format!("; the next of those already issued may be used from {at}"));
             }
             RedeemErrorKind::Blocked { categories } if !categories.is_empty() => {
                 look.append(&format!(" ({})", categories.join(", ")));
@@ -271,9 +273,14 @@ impl ApiError {
         self.object.message.to_mut().push_str(text);
     }
 
-    /// As a response.
-    pub(super) fn into_response(self) -> Response<Reply> {
-        let mut response = Response::new(Reply::plain(self.to_json()));
+    /// As a response to the request `request_id`, in the form of `face`.
+    pub(super) fn into_response(self, face: Face, request_id: &str) -> Response<Reply> {
+        let body = match face {
+            Face::OpenAi => self.object.to_json(),
+            Face::Ollama => ollama::error::to_json(&self.object),
+            Face::Anthropic => anthropic::error::to_json(&self.object, request_id),
+        };
+        let mut response = Response::new(Reply::plain(body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -297,29 +304,6 @@ impl ApiError {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
-    }
-
-    fn to_json(&self) -> Vec<u8> {
-        #[derive(Serialize)]
-        #[serde(untagged)]
-        enum Body<'a> {
-            Text { error: &'a str },
-            Tagged { r#type: &'static str, error: Tagged<'a> },
-        }
-        #[derive(Serialize)]
-        struct Tagged<'a> {
-            r#type: &'static str,
-            message: &'a str,
-        }
-        let message = &*self.object.message;
-        match self.face {
-            Face::OpenAi => self.object.to_json(),
-            Face::Ollama => json::to_vec(&Body::Text { error: message }),
-            Face::Anthropic => json::to_vec(&Body::Tagged {
-                r#type: "error",
-                error: Tagged { r#type: "not_found_error", message },
-            }),
-        }
     }
 
     /// For a stream that has begun.

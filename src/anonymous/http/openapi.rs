@@ -1,15 +1,15 @@
 //! `GET /openapi.json`: what the endpoint answers, in OpenAPI 3.1, made from the tables that its readers use.
 //!
-//! Deliberately absent: what the endpoint takes beyond the description. The readers are more lenient than it says where clients
+//! Deliberately absent: the APIs of Ollama and Anthropic, which are described where they come from; and what the endpoint takes beyond the description. The readers are more lenient than it says where clients
 //! differ.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::tables;
 use crate::anonymous::face::fields::{Table, Treatment};
 use crate::anonymous::face::json;
+use crate::anonymous::openai::fields::TABLES;
 use crate::anonymous::openai::schemas::{COMPONENTS, Component};
 
 /// An operation without a body.
@@ -32,7 +32,7 @@ const FAILURES: &[&str] =
 /// The description, as JSON.
 pub(super) fn description() -> Vec<u8> {
     let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
-    for table in tables() {
+    for table in TABLES {
         if let Some((method, path)) = table.endpoint.split_once(' ') {
             paths.entry(path.to_owned()).or_default().insert(method.to_ascii_lowercase(), call(table));
         }
@@ -138,7 +138,7 @@ fn spell_out(schema: &mut Value) {
             for (key, value) in object.iter_mut() {
                 match value {
                     Value::String(name) if key == "$ref" => {
-                        *value = format!("#/components/schemas/{name}").into()
+                        *value = format!("#/components/schemas/{name}").into();
                     }
                     value => spell_out(value),
                 }
@@ -158,7 +158,7 @@ mod tests {
         for (name, schema) in components() {
             assert!(serde_json::from_str::<Value>(schema).is_ok_and(|schema| schema.is_object()), "{name}");
         }
-        for field in tables().iter().flat_map(|table| table.fields) {
+        for field in TABLES.iter().flat_map(|table| table.fields) {
             assert!(
                 serde_json::from_str::<Value>(field.schema).is_ok_and(|schema| schema.is_object()),
                 "{}",

@@ -23,7 +23,8 @@ pub(super) enum Route {
     Anthropic(Anthropic),
     /// A part of some API that the backend has nothing for.
     NotOffered(Missing),
-    Unknown,
+    /// To those whose clients would ask for it.
+    Unknown(Face),
 }
 
 /// A path of Ollama's API.
@@ -138,11 +139,11 @@ impl Route {
     /// The route of a request's path, without its query.
     pub(super) fn of(path: &str, faces: Faces) -> Self {
         let route = Self::among_all(path);
-        if faces.show(route.face()) { route } else { Self::Unknown }
+        if faces.show(route.face()) { route } else { Self::Unknown(Face::OpenAi) }
     }
 
     fn among_all(path: &str) -> Self {
-        let Some(path) = path.strip_prefix('/') else { return Self::Unknown };
+        let Some(path) = path.strip_prefix('/') else { return Self::Unknown(Face::OpenAi) };
         let mut versions = 0;
         let segments: Vec<&str> = path
             .split('/')
@@ -162,15 +163,18 @@ impl Route {
             ["responses"] => Self::Responses,
             ["responses", ..] => Self::not_offered("Stored responses are", Face::OpenAi),
             ["models"] => Self::Models,
-            ["models", ref id @ ..] => percent_decode(&id.join("/")).map_or(Self::Unknown, Self::Model),
+            ["models", ref id @ ..] => {
+                percent_decode(&id.join("/")).map_or(Self::Unknown(Face::OpenAi), Self::Model)
+            }
             ["messages"] => Self::Anthropic(Anthropic::Messages),
             ["messages", "count_tokens"] => Self::Anthropic(Anthropic::CountTokens),
             ["messages", "batches", ..] => Self::not_offered("Batches are", Face::Anthropic),
+            ["messages", ..] => Self::Unknown(Face::Anthropic),
             ["healthz"] => Self::Health,
             ["openapi.json"] => Self::OpenApi,
             ["api", ref rest @ ..] => Self::of_ollama(rest),
             [first, ..] => Self::missing(&NOT_OFFERED, first, Face::OpenAi),
-            [] => Self::Unknown,
+            [] => Self::Unknown(Face::OpenAi),
         }
     }
 
@@ -183,13 +187,13 @@ impl Route {
             ["generate"] => Self::Ollama(Ollama::Generate),
             ["ps"] => Self::Ollama(Ollama::Running),
             [first, ..] => Self::missing(&NOT_OFFERED_TO_OLLAMA, first, Face::Ollama),
-            [] => Self::Unknown,
+            [] => Self::Unknown(Face::Ollama),
         }
     }
 
     fn missing(table: &[(&str, &'static str)], first: &str, face: Face) -> Self {
         let row = table.iter().find(|(segment, _)| *segment == first);
-        row.map_or(Self::Unknown, |(_, what)| Self::not_offered(what, face))
+        row.map_or(Self::Unknown(face), |(_, what)| Self::not_offered(what, face))
     }
 
     fn not_offered(what: &'static str, face: Face) -> Self {
@@ -202,14 +206,14 @@ impl Route {
             Self::Ollama(_) => Face::Ollama,
             Self::Anthropic(_) => Face::Anthropic,
             Self::NotOffered(missing) => missing.face,
+            Self::Unknown(face) => *face,
             Self::ChatCompletions
             | Self::Completions
             | Self::Responses
             | Self::Models
             | Self::Model(_)
             | Self::Health
-            | Self::OpenApi
-            | Self::Unknown => Face::OpenAi,
+            | Self::OpenApi => Face::OpenAi,
         }
     }
 
@@ -233,13 +237,13 @@ impl Route {
             Self::Anthropic(Anthropic::Messages) => "/v1/messages",
             Self::Anthropic(Anthropic::CountTokens) => "/v1/messages/count_tokens",
             Self::NotOffered(_) => "not offered",
-            Self::Unknown => "unknown",
+            Self::Unknown(_) => "unknown",
         }
     }
 
     pub(super) fn access(&self) -> Access {
         match self {
-            Self::Health | Self::OpenApi | Self::Ollama(Ollama::Root) => Access::Anyone,
+            Self::Health | Self::OpenApi | Self::Ollama(Ollama::Root | Ollama::Version) => Access::Anyone,
             _ => Access::Key,
         }
     }
@@ -259,8 +263,8 @@ impl Route {
             | Self::Ollama(Ollama::Root | Ollama::Version | Ollama::Tags | Ollama::Running) => {
                 Ok("GET, HEAD, OPTIONS")
             }
-            Self::NotOffered(missing) => Err(Failure::NotOffered(*missing)),
-            Self::Unknown => Err(Failure::UnknownPath),
+            Self::NotOffered(missing) => Err(Failure::NotOffered(missing.what)),
+            Self::Unknown(_) => Err(Failure::UnknownPath),
         }
     }
 
@@ -301,8 +305,8 @@ mod tests {
         let missing = |what, face| Route::NotOffered(Missing { what, face });
         let cases = [
             ("/v1/chat/completions", Route::ChatCompletions),
-            ("/v1/Chat/completions", Route::Unknown),
-            ("/v1/chat", Route::Unknown),
+            ("/v1/Chat/completions", Route::Unknown(Face::OpenAi)),
+            ("/v1/chat", Route::Unknown(Face::OpenAi)),
             ("/v1/chat/completions/x", missing("Stored completions are", Face::OpenAi)),
             ("/v1/responses", Route::Responses),
             ("/v1/responses/resp_1", missing("Stored responses are", Face::OpenAi)),
@@ -310,22 +314,23 @@ mod tests {
             ("/v1/models/gpt-4.1", model("gpt-4.1")),
             ("/v1/models/v1", model("v1")),
             ("/v1/models/org/name%3Afree", model("org/name:free")),
-            ("/v1/models/%zz", Route::Unknown),
-            ("/v1/models/%f", Route::Unknown),
-            ("/v1/models/%ff", Route::Unknown),
+            ("/v1/models/%zz", Route::Unknown(Face::OpenAi)),
+            ("/v1/models/%f", Route::Unknown(Face::OpenAi)),
+            ("/v1/models/%ff", Route::Unknown(Face::OpenAi)),
             ("/v1/embeddings", missing("Embeddings are", Face::OpenAi)),
             ("/v1/files/file-1/content", missing("Files are", Face::OpenAi)),
             ("/v1/messages", Route::Anthropic(Anthropic::Messages)),
             ("/v1/messages/count_tokens", Route::Anthropic(Anthropic::CountTokens)),
             ("/api/chat", Route::Ollama(Ollama::Chat)),
             ("/api/embed", missing("Embeddings are", Face::Ollama)),
-            ("/api/nothing", Route::Unknown),
+            ("/api/nothing", Route::Unknown(Face::Ollama)),
+            ("/v1/messages/msg_1", Route::Unknown(Face::Anthropic)),
             ("/healthz", Route::Health),
             ("/", Route::Ollama(Ollama::Root)),
-            ("/v1", Route::Unknown),
-            ("*", Route::Unknown),
-            ("v1/models", Route::Unknown),
-            ("", Route::Unknown),
+            ("/v1", Route::Unknown(Face::OpenAi)),
+            ("*", Route::Unknown(Face::OpenAi)),
+            ("v1/models", Route::Unknown(Face::OpenAi)),
+            ("", Route::Unknown(Face::OpenAi)),
         ];
         for (path, expected) in cases {
             assert_eq!(route(path), expected, "{path}");
@@ -336,18 +341,32 @@ mod tests {
     fn a_face_that_is_off_is_unknown() {
         let without = |ollama, anthropic| Faces { ollama, anthropic };
         for path in ["/", "/api/chat", "/api/embed"] {
-            assert_eq!(Route::of(path, without(Presence::Off, Presence::On)), Route::Unknown, "{path}");
-            assert_ne!(Route::of(path, without(Presence::On, Presence::Off)), Route::Unknown, "{path}");
+            assert_eq!(
+                Route::of(path, without(Presence::Off, Presence::On)),
+                Route::Unknown(Face::OpenAi),
+                "{path}"
+            );
+            assert_ne!(
+                Route::of(path, without(Presence::On, Presence::Off)),
+                Route::Unknown(Face::OpenAi),
+                "{path}"
+            );
         }
-        assert_eq!(Route::of("/v1/messages", without(Presence::On, Presence::Off)), Route::Unknown);
-        assert_ne!(Route::of("/v1/models", without(Presence::Off, Presence::Off)), Route::Unknown);
+        assert_eq!(
+            Route::of("/v1/messages", without(Presence::On, Presence::Off)),
+            Route::Unknown(Face::OpenAi)
+        );
+        assert_ne!(
+            Route::of("/v1/models", without(Presence::Off, Presence::Off)),
+            Route::Unknown(Face::OpenAi)
+        );
     }
 
     #[test]
     fn methods_are_those_listed() {
         assert!(Route::Models.answers(&Method::GET) && Route::Models.answers(&Method::HEAD));
         assert!(!Route::ChatCompletions.answers(&Method::GET));
-        assert!(!Route::Unknown.answers(&Method::GET));
+        assert!(!Route::Unknown(Face::OpenAi).answers(&Method::GET));
     }
 
     proptest! {
@@ -376,7 +395,8 @@ mod tests {
         fn every_path_has_a_route(path in "\\PC*", known in "(/|v1|models|api|%[0-9a-f]{2}|[a-z]){0,12}") {
             for path in [path, known] {
                 let route = route(&path);
-                prop_assert_eq!(route.allow().is_err(), matches!(route, Route::Unknown | Route::NotOffered(_)));
+                let nothing = matches!(route, Route::Unknown(_) | Route::NotOffered(_));
+                prop_assert_eq!(route.allow().is_err(), nothing);
                 prop_assert!(!matches!(&route, Route::Model(id) if id.is_empty()));
             }
         }

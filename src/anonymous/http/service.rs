@@ -1,5 +1,8 @@
 //! From a request to a response.
 
+mod anthropic;
+mod ollama;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::body::read_body;
@@ -17,8 +20,9 @@ use super::error::{ApiError, Failure};
 use super::guard::{self, Admitted};
 use super::handover::Exchange;
 use super::reply::{Answering, Reply};
-use super::route::Route;
+use super::route::{Face, Presence, Route};
 use super::{Endpoint, Strictness, openapi};
+use crate::anonymous::face::catalog::Catalog;
 use crate::anonymous::face::error::RequestError;
 use crate::anonymous::face::{Call, Framing, Ignored, Manner, Rules, Script};
 use crate::anonymous::openai;
@@ -27,7 +31,14 @@ use crate::wire::ModelName;
 /// How a face reads the body of a call.
 type Reader = fn(&[u8], &Rules) -> Result<Call, RequestError>;
 
+/// How a face finds the model that a client spells.
+type Resolver = fn(&Catalog, &str) -> Option<ModelName>;
+
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The same to Anthropic's clients.
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+/// By which Anthropic's clients are known where a path is not theirs alone.
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 const X_LLMTOR_IGNORED: HeaderName = HeaderName::from_static("x-llmtor-ignored");
 const X_LLMTOR_SCHEMA: HeaderName = HeaderName::from_static("x-llmtor-schema");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -54,18 +65,22 @@ impl Service {
         let started = Instant::now();
         let route = Route::of(request.uri().path(), self.0.faces);
         let template = route.template();
+        let face = self.face(&route, request.headers());
+        let id = format!("req_{}", uuid::Uuid::new_v4().simple());
         let caller = Caller::of(request.headers(), &self.0.allowed_origins);
-        let answering = self.answer(route, request, &caller, exchange.clone());
+        let answering = self.answer(route, face, request, &caller, exchange.clone());
         let answered = AssertUnwindSafe(answering).catch_unwind().await;
         let mut response = match answered {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => error.into_response(),
-            Err(_) => ApiError::from(Failure::Panicked).into_response(),
+            Ok(Err(error)) => error.into_response(face, &id),
+            Err(_) => ApiError::from(Failure::Panicked).into_response(face, &id),
         };
         caller.mark(response.headers_mut());
         response.body_mut().belong_to(exchange);
-        let id = format!("req_{}", uuid::Uuid::new_v4().simple());
         if let Ok(id) = HeaderValue::from_str(&id) {
+            if face == Face::Anthropic {
+                response.headers_mut().insert(REQUEST_ID, id.clone());
+            }
             response.headers_mut().insert(X_REQUEST_ID, id);
         }
         tracing::debug!(
@@ -80,6 +95,7 @@ impl Service {
     async fn answer(
         self: Arc<Self>,
         route: Route,
+        face: Face,
         request: Request<Incoming>,
         caller: &Caller,
         exchange: Exchange,
@@ -98,6 +114,7 @@ impl Service {
         match route {
             Route::ChatCompletions => self.call(openai::request::read, request, exchange).await,
             Route::Responses => self.call(openai::responses::read, request, exchange).await,
+            Route::Models | Route::Model(_) if face == Face::Anthropic => self.anthropic_models(&route),
             Route::Models => Ok(json(Reply::plain(openai::models::list(&self.0.catalog)))),
             Route::Model(id) => {
                 let name = ModelName::new(id).ok();
@@ -106,13 +123,11 @@ impl Service {
                     None => Err(Failure::Request(RequestError::UnknownModel(name)).into()),
                 }
             }
+            Route::Ollama(wanted) => self.ollama(wanted, request, exchange).await,
+            Route::Anthropic(wanted) => self.anthropic(wanted, request, exchange).await,
             Route::OpenApi => Ok(json(Reply::plain(openapi::description()))),
             Route::Health => Ok(json(Reply::plain(&br#"{"status":"ok"}"#[..]))),
-            Route::Completions
-            | Route::Ollama(_)
-            | Route::Anthropic(_)
-            | Route::NotOffered(_)
-            | Route::Unknown => Err(Failure::UnknownPath.into()),
+            Route::Completions | Route::NotOffered(_) | Route::Unknown(_) => Err(Failure::UnknownPath.into()),
         }
     }
 
@@ -124,19 +139,56 @@ impl Service {
         exchange: Exchange,
     ) -> Result<Response<Reply>, ApiError> {
         guard::require_json(request.headers())?;
-        let body =
-            tokio::time::timeout(self.0.limits.body_time, read_body(request, self.0.limits.body_bytes))
-                .await
-                .map_err(|_| Failure::BodyTooSlow)??;
-        let Call { model, mut asks, copies, ignored, manner, mut script } =
-            read(&body, &self.0.conduct.rules).map_err(Failure::Request)?;
+        let body = self.body(request).await?;
+        let call = read(&body, &self.0.conduct.rules).map_err(Failure::Request)?;
         drop(body);
-        if self.0.conduct.strictness == Strictness::Refusing
-            && let Some(name) = ignored.first()
-        {
-            return Err(Failure::Request(RequestError::without_effect(name)).into());
+        self.run(call, resolve, exchange).await
+    }
+
+    /// Whose form the response to a request has.
+    fn face(&self, route: &Route, headers: &HeaderMap) -> Face {
+        match route {
+            Route::Models | Route::Model(_)
+                if self.0.faces.anthropic == Presence::On && headers.contains_key(ANTHROPIC_VERSION) =>
+            {
+                Face::Anthropic
+            }
+            route => route.face(),
         }
-        let known = self.resolve(&model)?;
+    }
+
+    async fn body(&self, request: Request<Incoming>) -> Result<Vec<u8>, Failure> {
+        tokio::time::timeout(self.0.limits.body_time, read_body(request, self.0.limits.body_bytes))
+            .await
+            .map_err(|_| Failure::BodyTooSlow)?
+    }
+
+    /// What has no effect is refused, if the user wants it so.
+    fn tolerate(&self, ignored: &Ignored) -> Result<(), Failure> {
+        match ignored.first() {
+            Some(name) if self.0.conduct.strictness == Strictness::Refusing => {
+                Err(Failure::Request(RequestError::without_effect(name)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The model that is meant.
+    fn model(&self, resolve: Resolver, spelled: &str) -> Result<ModelName, Failure> {
+        resolve(&self.0.catalog, spelled)
+            .ok_or_else(|| Failure::Request(RequestError::UnknownModel(ModelName::new(spelled).ok())))
+    }
+
+    /// Answers what a face has read.
+    async fn run(
+        self: Arc<Self>,
+        call: Call,
+        resolve: Resolver,
+        exchange: Exchange,
+    ) -> Result<Response<Reply>, ApiError> {
+        let Call { model, mut asks, copies, ignored, manner, mut script } = call;
+        self.tolerate(&ignored)?;
+        let known = self.model(resolve, &model)?;
         fetch_pictures(&self.0, &mut asks).await?;
         let planned = Planned::new(model, known, asks, copies).map_err(Failure::Request)?;
         script.begin(self.0.clock.now().unix());
@@ -167,14 +219,6 @@ impl Service {
         Ok(response)
     }
 
-    /// The model that is meant.
-    fn resolve(&self, spelled: &str) -> Result<ModelName, ApiError> {
-        let name = ModelName::new(spelled).ok();
-        name.as_ref()
-            .and_then(|name| self.0.catalog.resolve(name))
-            .ok_or_else(|| Failure::Request(RequestError::UnknownModel(name)).into())
-    }
-
     /// Waits one heartbeat for the answer: until then a failure can still be an HTTP error.
     async fn stream(
         self: Arc<Self>,
@@ -199,6 +243,11 @@ impl Service {
             Err(_) => Ok(Response::new(Reply::waiting(call, script, heartbeat, exchange))),
         }
     }
+}
+
+/// The model of that name, or of that other name.
+fn resolve(catalog: &Catalog, spelled: &str) -> Option<ModelName> {
+    ModelName::new(spelled).ok().and_then(|name| catalog.resolve(&name))
 }
 
 /// What can be done with a resource, and nothing else.
