@@ -90,25 +90,21 @@ fn curl_sees_an_answer_and_a_stream_at_whatever_people_mistype() {
 }
 
 #[test]
-#[ignore = "waits for an endpoint"]
 fn anthropic_for_python_streams_loops_and_raises_its_own_classes() {
     python(".venv", "anthropic_client.py");
 }
 
 #[test]
-#[ignore = "waits for an endpoint"]
 fn anthropic_for_node_streams_loops_and_rejects_with_its_own_classes() {
     node("anthropic.mjs", "@anthropic-ai/sdk");
 }
 
 #[test]
-#[ignore = "waits for an endpoint"]
 fn ollama_for_python_chats_generates_lists_and_shows() {
     python(".venv", "ollama_client.py");
 }
 
 #[test]
-#[ignore = "waits for an endpoint"]
 fn ollama_for_node_chats_generates_lists_and_shows() {
     node("ollama.mjs", "ollama");
 }
