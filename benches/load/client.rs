@@ -1,5 +1,7 @@
 //! A keep-alive HTTP/1.1 client that does as little as possible, so that what is measured is not itself.
 
+use std::time::SystemTime;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -28,6 +30,11 @@ impl Target {
         let body = format!(
             r#"{{"model":"gpt-4.1-mini","messages":[{{"role":"system","content":"You are a helpful assistant."}},{{"role":"user","content":"Question {number:08}: what is the capital of France, and how large is it?"}}]}}"#
         );
+        self.with(&body)
+    }
+
+    /// A request with this body.
+    pub fn with(&self, body: &str) -> Vec<u8> {
         format!("{}content-length: {}\r\n\r\n{body}", self.head, body.len()).into_bytes()
     }
 }
@@ -49,11 +56,32 @@ impl Connection {
 
     /// Sends one question and reads the answer to its end.
     pub async fn call(&mut self, target: &Target, number: usize) -> Result<(), String> {
+        self.exchange(&target.request(number), |_| true).await.map(drop)
+    }
+
+    /// What came back last, as it came.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&self.buffer).into_owned()
+    }
+
+    /// Sends `request` and reads the answer to its end; when what had come first had `enough`.
+    pub async fn exchange(
+        &mut self,
+        request: &[u8],
+        enough: impl Fn(&[u8]) -> bool,
+    ) -> Result<SystemTime, String> {
         let failed = |error: std::io::Error| error.to_string();
-        self.stream.write_all(&target.request(number)).await.map_err(failed)?;
+        self.stream.write_all(request).await.map_err(failed)?;
         self.buffer.clear();
+        let mut arrived = None;
+        let mut look = |buffer: &[u8]| {
+            if arrived.is_none() && enough(buffer) {
+                arrived = Some(SystemTime::now());
+            }
+        };
         let (head_end, framing) = loop {
             self.read_more().await?;
+            look(&self.buffer);
             if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
                 let head = String::from_utf8_lossy(&self.buffer[..end]).to_lowercase();
                 break (end + 4, Framing::of(&head)?);
@@ -63,16 +91,18 @@ impl Connection {
             Framing::Length(length) => {
                 while self.buffer.len() < head_end + length {
                     self.read_more().await?;
+                    look(&self.buffer);
                 }
             }
             Framing::Chunked => {
                 while !self.buffer.ends_with(b"0\r\n\r\n") {
                     self.read_more().await?;
+                    look(&self.buffer);
                 }
             }
         }
         if self.buffer.starts_with(b"HTTP/1.1 200 ") {
-            Ok(())
+            Ok(arrived.unwrap_or_else(SystemTime::now))
         } else {
             Err(String::from_utf8_lossy(&self.buffer).into_owned())
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::client::Target;
-use crate::{measure, provider};
+use crate::{heavy, measure, provider};
 
 /// A child that ends with us.
 struct Killed(Child);
@@ -57,7 +57,7 @@ pub fn measure(program: &str) {
     run(&["login", "--session-stdin"], "01234567-89ab-4def-8123-456789abcdef\n");
     run(&["abuse", "setup"], "");
 
-    let count = (measure::CALLS + 100).to_string();
+    let count = (measure::CALLS + 600).to_string();
     let before = children_cpu();
     let started = Instant::now();
     run(&["tokens", "mint", "--model", provider::MODEL, "--count", &count, "--now"], "");
@@ -99,6 +99,9 @@ pub fn measure(program: &str) {
     let direct = Target::new(&format!("{url}/v1"), &[]);
     let figures = crate::runtime().block_on(measure::run(&through, &direct, daemon.0.id()));
     figures.print("llmtor");
+
+    println!("\n## Emulation\n");
+    crate::runtime().block_on(heavy::measure(&through, daemon.0.id()));
 }
 
 fn terminate(child: &mut Child) {

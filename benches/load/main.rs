@@ -23,6 +23,7 @@
 
 mod client;
 mod daemon;
+mod heavy;
 mod measure;
 mod provider;
 

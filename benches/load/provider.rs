@@ -29,6 +29,11 @@ pub fn spki_pem(pair: &KeyPairSha384PSSDeterministic) -> String {
     pair.pk.to_pem().unwrap()
 }
 
+/// In a prompt: the answer begins with the nanoseconds since the epoch at which it was made.
+pub const CLOCK: &str = "what time is it";
+/// In a prompt: the answer has a megabyte.
+pub const MEGABYTE: &str = "at length";
+
 struct Answers {
     signers: BTreeMap<String, KeyPairSha384PSSDeterministic>,
     completion: Vec<u8>,
@@ -111,6 +116,10 @@ async fn converse(mut stream: TcpStream, answers: &Arc<Answers>) -> std::io::Res
         let body = buffer[head_end..head_end + length].to_vec();
         buffer.drain(..head_end + length);
         match path.as_str() {
+            "/api/v1/llm-proxy" if find(&body, CLOCK.as_bytes()).is_some() => {
+                let megabyte = find(&body, MEGABYTE.as_bytes()).is_some();
+                stream.write_all(&timed(megabyte)).await?;
+            }
             "/api/v1/llm-proxy" => stream.write_all(&answers.redemption).await?,
             "/v1/chat/completions" => stream.write_all(&answers.completion).await?,
             "/v1/models" => stream.write_all(&answers.models).await?,
@@ -125,6 +134,18 @@ async fn converse(mut stream: TcpStream, answers: &Arc<Answers>) -> std::io::Res
             return stream.shutdown().await;
         }
     }
+}
+
+/// An answer that says when it was made.
+fn timed(megabyte: bool) -> Vec<u8> {
+    let rest = if megabyte { "word ".repeat(200_000) } else { String::new() };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    let completion = serde_json::json!({"id": "chatcmpl-0123456789abcdef", "object": "chat.completion",
+        "created": now / 1_000_000_000, "model": MODEL, "choices": [{"index": 0, "finish_reason": "stop",
+        "message": {"role": "assistant", "content": format!("{now} {rest}")}}],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}});
+    let response = STANDARD.encode(completion.to_string());
+    envelope(&serde_json::json!({"is_blocked": false, "metadata": "", "proxy_response": response}))
 }
 
 /// `/api/v1/auth-token/{model}` and `/api/v1/abuse-token/{permanent,transient}`.

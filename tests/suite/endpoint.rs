@@ -2,6 +2,7 @@
 
 mod anthropic;
 mod bad_input;
+mod contract;
 mod cors;
 mod delivery;
 mod failures;

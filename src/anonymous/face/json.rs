@@ -84,9 +84,9 @@ pub fn optional_integer(
 ) -> Result<Option<u64>, RequestError> {
     match take(object, key) {
         None => Ok(None),
-        Some(value) => match value.as_u64() {
+        Some(value) => match whole(&value) {
             Some(number) if number >= least => Ok(Some(number)),
-            _ if value.is_i64() || value.is_u64() => Err(RequestError::parameter(
+            _ if value.is_number() && is_whole(&value) => Err(RequestError::parameter(
                 format!(
                     "Invalid '{0}': integer below minimum value. Expected a value >= {least}.",
                     within(place, key)
@@ -97,6 +97,21 @@ pub fn optional_integer(
             _ => Err(RequestError::wrong_type(&within(place, key), "an integer", &value)),
         },
     }
+}
+
+fn is_whole(number: &Value) -> bool {
+    !number.is_f64() || number.as_f64().is_some_and(|number| number.fract() == 0.0)
+}
+
+/// A whole number of no sign, `4.0` and `1e3` among them; what is too large is the largest there is.
+fn whole(value: &Value) -> Option<u64> {
+    let decimal = value.as_f64().filter(|number| number.fract() == 0.0 && *number >= 0.0);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole and not negative; the cast saturates"
+    )]
+    value.as_u64().or(decimal.map(|number| number as u64))
 }
 
 /// An object that may be there.
@@ -197,7 +212,9 @@ mod tests {
         };
         assert_eq!(read(r#"{"n":3}"#), Ok(Some(3)));
         assert_eq!(read(r#"{"n":null}"#), Ok(None));
-        for json in [r#"{"n":0}"#, r#"{"n":-1}"#, r#"{"n":1.5}"#, r#"{"n":"1"}"#] {
+        assert_eq!(read(r#"{"n":4.0}"#), Ok(Some(4)));
+        assert_eq!(read(r#"{"n":1e300}"#), Ok(Some(u64::MAX)));
+        for json in [r#"{"n":0}"#, r#"{"n":-1}"#, r#"{"n":-1.0}"#, r#"{"n":1.5}"#, r#"{"n":"1"}"#] {
             assert!(read(json).is_err(), "{json}");
         }
     }

@@ -126,8 +126,8 @@ impl Line {
         if end <= now { Err(why) } else { Ok(end) }
     }
 
-    fn buffered(&self, delivery: Delivery) {
-        self.buffered.lock().unwrap_or_else(PoisonError::into_inner).push(delivery);
+    fn buffered(&self, deliveries: &mut Vec<Delivery>) {
+        self.buffered.lock().unwrap_or_else(PoisonError::into_inner).append(deliveries);
         self.any.store(true, Ordering::Release);
     }
 
@@ -179,10 +179,8 @@ impl Buf for Piece {
         let over = waited && self.bytes.is_empty();
         let Some(exchange) = &self.exchange else { return };
         exchange.moved(|held| *held -= usize::from(over));
-        if over {
-            for delivery in self.deliveries.drain(..) {
-                exchange.0.line.buffered(delivery);
-            }
+        if over && !self.deliveries.is_empty() {
+            exchange.0.line.buffered(&mut self.deliveries);
         }
     }
 }

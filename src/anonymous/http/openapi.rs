@@ -29,6 +29,9 @@ const READINGS: &[Reading] = &[
 const FAILURES: &[&str] =
     &["400", "401", "403", "404", "405", "408", "413", "415", "429", "500", "502", "503", "504"];
 
+/// How a stream is wanted may be said of streams alone.
+const ONLY_IN_STREAMS: &str = r#"{"if":{"required":["stream_options"],"properties":{"stream_options":{"type":"object"}}},"then":{"required":["stream"],"properties":{"stream":{"const":true}}}}"#;
+
 /// The description, as JSON.
 pub(super) fn description() -> Vec<u8> {
     let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
@@ -76,11 +79,14 @@ fn call(table: &Table) -> Value {
         }
         properties.insert(field.name.into(), schema);
     }
-    let body = json!({"type": "object", "required": table.required, "properties": properties});
+    let mut body = json!({"type": "object", "required": table.required, "properties": properties});
+    if let (Value::Object(body), true) = (&mut body, properties_have(table, "stream_options")) {
+        body.extend(parsed(ONLY_IN_STREAMS).as_object().cloned().unwrap_or_default());
+    }
     let mut responses = failures();
     let mut content = Map::new();
     content.insert("application/json".into(), json!({"schema": answer(table.endpoint)}));
-    if table.fields.iter().any(|field| field.name == "stream") {
+    if properties_have(table, "stream") {
         content.insert("text/event-stream".into(), json!({}));
     }
     responses.insert("200".into(), json!({"description": "The answer", "content": content}));
@@ -89,6 +95,10 @@ fn call(table: &Table) -> Value {
         "requestBody": {"required": true, "content": {"application/json": {"schema": body}}},
         "responses": responses,
     })
+}
+
+fn properties_have(table: &Table, name: &str) -> bool {
+    table.fields.iter().any(|field| field.name == name)
 }
 
 fn answer(endpoint: &str) -> Value {
