@@ -11,6 +11,7 @@
 
 mod backend;
 mod cli;
+mod clients;
 mod documents;
 mod endpoint;
 mod identity;

@@ -4,6 +4,7 @@ pub mod canary;
 pub mod front;
 pub mod house;
 pub mod program;
+pub mod provider;
 pub mod relay;
 pub mod scripted;
 pub mod sdk;

@@ -51,6 +51,11 @@ pub struct Reply {
 impl House {
     /// A backend that runs, and an account with `credits`; all log at `level`.
     pub fn open(credits: usize, level: &str) -> Self {
+        Self::open_before(None, credits, level)
+    }
+
+    /// The same before a provider that speaks OpenAI's API at `upstream`, or else before the built-in one.
+    pub fn open_before(upstream: Option<&str>, credits: usize, level: &str) -> Self {
         let room = tempfile::tempdir().unwrap();
         let home = room.path().join("backend").to_str().unwrap().to_owned();
         let credits = format!("{MODEL}={credits}");
@@ -62,7 +67,16 @@ impl House {
         };
         let settings = room.path().join("backend.toml");
         // One account mints everything at once here.
-        let text = format!("[limits]\nper_session = 0\n[models.\"{MODEL}\"]\nprovider = \"embedded\"\n");
+        let mut text = "[limits]\nper_session = 0\n".to_owned();
+        let _ = match upstream {
+            None => write!(text, "[models.\"{MODEL}\"]\nprovider = \"embedded\"\n"),
+            // The roles and contents that every model takes, and no others.
+            Some(url) => write!(
+                text,
+                "[models.\"{MODEL}\"]\nprovider = \"upstream\"\nroles = \"strict\"\n\
+                 [providers.upstream]\nbase_url = \"{url}\"\n"
+            ),
+        };
         std::fs::write(&settings, text).unwrap();
         let settings = settings.to_str().unwrap();
         run(&["backend", "init", "--home", &home, "--config", settings, "--log", level]);
