@@ -29,7 +29,6 @@ fn openai_for_python_creates_and_streams_responses() {
 }
 
 #[test]
-#[ignore = "waits for an endpoint"]
 fn openai_for_python_completes_prompts() {
     python(".venv", "openai_completions.py");
 }

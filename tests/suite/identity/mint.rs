@@ -296,7 +296,8 @@ async fn a_request_says_what_the_protocol_asks_for_and_no_more() {
     world.issuer.seen(|seen| {
         let issuance = seen.iter().find(|seen| seen.path.contains("auth-token")).expect("issuance");
         assert_eq!(issuance.path, format!("/api/v1/auth-token/{MODEL}"));
-        let fields: Vec<_> = issuance.body.as_object().expect("object").keys().collect();
+        let mut fields: Vec<_> = issuance.body.as_object().expect("object").keys().collect();
+        fields.sort_unstable();
         assert_eq!(fields, ["BlindedToken", "ModelName", "RequestID"]);
         let mut names: Vec<_> = issuance.headers.keys().map(axum::http::HeaderName::as_str).collect();
         names.sort_unstable();

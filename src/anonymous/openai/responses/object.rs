@@ -12,7 +12,7 @@
 //! | over | one of `response.completed`, `response.incomplete`, `response.failed` |
 //!
 //! A failure's code says whether to ask again. Codex does so for every code that it does not know, so failures whose
-//! repeat would cost a token, or fail again, are `invalid_prompt` unless they have a code that stops it as well.
+//! repeat would cost a token, or fail again, are `invalid_prompt` unless they have a code of their own that clients know.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -304,8 +304,7 @@ fn text(given: Option<&Value>) -> Map<String, Value> {
 
 fn failure_code(error: &ErrorObject) -> &'static str {
     match (error.code, error.repeat) {
-        (Some(code @ ("context_length_exceeded" | "insufficient_quota")), _) => code,
-        (Some("rate_limit_exceeded"), Repeat::Free) => "rate_limit_exceeded",
+        (Some(code @ ("context_length_exceeded" | "insufficient_quota" | "rate_limit_exceeded")), _) => code,
         (_, Repeat::Free) => "server_error",
         (_, Repeat::Never) => "invalid_prompt",
     }
@@ -434,8 +433,7 @@ pub(super) mod tests {
         let cases = [
             ("insufficient_quota", Repeat::Never, "insufficient_quota"),
             ("context_length_exceeded", Repeat::Never, "context_length_exceeded"),
-            ("rate_limit_exceeded", Repeat::Never, "invalid_prompt"),
-            ("rate_limit_exceeded", Repeat::Free, "rate_limit_exceeded"),
+            ("rate_limit_exceeded", Repeat::Never, "rate_limit_exceeded"),
             ("backend_unreachable", Repeat::Free, "server_error"),
             ("answer_lost", Repeat::Never, "invalid_prompt"),
         ];
