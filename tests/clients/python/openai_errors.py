@@ -91,7 +91,6 @@ def main():
     events = list(responses(model=MODEL, input="Fail late with rate", stream=True))
     assert events[-1].type == "response.failed", events[-1]
     error = events[-1].response.error
-    # The code for what is not worth a repeat, which would cost a token; the message says what it was.
     verdict.holds("response.failed", error.code == "rate_limit_exceeded")
     verdict.say()
 
