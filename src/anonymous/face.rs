@@ -93,9 +93,12 @@ pub enum Framing {
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Ignored {
     known: Vec<&'static str>,
-    /// The first parameter that nobody knows, if its name is a plain word.
-    unknown: Option<String>,
+    /// Parameters that the API does not have, where their names are plain words.
+    unknown: Vec<String>,
 }
+
+/// How many parameters that nobody knows are named.
+const MOST_UNKNOWN: usize = 16;
 
 impl Ignored {
     /// A parameter of the API that has no effect.
@@ -105,25 +108,29 @@ impl Ignored {
         }
     }
 
-    /// A parameter that the API does not have. What a client invents is not repeated to it, but where it wants to be
-    /// told.
+    /// A parameter that the API does not have: other servers' APIs do, and their users expect an effect.
     pub fn note_unknown(&mut self, name: &str) {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        if self.unknown.is_none() && (1..=64).contains(&name.len()) && name.bytes().all(plain) {
-            self.unknown = Some(name.to_owned());
+        if self.unknown.len() < MOST_UNKNOWN
+            && (1..=64).contains(&name.len())
+            && name.bytes().all(plain)
+            && !self.unknown.iter().any(|known| known == name)
+        {
+            self.unknown.push(name.to_owned());
         }
     }
 
-    /// The names of the API's own, in alphabetical order.
-    pub fn names(&self) -> Vec<&'static str> {
-        let mut names = self.known.clone();
+    /// Their names, in alphabetical order.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<_> =
+            self.known.iter().copied().chain(self.unknown.iter().map(String::as_str)).collect();
         names.sort_unstable();
         names
     }
 
-    /// The first one, also if nobody knows it: for clients that want everything to count.
+    /// The first one.
     pub fn first(&self) -> Option<&str> {
-        self.names().first().copied().or(self.unknown.as_deref())
+        self.names().first().copied()
     }
 }
 
@@ -178,17 +185,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_ignored_is_named_once_in_order_and_inventions_only_on_request() {
+    fn what_is_ignored_is_named_once_and_in_order_inventions_with_plain_names_too() {
         let mut ignored = Ignored::default();
         for name in ["user", "seed", "user"] {
             ignored.note(name);
         }
-        ignored.note_unknown("no such\nthing");
-        ignored.note_unknown("canary");
-        assert_eq!(ignored.names(), ["seed", "user"]);
+        for name in ["no such\nthing", "top_k", "", "top_k", "a-b"] {
+            ignored.note_unknown(name);
+        }
+        assert_eq!(ignored.names(), ["seed", "top_k", "user"]);
         assert_eq!(ignored.first(), Some("seed"));
-        let mut unknown = Ignored::default();
-        unknown.note_unknown("canary");
-        assert_eq!((unknown.names().len(), unknown.first()), (0, Some("canary")));
+        for number in 0..100 {
+            ignored.note_unknown(&format!("invention_{number}"));
+        }
+        assert_eq!(ignored.names().len(), 2 + MOST_UNKNOWN);
     }
 }

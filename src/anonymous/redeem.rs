@@ -136,16 +136,30 @@ impl Settings {
 /// What [`Redeem::redeem`] returns.
 pub type Redemption<'a> = Pin<Box<dyn Future<Output = Result<Delivery, RedeemError>> + Send + 'a>>;
 
+/// What [`Redeem::afford`] returns.
+pub type Affording<'a> = Pin<Box<dyn Future<Output = Result<(), RedeemError>> + Send + 'a>>;
+
 /// The seam between the local endpoint and redemption: a prompt in, an answer or a reason out.
 pub trait Redeem: Send + Sync + 'static {
     /// Spends at most one token on `prompt`. Dropping the future does not stop the call: it is parked, and
     /// the next identical prompt adopts it.
     fn redeem(&self, prompt: Prompt) -> Redemption<'_>;
+
+    /// Whether `count` calls for `model` could be paid for now. Nothing is kept for them: it is asked so that a request for
+    /// several answers fails before some of them are paid for.
+    fn afford<'a>(&'a self, model: &'a ModelName, count: usize) -> Affording<'a> {
+        let _ = (model, count);
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 impl Redeem for Arc<Redeemer> {
     fn redeem(&self, prompt: Prompt) -> Redemption<'_> {
         Box::pin(Redeemer::redeem(self, prompt))
+    }
+
+    fn afford<'a>(&'a self, model: &'a ModelName, count: usize) -> Affording<'a> {
+        Box::pin(Redeemer::afford(self, model, count))
     }
 }
 
@@ -184,6 +198,12 @@ impl Redeemer {
             Ok(landing) => self.hand_over(landing),
             Err(_) => Err(RedeemError::new(RedeemErrorKind::Interrupted, TokenFate::InDoubt)),
         }
+    }
+
+    /// Whether `count` calls for `model` could be paid for now.
+    pub async fn afford(&self, model: &ModelName, count: usize) -> Result<(), RedeemError> {
+        let shared = &self.shared;
+        call::afford(shared, &shared.pins(), model, count).await
     }
 
     fn hand_over(&self, landing: Landing) -> Result<Delivery, RedeemError> {

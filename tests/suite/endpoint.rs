@@ -6,6 +6,7 @@ mod completions;
 mod contract;
 mod cors;
 mod delivery;
+mod emulation;
 mod failures;
 mod harness;
 mod http2;

@@ -9,6 +9,7 @@ mod hosting;
 mod identity;
 mod isolation;
 mod life;
+mod pictures;
 mod socks;
 mod speed;
 mod start;

@@ -1,5 +1,7 @@
 //! Failures in Anthropic's form.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::anonymous::face::error::{Class, ErrorObject};
@@ -29,12 +31,17 @@ struct Body<'a> {
 #[derive(Serialize)]
 struct Fields<'a> {
     r#type: &'static str,
-    message: &'a str,
+    message: Cow<'a, str>,
 }
 
 impl<'a> Body<'a> {
     fn new(error: &'a ErrorObject, request_id: Option<&'a str>) -> Self {
-        let fields = Fields { r#type: word(error.class), message: &error.message };
+        let message = match error.code {
+            // By these words clients know that they must shorten the conversation.
+            Some("context_length_exceeded") => format!("prompt is too long: {}", error.message).into(),
+            _ => Cow::Borrowed(&*error.message),
+        };
+        let fields = Fields { r#type: word(error.class), message };
         Self { r#type: "error", error: fields, request_id }
     }
 }

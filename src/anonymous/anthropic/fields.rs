@@ -20,7 +20,11 @@ pub const MESSAGES: Table = Table {
         Field::new("messages[].content[].thinking", Emulated, "what a model thought is passed over"),
         Field::new("messages[].content[].document", Carried, "plain text; PDF is refused"),
         Field::new("messages[].content[].search_result", Carried, "as text"),
-        Field::new("system", Carried, "as instructions"),
+        Field::new(
+            "system",
+            Carried,
+            "as instructions; a block with the client's own name and version (x-anthropic-billing-header) stays here",
+        ),
         Field::new(
             "max_tokens",
             Emulated,

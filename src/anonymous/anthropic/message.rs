@@ -39,11 +39,16 @@ pub(super) fn read(index: usize, value: Value, images: Images) -> Result<Vec<Tur
     }
 }
 
-/// `system`: a text, or several.
+/// With this begins what a client says of itself in place of instructions: its name, version and how it was started.
+const FINGERPRINT: &str = "x-anthropic-billing-header:";
+
+/// `system`: a text, or several. What the client says of itself there is nobody's prompt and stays here.
 pub(super) fn take_system(body: &mut Object) -> Result<Option<Turn>, RequestError> {
     let Some(content) = take(body, "system") else { return Ok(None) };
     let blocks = read_blocks(content, "system", Images::InlineOnly)?;
-    Ok(Some(Turn::System(plain(blocks, "system")?)))
+    let mut said = plain(blocks, "system")?;
+    said.parts.retain(|part| !matches!(part, Part::Text(text) if text.trim_start().starts_with(FINGERPRINT)));
+    Ok(Some(Turn::System(said)))
 }
 
 /// What a block comes to.
@@ -249,7 +254,10 @@ fn read_result(block: &mut Object, place: &str, images: Images) -> Result<ToolRe
         None => Vec::new(),
     };
     if failed {
-        parts.insert(0, Part::Text("Error: ".to_owned()));
+        match parts.first_mut() {
+            Some(Part::Text(text)) => text.insert_str(0, "Error: "),
+            _ => parts.insert(0, Part::Text("Error: ".to_owned())),
+        }
     }
     Ok(ToolResult { id, name: None, parts })
 }
@@ -386,6 +394,12 @@ mod tests {
         assert!(matches!(system(json!("a")), Ok(Some(Turn::System(_)))));
         assert!(matches!(system(json!([{"type": "text", "text": "a"}])), Ok(Some(Turn::System(_)))));
         assert!(system(json!([{"type": "tool_use", "name": "f"}])).is_err());
+        let told = system(json!([
+            {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1; cc_entrypoint=cli;"},
+            {"type": "text", "text": "Be brief."}
+        ]));
+        let Ok(Some(Turn::System(said))) = told else { panic!("refused") };
+        assert!(matches!(&said.parts[..], [Part::Text(text)] if text == "Be brief."));
     }
 
     proptest! {

@@ -98,10 +98,11 @@ mod tests {
 
     use super::*;
 
-    fn toolset(body: Value) -> Result<(Toolset, Vec<&'static str>), RequestError> {
+    fn toolset(body: Value) -> Result<(Toolset, Vec<String>), RequestError> {
         let Value::Object(mut body) = body else { panic!("an object") };
         let mut ignored = Ignored::default();
-        take_toolset(&mut body, &mut ignored).map(|toolset| (toolset, ignored.names()))
+        let toolset = take_toolset(&mut body, &mut ignored)?;
+        Ok((toolset, ignored.names().into_iter().map(str::to_owned).collect()))
     }
 
     fn param(body: Value) -> String {
@@ -132,7 +133,7 @@ mod tests {
         let demanded = json!({"type": "tool", "name": "web_search"});
         let (read, ignored) =
             toolset(json!({"tools": [search, weather()], "tool_choice": demanded})).ok().unwrap();
-        assert_eq!((read.tools.len(), ignored), (1, vec!["tools.web_search"]));
+        assert_eq!((read.tools.len(), ignored), (1, vec!["tools.web_search".to_owned()]));
         assert!(read.choice == Choice::Auto);
         let (read, _) = toolset(json!({"tools": [search], "tool_choice": {"type": "any"}})).ok().unwrap();
         assert!(read.choice == Choice::Auto && read.tools.is_empty());

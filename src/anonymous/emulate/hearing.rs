@@ -33,6 +33,11 @@ impl Reading {
         self.family
     }
 
+    /// How long an answer may be, in the model's own tokens.
+    pub fn most_tokens(&self) -> Option<u64> {
+        self.most_tokens
+    }
+
     /// Hears one answer.
     pub fn hear(&self, given: Given) -> Heard {
         let Given { text, refusal, annotations, finish } = given;

@@ -86,6 +86,7 @@ impl Table {
     pub fn judge(&self, rest: &Object, ignored: &mut Ignored) -> Result<(), RequestError> {
         for (name, value) in rest {
             match self.fields.iter().find(|field| field.name == name) {
+                None if value.is_null() => {}
                 None => ignored.note_unknown(name),
                 Some(field) if !field.asks_for_something(value) => {}
                 Some(field) => match field.treatment {
@@ -134,8 +135,8 @@ mod tests {
     #[test]
     fn what_has_no_effect_is_noted_unless_it_asks_for_nothing() {
         let ignored = judged(r#"{"seed":1,"store":true,"model":"m","canary":1}"#).unwrap();
-        assert_eq!(ignored.names(), ["seed", "store"]);
-        let ignored = judged(r#"{"seed":null,"store":false,"audio":null}"#).unwrap();
+        assert_eq!(ignored.names(), ["canary", "seed", "store"]);
+        let ignored = judged(r#"{"seed":null,"store":false,"audio":null,"canary":null}"#).unwrap();
         assert!(ignored.names().is_empty());
     }
 

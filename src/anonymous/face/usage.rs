@@ -25,6 +25,18 @@ pub struct Usage {
     pub completion_tokens_details: Option<CompletionTokensDetails>,
 }
 
+impl Usage {
+    /// The same for an answer that is cut behind so many tokens.
+    #[must_use]
+    pub fn at_most(mut self, most: Option<u64>) -> Self {
+        if let Some(most) = most.filter(|most| *most < self.completion_tokens) {
+            self.total_tokens = self.total_tokens.saturating_sub(self.completion_tokens - most);
+            self.completion_tokens = most;
+        }
+        self
+    }
+}
+
 /// Token counts, or what they can be counted from: counting costs time, and most clients do not ask.
 pub struct Tally {
     family: Family,
@@ -45,6 +57,23 @@ pub enum Told {
     Given(Usage),
     /// It does not, and this is what the model said.
     Text(String),
+}
+
+impl Told {
+    /// Both of two calls that one answer took.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Given(mut usage), Self::Given(other)) => {
+                usage.prompt_tokens = usage.prompt_tokens.saturating_add(other.prompt_tokens);
+                usage.completion_tokens = usage.completion_tokens.saturating_add(other.completion_tokens);
+                usage.total_tokens = usage.total_tokens.saturating_add(other.total_tokens);
+                Self::Given(usage)
+            }
+            (Self::Text(text), Self::Text(other)) => Self::Text(text + &other),
+            (given @ Self::Given(_), Self::Text(_)) | (Self::Text(_), given @ Self::Given(_)) => given,
+        }
+    }
 }
 
 impl Tally {
@@ -107,6 +136,14 @@ mod tests {
         let messages = r#"[{"role":"user","content":"hello world"}]"#;
         let messages = RawValue::from_string(messages.into()).unwrap().into();
         Tally::new(Family::OpenAi, vec![Question { messages, answers }]).counts()
+    }
+
+    #[test]
+    fn what_is_cut_off_is_not_counted() {
+        let usage = Usage { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15, ..Usage::default() };
+        let cut = usage.clone().at_most(Some(2));
+        assert_eq!((cut.completion_tokens, cut.total_tokens), (2, 12));
+        assert_eq!(usage.at_most(Some(9)).total_tokens, 15);
     }
 
     #[test]

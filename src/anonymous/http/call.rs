@@ -1,10 +1,10 @@
 //! From a call to its answer: plan, redeem, hear.
 //!
-//! Each question is asked as often as answers are wanted, each time for a token of its own, all at once. Where one
-//! fails the call fails, and the answers to the others stay with their tokens: the identical request finds them.
+//! Each question is asked as often as answers are wanted, each time for a token of its own, all at once, if there are
+//! tokens for all. Where one fails the call fails, and the answers to the others stay with their tokens: the identical request finds them.
 //!
 //! An answer that has not the form it should have is asked for once more, for a second token, if the
-//! configuration allows it. The second answer counts, whatever it is.
+//! configuration allows it. The second answer counts if it is better; both were paid for, and both are counted.
 
 use std::sync::Arc;
 
@@ -97,6 +97,9 @@ impl Planned {
     pub(super) async fn answer(self, endpoint: &Endpoint) -> Result<(Answer, Vec<Delivery>), ApiError> {
         let asked: Vec<_> =
             self.questions.iter().flat_map(|asked| std::iter::repeat_n(asked, self.copies)).collect();
+        if asked.len() > 1 {
+            endpoint.redeemer.afford(&self.model, asked.len()).await.map_err(Failure::Redeem)?;
+        }
         let got = try_join_all(asked.iter().map(|asked| ask(endpoint, &self.model, asked))).await?;
         let (mut id, mut created) = (None, None);
         let (mut choices, mut told, mut deliveries) = (Vec::new(), Vec::new(), Vec::new());
@@ -134,11 +137,14 @@ async fn ask(endpoint: &Endpoint, model: &ModelName, asked: &Asked) -> Result<Go
         return Ok(got);
     };
     let Ok(messages) = plan::continued(&asked.messages, turns) else { return Ok(got) };
-    // The first answer is paid for: if there is no second, it is better than none.
+    // The first answer is paid for: if there is no second, or one that is no better, it counts.
     let Ok((completion, delivery)) = redeem(endpoint, model, messages).await else { return Ok(got) };
-    let Got { mut deliveries, .. } = got;
-    deliveries.push(delivery);
-    hear(&asked.reading, completion, deliveries).await
+    let second = hear(&asked.reading, completion, vec![delivery]).await?;
+    let is_better = second.heard.conformity == Conformity::Kept
+        && (got.heard.calls.is_empty() || !second.heard.calls.is_empty());
+    let (counts, paid) = if is_better { (second, got) } else { (got, second) };
+    let deliveries = counts.deliveries.into_iter().chain(paid.deliveries).collect();
+    Ok(Got { told: counts.told.and(paid.told), deliveries, ..counts })
 }
 
 /// Spends a token.
@@ -163,9 +169,16 @@ async fn hear(
     deliveries: Vec<Delivery>,
 ) -> Result<Got, ApiError> {
     let Completion { id, created, given, usage } = completion;
-    let told = match usage {
-        Some(usage) => Told::Given(usage),
-        None => Told::Text(given.text.clone().unwrap_or_default()),
+    let most = reading.most_tokens();
+    // What was cut is not handed over, and not counted.
+    let told = if let Some(usage) = usage {
+        Told::Given(usage.at_most(most))
+    } else {
+        let mut text = given.text.clone().unwrap_or_default();
+        if let Some(end) = most.and_then(|most| reading.family().cut(&text, most)) {
+            text.truncate(end);
+        }
+        Told::Text(text)
     };
     let heard = if given.text.as_ref().is_some_and(|text| text.len() > HEARD_AT_ONCE) {
         let reading = Arc::clone(reading);

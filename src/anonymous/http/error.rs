@@ -261,6 +261,11 @@ impl ApiError {
                 let at = rfc3339(*at);
                 look.append(&format!("; the next of those already issued may be used from {at}"));
             }
+            RedeemErrorKind::TooLarge { .. } => {
+                // Clients that shorten conversations by themselves look for these words.
+                look.append(" (this model's maximum context length is exceeded)");
+                look.object.param = Some("messages".into());
+            }
             RedeemErrorKind::Blocked { categories } if !categories.is_empty() => {
                 look.append(&format!(" ({})", categories.join(", ")));
             }
@@ -338,7 +343,7 @@ impl Look {
         match kind {
             Kind::ShuttingDown => again(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", LATER),
             Kind::TooLarge { .. } => {
-                never(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, "context_length_exceeded")
+                never(StatusCode::BAD_REQUEST, INVALID_REQUEST, "context_length_exceeded")
             }
             Kind::OutOfTokens { .. } => {
                 never(StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", "insufficient_quota")

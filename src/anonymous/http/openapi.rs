@@ -1,7 +1,7 @@
 //! `GET /openapi.json`: what the endpoint answers, in OpenAPI 3.1, made from the tables that its readers use.
 //!
-//! Deliberately absent: the APIs of Ollama and Anthropic, which are described where they come from; and what the endpoint takes beyond the description. The readers are more lenient than it says where clients
-//! differ.
+//! Deliberately absent: the APIs of Ollama and Anthropic, which are described where they come from; and what the endpoint
+//! takes beyond the description: the readers are more lenient than it says where clients differ.
 
 use std::collections::BTreeMap;
 

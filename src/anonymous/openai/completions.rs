@@ -44,7 +44,7 @@ pub fn read(body: &[u8], rules: &Rules) -> Result<Call, RequestError> {
     let copies = take_copies(&mut body, rules)?;
     refuse_choosing(&mut body, copies)?;
     let stop = take_stop(&mut body)?;
-    let most_tokens = take_most_tokens(&mut body, &["max_tokens"])?;
+    let most_tokens = take_most_tokens(&mut body, &["max_tokens"], 0)?;
     let suffix = optional_string(&mut body, "", "suffix")?.filter(|suffix| !suffix.is_empty());
     let echo = switch(&mut body, "", "echo")?;
     let prompts = take_prompts(&mut body)?;
@@ -234,7 +234,12 @@ impl CompletionEvents {
         let Written { id, created, model, .. } = &self.written;
         out.extend_from_slice(b"data: ");
         let object = "text_completion";
+        let counts = usage.is_some();
         json::write(out, &Completion { id, object, created: *created, model, choices, usage });
+        if self.usage == UsageChunk::Included && !counts {
+            out.pop();
+            out.extend_from_slice(br#","usage":null}"#);
+        }
         out.extend_from_slice(b"\n\n");
     }
 }
@@ -388,8 +393,8 @@ mod tests {
     fn a_stream_is_framed_byte_for_byte_as_openai_frames_it() {
         let head = r#"data: {"id":"cmpl-1","object":"text_completion","created":9,"model":"m","choices":"#;
         let expected = [
-            r#"[{"text":"a","index":0,"logprobs":null,"finish_reason":null}]"#,
-            r#"[{"text":"","index":0,"logprobs":null,"finish_reason":"stop"}]"#,
+            r#"[{"text":"a","index":0,"logprobs":null,"finish_reason":null}],"usage":null"#,
+            r#"[{"text":"","index":0,"logprobs":null,"finish_reason":"stop"}],"usage":null"#,
             r#"[],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}"#,
         ];
         let expected: String = expected.map(|rest| format!("{head}{rest}}}\n\n")).concat();

@@ -32,7 +32,7 @@ pub fn read(body: &[u8], rules: &Rules) -> Result<Call, RequestError> {
         None => Format::Text,
     };
     let stop = take_stop(&mut body)?;
-    let most_tokens = take_most_tokens(&mut body, &["max_completion_tokens", "max_tokens"])?;
+    let most_tokens = take_most_tokens(&mut body, &["max_completion_tokens", "max_tokens"], 1)?;
     let mut ignored = Ignored::default();
     CHAT.judge(&body, &mut ignored)?;
     Ok(Call {
@@ -105,15 +105,15 @@ pub fn take_stop(body: &mut Object) -> Result<Vec<String>, RequestError> {
     Ok(stops.into_iter().filter(|stop| !stop.is_empty()).collect())
 }
 
-/// The least of the limits named `keys`.
-pub fn take_most_tokens(body: &mut Object, keys: &[&str]) -> Result<Option<u64>, RequestError> {
-    let mut least = None;
+/// The least of the limits named `keys`, each at least `least`.
+pub fn take_most_tokens(body: &mut Object, keys: &[&str], least: u64) -> Result<Option<u64>, RequestError> {
+    let mut lowest = None;
     for key in keys {
-        if let Some(most) = optional_integer(body, "", key, 1)? {
-            least = Some(least.map_or(most, |least: u64| least.min(most)));
+        if let Some(most) = optional_integer(body, "", key, least)? {
+            lowest = Some(lowest.map_or(most, |lowest: u64| lowest.min(most)));
         }
     }
-    Ok(least)
+    Ok(lowest)
 }
 
 /// `stream` and `stream_options`.

@@ -38,6 +38,7 @@ use crate::anonymous::transport::{Conversation, Opened, TransportError, Transpor
 use crate::blind::Fingerprint;
 use crate::clock::Timestamp;
 use crate::vault::{CallId, Doubt, Presented, RequestDigest, Reserved, Shortage, VaultError};
+use crate::wire::ModelName;
 
 /// How many long-spent tokens one call wipes before it gives up.
 const MOST_LAPSED: u32 = 8;
@@ -201,11 +202,7 @@ impl Course<'_> {
     }
 
     fn key(&self) -> Result<Fingerprint, RedeemError> {
-        let model = &self.prompt.model;
-        self.pins.keys.get(model).copied().ok_or_else(|| {
-            let kind = RedeemErrorKind::OutOfTokens { model: model.clone(), maturing: None };
-            RedeemError::new(kind, TokenFate::Unspent)
-        })
+        key(self.pins, &self.prompt.model)
     }
 
     /// Nothing shows that the refused token rather than the backend's key is at fault: it goes back to the stock.
@@ -415,6 +412,38 @@ impl Course<'_> {
     fn remaining(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
+}
+
+/// Draws `count` tokens and puts them back: whether they are there. The vault tells it best, since it knows which of them
+/// may be drawn.
+pub(super) async fn afford(
+    shared: &Shared,
+    pins: &Pins,
+    model: &ModelName,
+    count: usize,
+) -> Result<(), RedeemError> {
+    let key = key(pins, model)?;
+    let mut drawn = Vec::with_capacity(count);
+    let mut result = Ok(());
+    while result.is_ok() && drawn.len() < count {
+        let call = CallId(rand::random());
+        match shared.withdrawals.reserve(call, model, key, pins.abuse).await {
+            Ok(reserved) => drawn.push(reserved),
+            Err(error) => result = Err(vault_error(error, TokenFate::Unspent)),
+        }
+    }
+    for reserved in drawn {
+        note(shared.withdrawals.release(reserved).await);
+    }
+    result
+}
+
+/// The pinned key, without which no token of `model` is drawn.
+fn key(pins: &Pins, model: &ModelName) -> Result<Fingerprint, RedeemError> {
+    pins.keys.get(model).copied().ok_or_else(|| {
+        let kind = RedeemErrorKind::OutOfTokens { model: model.clone(), maturing: None };
+        RedeemError::new(kind, TokenFate::Unspent)
+    })
 }
 
 fn failed(error: RedeemError) -> End {

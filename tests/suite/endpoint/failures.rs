@@ -29,7 +29,7 @@ fn rows() -> Vec<Row> {
     let permission = "permission_error";
     vec![
         (Kind::ShuttingDown, Unspent, 503, server, "shutting_down", Some("5")),
-        (Kind::TooLarge { limit: Some(9) }, Unspent, 413, invalid, "context_length_exceeded", None),
+        (Kind::TooLarge { limit: Some(9) }, Unspent, 400, invalid, "context_length_exceeded", None),
         (Kind::OutOfTokens { model: model(), maturing: None }, Unspent, 429, quota, quota, None),
         (Kind::AbuseTokensMissing, Unspent, 403, permission, "abuse_token_missing", None),
         (Kind::AbuseTokensWanted, Unspent, 403, permission, "abuse_token_missing", None),
@@ -89,7 +89,8 @@ async fn every_kind_has_its_status_and_tells_the_sdk_whether_a_repeat_is_free() 
         let response = server.chat(hello("")).await;
         let (message, found_type, param, found_code) = response.error(status);
         assert_eq!((found_type.as_str(), &found_code), (typ, &json!(code)), "{shown}");
-        assert_eq!(param, Value::Null);
+        let too_large = matches!(code, "context_length_exceeded") && words.contains("too long");
+        assert_eq!(param, if too_large { json!("messages") } else { Value::Null }, "{shown}");
         assert!(message.starts_with(&words), "{message}");
         assert_eq!(
             response.header("x-should-retry"),

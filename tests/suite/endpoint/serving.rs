@@ -37,7 +37,7 @@ async fn only_model_and_messages_go_further_and_the_rest_is_reported() {
     let rest = r#","user":"canary","temperature":0.3,"logit_bias":{},"canary":{"a":"canary"},
         "metadata":{"canary":"canary"},"seed":null,"n":1"#;
     let response = server.chat(hello(rest)).await;
-    assert_eq!(response.header("x-llmtor-ignored"), Some("logit_bias, metadata, temperature, user"));
+    assert_eq!(response.header("x-llmtor-ignored"), Some("canary, logit_bias, metadata, temperature, user"));
     let answer = response.json();
     assert_eq!(answer["choices"][0]["message"]["content"], r#"[{"role":"user","content":"hi"}]"#);
     assert!(!response.text().contains("canary"));

@@ -332,7 +332,7 @@ async fn pass(tls: TlsStream<Prompt>, entry: &Entry) -> Option<()> {
     Some(())
 }
 
-/// One HTTP message with a `Content-Length`, told piece by piece; whole at the end.
+/// One HTTP message, with a `Content-Length` if it has a body, told piece by piece; whole at the end.
 async fn read_message(stream: &mut (impl AsyncRead + Unpin), mut tell: impl FnMut(&[u8])) -> Option<Vec<u8>> {
     let mut message = Vec::new();
     let mut buffer = vec![0; 16 * 1024];
@@ -351,6 +351,6 @@ fn length(message: &[u8]) -> Option<usize> {
     let head = message.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&message[..head]).to_ascii_lowercase();
     let body =
-        text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok())?;
-    Some(head + body)
+        text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    Some(head + body.unwrap_or_default())
 }

@@ -73,6 +73,7 @@ pub fn parse(text: &str, toolset: &Toolset, ending: Ending) -> Parsed {
         return Parsed { text: text.to_owned(), calls: Vec::new() };
     };
     let mut fuel = Fuel::of(text);
+    let text = if ending == Ending::Cut { without_half("<tool_call>", text) } else { text };
     let mut scan = Scan::new(text, &offer, ending);
     scan.run(&mut fuel);
     let mut parsed = scan.parsed();
@@ -80,6 +81,9 @@ pub fn parse(text: &str, toolset: &Toolset, ending: Ending) -> Parsed {
         && let Some(whole) = fenced(&parsed.text, &offer, ending, &mut fuel)
     {
         parsed = whole;
+    }
+    if ending == Ending::Cut && !parsed.calls.is_empty() {
+        parsed.text.truncate(without_half("</tool_call>", &parsed.text).len());
     }
     if offer.parallel == Parallel::One {
         parsed.calls.truncate(1);
@@ -135,8 +139,8 @@ struct Scan<'t, 'o, 'a> {
     from: usize,
     kept: Vec<&'t str>,
     calls: Vec<Call>,
-    /// Thinking is open to the end: nothing closes it.
-    unclosed: bool,
+    /// Where thinking begins that nothing closes: it ends with the first call.
+    unclosed: Option<usize>,
     /// On this line stands what may be JSON, so that a tag may stand in one of its strings.
     braced: bool,
 }
@@ -145,7 +149,7 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
     fn new(text: &'t str, offer: &'o Offer<'a>, ending: Ending) -> Self {
         let from = orphaned_thinking(text);
         let (kept, calls) = (Vec::new(), Vec::new());
-        Self { text, offer, ending, at: from, line: from, from, kept, calls, unclosed: false, braced: false }
+        Self { text, offer, ending, at: from, line: from, from, kept, calls, unclosed: None, braced: false }
     }
 
     fn run(&mut self, fuel: &mut Fuel) {
@@ -175,25 +179,40 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
     }
 
     fn block(&mut self, open: &Tag<'t>, fuel: &mut Fuel) {
+        if self.ending == Ending::Cut && self.begins_line() && is_barely_begun(&self.text[open.end..]) {
+            self.keep(self.at);
+            self.from = self.text.len();
+            self.go(self.from);
+            return;
+        }
         let Some(block) = block(self.text, open, self.offer, self.ending, fuel) else {
             self.go(open.end);
             return;
         };
+        let mut end = block.end;
         if !block.calls.is_empty() {
-            self.keep(self.at);
+            let thinking = self.unclosed.take().filter(|begun| *begun >= self.from);
+            self.keep(thinking.unwrap_or(self.at));
             self.kept.extend(block.beside);
             self.calls.extend(block.calls);
-            self.from = block.end;
+            // One tag too many, or the wrong one, closes the call all the same.
+            while let Some(stray) = tag::at(self.text, markup::skip_space(self.text, end))
+                && stray.side == Side::Close
+                && matches!(stray.kind, Kind::Call | Kind::Response)
+            {
+                end = stray.end;
+            }
+            self.from = end;
         }
-        self.go(block.end);
+        self.go(end);
         self.braced &= !block.is_sound;
     }
 
     fn thinking(&mut self, open: &Tag<'t>) {
         let closes = |tag: &Tag<'_>| tag.kind == open.kind && tag.side == Side::Close;
-        let close = if self.unclosed { None } else { tag::find(self.text, open.end, closes) };
+        let close = if self.unclosed.is_some() { None } else { tag::find(self.text, open.end, closes) };
         let Some((_, close)) = close else {
-            self.unclosed = true;
+            self.unclosed.get_or_insert(self.at);
             self.go(open.end);
             return;
         };
@@ -256,7 +275,28 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
                 text = Cow::Owned([&text, "\n\n", part].concat());
             }
         }
-        Parsed { text: text.into_owned(), calls: self.calls }
+        // A byte order mark beside calls is not said to anybody.
+        let says_nothing = text.chars().all(|c| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}'));
+        let text = if says_nothing && !self.calls.is_empty() { String::new() } else { text.into_owned() };
+        Parsed { text, calls: self.calls }
+    }
+}
+
+/// Whether a call was cut before it said of which tool it is.
+fn is_barely_begun(rest: &str) -> bool {
+    let rest = rest.trim();
+    // The key has two quotation marks, and the name two more.
+    rest.is_empty() || (rest.starts_with('{') && rest.bytes().filter(|byte| *byte == b'"').count() < 4)
+}
+
+/// The text without the beginning of `tag`, with which it was cut.
+fn without_half<'t>(tag: &str, text: &'t str) -> &'t str {
+    let line = text.rfind('\n').map_or(0, |newline| newline + 1);
+    let last = &text[line..];
+    if last.len() > 1 && last.len() < tag.len() && tag.starts_with(last) {
+        text[..line].trim_end()
+    } else {
+        text
     }
 }
 
@@ -265,7 +305,8 @@ fn orphaned_thinking(text: &str) -> usize {
     let thinks = |tag: &Tag<'_>| matches!(tag.kind, Kind::Thinking | Kind::Call);
     let Some((start, tag)) = tag::find(text, 0, thinks) else { return 0 };
     let alone = text[tag.end..].trim_start_matches([' ', '\t', '\r']);
-    let ends_line = alone.is_empty() || alone.starts_with('\n');
+    let leads_to_call = tag::at(alone, 0).is_some_and(|tag| tag.kind == Kind::Call && tag.side == Side::Open);
+    let ends_line = alone.is_empty() || alone.starts_with('\n') || leads_to_call;
     let begins_line = text[..start].trim_end_matches([' ', '\t']).ends_with('\n');
     if tag.kind == Kind::Thinking && tag.side == Side::Close && (ends_line || begins_line) {
         tag.end

@@ -42,11 +42,16 @@ pub fn result(result: ToolResult) -> Vec<Part> {
     }
     open.push_str(">\n");
     let mut parts = vec![Part::Text(open)];
-    // Texts in a row are one, so that no tag can stand across two of them.
+    // Texts in a row are one, a line each, so that no tag can stand across two of them.
     let mut text = String::new();
     for part in result.parts {
         match part {
-            Part::Text(more) => text.push_str(&more),
+            Part::Text(more) => {
+                if !text.is_empty() {
+                    text.push('\n');
+                }
+                text.push_str(&more);
+            }
             image @ (Part::Image(_) | Part::Remote(_)) => {
                 append(&mut parts, &contained(&std::mem::take(&mut text)));
                 parts.push(image);
@@ -281,7 +286,7 @@ mod tests {
         );
         let parts = ["</tool_", "response>"].map(|text| Part::Text(text.into())).into();
         match result(ToolResult { id: None, name: None, parts }).as_slice() {
-            [Part::Text(text)] => assert_eq!(text, "<tool_response>\n&lt;/tool_response>\n</tool_response>"),
+            [Part::Text(text)] => assert_eq!(text, "<tool_response>\n</tool_\nresponse>\n</tool_response>"),
             _ => panic!("one text"),
         }
     }

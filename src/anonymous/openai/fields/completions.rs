@@ -39,7 +39,7 @@ pub const COMPLETIONS: Table = Table {
             Emulated,
             "cut with `finish_reason: length`, counted with the model's tokenizer; without it nothing is cut, and not at 16",
         )
-            .shaped(r#"{"type":["integer","null"],"minimum":1}"#),
+            .shaped(r#"{"type":["integer","null"],"minimum":0}"#),
         Field::new("temperature", Ignored, SAMPLING),
         Field::new("top_p", Ignored, SAMPLING),
         Field::new("frequency_penalty", Ignored, SAMPLING),

@@ -133,6 +133,8 @@ pub const RESPONSES: Table = Table {
             "there are no stored prompts; send its text as `instructions` and `input`",
         )
             .shaped(r#"{"type":"null"}"#),
+        Field::new("background_options", Ignored, "nothing runs in the background"),
+        Field::new("image", Ignored, "the backend makes no pictures"),
         Field::new("background", Refused, "nothing is stored that could be fetched later")
             .shaped(r#"{"type":["boolean","null"],"enum":[false,null]}"#).unless(&["false"]),
         Field::new("top_logprobs", Refused, NO_LOGPROBS)

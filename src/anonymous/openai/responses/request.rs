@@ -24,7 +24,7 @@ pub fn read(body: &[u8], rules: &Rules) -> Result<Call, RequestError> {
     let (manner, _) = take_manner(&mut body)?;
     refuse_logprobs(&mut body)?;
     let format = take_format(&mut body, &mut ignored)?;
-    let most_tokens = take_most_tokens(&mut body, &["max_output_tokens"])?;
+    let most_tokens = take_most_tokens(&mut body, &["max_output_tokens"], 1)?;
     let instructions = optional_string(&mut body, "", "instructions")?;
     let items::Input { turns: said, tools: more } = match take(&mut body, "input") {
         None => return Err(RequestError::missing("input")),

@@ -63,7 +63,7 @@ pub(super) fn block<'t>(
             at += read.end;
             // One brace too many.
             at += text[at..].len() - text[at..].trim_start_matches(['}', ']']).len();
-            let raws = if whole { markup::parameters(text, &mut at, fuel) } else { Vec::new() };
+            let raws = if whole { markup::parameters(text, &mut at, ending, fuel) } else { Vec::new() };
             let mut calls = read.calls;
             if let Some((tool, wrote)) = calls.pop() {
                 let wrote = match (&tool.input, &wrote) {
@@ -73,6 +73,9 @@ pub(super) fn block<'t>(
                     _ => markup::unless_cut(text, at, ending, markup::merge(tool, wrote, &raws)),
                 };
                 calls.push((tool, wrote));
+                if markup::is_half_parameter(&text[at..]) {
+                    at = text.len();
+                }
             }
             block.calls.extend(calls.into_iter().filter_map(|(tool, wrote)| settle(offer, tool, wrote)));
         } else if let Some((tool, wrote)) = markup::function(text, &mut at, offer, ending, fuel) {
@@ -115,7 +118,7 @@ fn labelled<'a>(
         }
         arguments(text, &mut end, fuel)
     } else {
-        let raws = markup::parameters(text, &mut end, fuel);
+        let raws = markup::parameters(text, &mut end, ending, fuel);
         match &tool.input {
             Input::Text { .. } if raws.is_empty() && open.label.is_some() => untagged(text, &mut end),
             _ if raws.is_empty() => return None,

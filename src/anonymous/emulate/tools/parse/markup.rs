@@ -19,7 +19,7 @@ pub(super) struct Raw<'t> {
 }
 
 /// Reads the raw arguments at `at`, and leaves it behind them.
-pub(super) fn parameters<'t>(text: &'t str, at: &mut usize, fuel: &mut Fuel) -> Vec<Raw<'t>> {
+pub(super) fn parameters<'t>(text: &'t str, at: &mut usize, ending: Ending, fuel: &mut Fuel) -> Vec<Raw<'t>> {
     let mut raws = Vec::new();
     loop {
         let here = skip_space(text, *at);
@@ -29,7 +29,7 @@ pub(super) fn parameters<'t>(text: &'t str, at: &mut usize, fuel: &mut Fuel) -> 
             return raws;
         };
         let Some(name) = open.label else { return raws };
-        let (end, behind, whole) = closing(text, open.end, fuel);
+        let (end, behind, whole) = closing(text, open.end, ending, fuel);
         let inner = &text[open.end..end];
         let inner = if whole { inner } else { without_half_a_tag(inner) };
         raws.push(Raw { name, text: unframed(inner), whole });
@@ -51,7 +51,7 @@ pub(super) fn function<'a>(
     let wrote = if text[end..].starts_with('{') {
         block::arguments(text, &mut end, fuel)
     } else {
-        let raws = parameters(text, &mut end, fuel);
+        let raws = parameters(text, &mut end, ending, fuel);
         unless_cut(text, end, ending, merge(tool, Wrote::Nothing, &raws))
     };
     let behind = skip_space(text, end);
@@ -96,13 +96,20 @@ pub(super) fn merge(tool: &Tool, wrote: Wrote, raws: &[Raw<'_>]) -> Wrote {
     Wrote::Broken(json)
 }
 
-/// Takes back the closing brace when the answer was cut where another raw argument might have followed; and a guess,
-/// when what it rests on was cut.
-pub(super) fn unless_cut(text: &str, at: usize, ending: Ending, wrote: Wrote) -> Wrote {
+/// Whether a raw argument begins here whose own tag was cut.
+pub(super) fn is_half_parameter(rest: &str) -> bool {
     const OPENING: &str = "<parameter";
+    let rest = rest.trim_start();
+    !rest.is_empty()
+        && (OPENING.starts_with(rest) || (rest.starts_with(OPENING) && tag::at(rest, 0).is_none()))
+}
+
+/// Takes back the closing brace when the answer was cut where another raw argument might have followed; and a guess,
+/// when what it rests on was cut. A call without arguments that nothing closes is one that was cut before them.
+pub(super) fn unless_cut(text: &str, at: usize, ending: Ending, wrote: Wrote) -> Wrote {
     let rest = text[at..].trim_start();
-    let may_go_on = ending == Ending::Cut
-        && (OPENING.starts_with(rest) || (rest.starts_with(OPENING) && tag::at(rest, 0).is_none()));
+    let is_half = is_half_parameter(rest);
+    let may_go_on = is_half || (ending == Ending::Cut && rest.is_empty());
     match wrote {
         Wrote::Json { source, .. } if may_go_on && source.ends_with('}') => {
             Wrote::Broken(source[..source.len() - 1].trim_end().to_owned())
@@ -112,7 +119,7 @@ pub(super) fn unless_cut(text: &str, at: usize, ending: Ending, wrote: Wrote) ->
         {
             Wrote::Broken(source)
         }
-        Wrote::Nothing if may_go_on => Wrote::Broken(String::new()),
+        Wrote::Nothing if may_go_on || rest.is_empty() => Wrote::Broken(String::new()),
         wrote => wrote,
     }
 }
@@ -120,7 +127,7 @@ pub(super) fn unless_cut(text: &str, at: usize, ending: Ending, wrote: Wrote) ->
 /// Where the raw text that begins at `from` ends, where its closing tag does, and whether there is one.
 ///
 /// A closing tag in the middle of the text is text: the one that counts is followed by what may follow it.
-fn closing(text: &str, from: usize, fuel: &mut Fuel) -> (usize, usize, bool) {
+fn closing(text: &str, from: usize, ending: Ending, fuel: &mut Fuel) -> (usize, usize, bool) {
     let closes = |tag: &Tag<'_>| tag.side == Side::Close;
     let mut at = from;
     while let Some((start, close)) =
@@ -144,6 +151,10 @@ fn closing(text: &str, from: usize, fuel: &mut Fuel) -> (usize, usize, bool) {
         at = close.end;
     }
     fuel.burn(text.len() - at);
+    // In an answer that was cut, its own is what was cut, and every other tag may be a part of it.
+    if ending == Ending::Cut {
+        return (text.len(), text.len(), false);
+    }
     // No closing tag of its own: that of the call, if there is one.
     match tag::find(text, from, |tag| matches!(tag.kind, Kind::Function | Kind::Call) && closes(tag)) {
         Some((start, _)) => (start, start, true),

@@ -9,7 +9,7 @@
 //! | `<invoke name="f">…</invoke>` | Claude |
 //! | `[TOOL_CALLS][{…}]`, `[TOOL_CALLS]f[ARGS]{…}` | Mistral |
 //! | `[f(a=1), g(b="x")]` | Llama |
-//! | `print(default_api.f(a=1))` in a fence marked `tool_code` | Gemini |
+//! | `f(a=1)`, one a line; `print(default_api.f(a=1))` in a fence marked `tool_code` | Gemini |
 //!
 //! Each of them may stand in a fence.
 
@@ -58,7 +58,13 @@ impl Inner<'_, '_, '_> {
         {
             return self.list(behind, found);
         }
-        if text.starts_with(['{', '[']) { self.objects(found) } else { self.mistral(found) }
+        if text.starts_with(['{', '[']) {
+            self.objects(found)
+        } else if text.contains("[ARGS]") || !info.is_empty() {
+            self.mistral(found)
+        } else {
+            self.lines(found)
+        }
     }
 
     fn objects(&self, found: &mut Whole) -> Option<()> {
