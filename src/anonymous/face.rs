@@ -173,11 +173,23 @@ pub trait Script: Send + Sync + 'static {
 
 /// An answer being streamed: yields batches of events, so that a large answer is never held twice.
 pub trait Events: Send + Sync {
-    /// The next events, whole, in at least `wanted` bytes unless the stream ends before; `None` after the last.
-    fn next_batch(&mut self, wanted: usize) -> Option<Vec<u8>>;
+    /// Writes one event more, or a few that belong together; nothing once [`is_over`](Self::is_over).
+    fn write_next(&mut self, out: &mut Vec<u8>);
 
-    /// Whether [`next_batch`](Self::next_batch) has given everything.
+    /// Whether everything is written.
     fn is_over(&self) -> bool;
+
+    /// The next events, whole, in at least `wanted` bytes unless the stream ends before; `None` after the last.
+    fn next_batch(&mut self, wanted: usize) -> Option<Vec<u8>> {
+        if self.is_over() {
+            return None;
+        }
+        let mut out = Vec::with_capacity(wanted.min(32 * 1024) + 1024);
+        while !self.is_over() && out.len() < wanted {
+            self.write_next(&mut out);
+        }
+        Some(out)
+    }
 }
 
 #[cfg(test)]

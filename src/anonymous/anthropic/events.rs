@@ -70,7 +70,7 @@ impl Stream {
         }
     }
 
-    fn write_next(&self, out: &mut Vec<u8>) -> Next {
+    fn follow(&self, out: &mut Vec<u8>) -> Next {
         match self.next {
             Next::Start => {
                 out.extend(start(&self.id, &self.model, self.usage.counts().into()));
@@ -121,15 +121,8 @@ impl Stream {
 }
 
 impl Events for Stream {
-    fn next_batch(&mut self, wanted: usize) -> Option<Vec<u8>> {
-        if self.next == Next::Nothing {
-            return None;
-        }
-        let mut out = Vec::with_capacity(wanted.min(32 * 1024) + 1024);
-        while self.next != Next::Nothing && out.len() < wanted {
-            self.next = self.write_next(&mut out);
-        }
-        Some(out)
+    fn write_next(&mut self, out: &mut Vec<u8>) {
+        self.next = self.follow(out);
     }
 
     fn is_over(&self) -> bool {

@@ -1,12 +1,9 @@
 //! What becomes of every parameter of Anthropic's API.
 
 use crate::anonymous::face::fields::Treatment::{Carried, Emulated, Ignored, Refused};
+use crate::anonymous::face::fields::reasons::{FORM, NOBODY, NOT_CHOSEN, SAMPLING};
 use crate::anonymous::face::fields::{Field, Table};
 
-const SAMPLING: &str = "the backend does not let sampling be chosen";
-const NOT_CHOSEN: &str = "the backend does not let it be chosen";
-const NOBODY: &str = "nothing that could name you or your tool leaves this machine";
-const FORM: &str = "told to the model; its answer is extracted, checked and mended";
 const CACHING: &str = "here and wherever else it stands: nothing is cached, and nothing is charged for it";
 const ON_ITS_OWN: &str = "the backend does so on its own, where it can";
 

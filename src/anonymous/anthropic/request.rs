@@ -9,11 +9,11 @@ use super::fields::MESSAGES;
 use super::{message, tools};
 use crate::anonymous::emulate::ask::{Ask, Format, Schema, Strictness};
 use crate::anonymous::emulate::conversation::Turn;
-use crate::anonymous::emulate::format::check_schema;
 use crate::anonymous::face::error::RequestError;
 use crate::anonymous::face::json::{
     self, Object, optional_array, optional_integer, optional_object, required_string, switch,
 };
+use crate::anonymous::face::toolset::take_schema;
 use crate::anonymous::face::{Call, Framing, Ignored, Images, Manner, Rules};
 
 /// More would make reading an answer slow.
@@ -82,16 +82,9 @@ fn take_format(body: &mut Object) -> Result<Format, RequestError> {
     if required_string(&mut format, place, "type")? != "json_schema" {
         return Err(RequestError::invalid_value(&format!("{place}.type"), "supported is 'json_schema'"));
     }
-    let Some(schema) = optional_object(&mut format, place, "schema")?.map(Value::Object) else {
+    let Some(schema) = take_schema(&mut format, place, "schema", "invalid_json_schema")? else {
         return Err(RequestError::missing(&format!("{place}.schema")));
     };
-    check_schema(&schema).map_err(|why| {
-        RequestError::parameter(
-            format!("Invalid schema for '{place}.schema': {why}."),
-            format!("{place}.schema"),
-            "invalid_json_schema",
-        )
-    })?;
     Ok(Format::Schema(Schema {
         name: "answer".into(),
         description: None,

@@ -1,6 +1,8 @@
 //! Tables of an API's parameters: what becomes of each. One place for the readers, for `llmtor compat` and for
 //! the documentation.
 
+pub mod reasons;
+
 use serde_json::Value;
 
 use super::Ignored;

@@ -57,17 +57,28 @@ pub fn tool_name(object: &mut Object, place: &str) -> Result<String, RequestErro
     }
 }
 
-/// `parameters`: a JSON Schema that can be used, or nothing.
+/// A tool's parameters: a JSON Schema that can be used, or nothing.
 pub fn take_parameters(object: &mut Object, place: &str, key: &str) -> Result<Option<Value>, RequestError> {
+    take_schema(object, place, key, "invalid_function_parameters")
+}
+
+/// A JSON Schema that can be used, or nothing; `code` is of the complaint about one that cannot.
+pub fn take_schema(
+    object: &mut Object,
+    place: &str,
+    key: &str,
+    code: &'static str,
+) -> Result<Option<Value>, RequestError> {
     let Some(schema) = optional_object(object, place, key)?.map(Value::Object) else { return Ok(None) };
+    usable(schema, &format!("{place}.{key}"), code).map(Some)
+}
+
+/// `schema`, which stands at `place`, if it can be used.
+pub fn usable(schema: Value, place: &str, code: &'static str) -> Result<Value, RequestError> {
     check_schema(&schema).map_err(|why| {
-        RequestError::parameter(
-            format!("Invalid schema for '{place}.{key}': {why}."),
-            format!("{place}.{key}"),
-            "invalid_function_parameters",
-        )
+        RequestError::parameter(format!("Invalid schema for '{place}': {why}."), place.to_owned(), code)
     })?;
-    Ok(Some(schema))
+    Ok(schema)
 }
 
 #[cfg(test)]

@@ -1,14 +1,11 @@
 //! What becomes of every parameter of Ollama's API.
 
 use crate::anonymous::face::fields::Treatment::{Carried, Emulated, Ignored, Refused};
+use crate::anonymous::face::fields::reasons::{FORM, NO_LOGPROBS, NOT_CHOSEN, SAMPLING};
 use crate::anonymous::face::fields::{Field, Table};
 
-const SAMPLING: &str = "the backend does not let sampling be chosen";
 const NO_MACHINE: &str = "no model runs on a machine of yours";
-const NO_LOGPROBS: &str = "the backend returns none";
-const NOT_CHOSEN: &str = "the backend does not let it be chosen";
 const LINES: &str = "on unless it is off: the whole answer, in pieces, once it is here";
-const FORM: &str = "told to the model; its answer is extracted, checked and mended";
 const NAME: &str = "with or without `:latest`; other names for one come from `[api.aliases]`";
 const NOTHING_TO_KEEP: &str = "there is nothing to keep, or to let go";
 const PICTURES: &str = "base64 of PNG, JPEG, GIF or WebP";

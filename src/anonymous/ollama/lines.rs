@@ -45,7 +45,7 @@ impl Lines {
         Self { beginning, form, heard: choice, usage: answer.usage, took, next: Next::Text(0) }
     }
 
-    fn write_next(&self, out: &mut Vec<u8>) -> Next {
+    fn follow(&self, out: &mut Vec<u8>) -> Next {
         match self.next {
             Next::Text(said) => {
                 let rest = &text_of(&self.heard)[said..];
@@ -86,15 +86,8 @@ impl Lines {
 }
 
 impl Events for Lines {
-    fn next_batch(&mut self, wanted: usize) -> Option<Vec<u8>> {
-        if self.next == Next::Nothing {
-            return None;
-        }
-        let mut out = Vec::with_capacity(wanted.min(32 * 1024) + 1024);
-        while self.next != Next::Nothing && out.len() < wanted {
-            self.next = self.write_next(&mut out);
-        }
-        Some(out)
+    fn write_next(&mut self, out: &mut Vec<u8>) {
+        self.next = self.follow(out);
     }
 
     fn is_over(&self) -> bool {

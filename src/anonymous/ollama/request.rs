@@ -12,12 +12,12 @@ use super::message;
 use super::telling::{Form, Moment, Telling, loaded};
 use crate::anonymous::emulate::ask::{Ask, Format, Schema, Strictness};
 use crate::anonymous::emulate::conversation::{Part, Said, Turn};
-use crate::anonymous::emulate::format::check_schema;
 use crate::anonymous::face::error::RequestError;
 use crate::anonymous::face::fields::Table;
 use crate::anonymous::face::json::{
     self, Object, optional_array, optional_object, optional_string, optional_switch, required_string, take,
 };
+use crate::anonymous::face::toolset::usable;
 use crate::anonymous::face::{Call, Framing, Ignored, Manner};
 
 /// More would make reading an answer slow.
@@ -136,13 +136,7 @@ fn take_format(body: &mut Object) -> Result<Format, RequestError> {
             _ => Err(RequestError::invalid_value("format", "supported are 'json' and a JSON Schema")),
         },
         Some(schema @ Value::Object(_)) => {
-            check_schema(&schema).map_err(|why| {
-                RequestError::parameter(
-                    format!("Invalid schema for 'format': {why}."),
-                    "format".into(),
-                    "invalid_json_schema",
-                )
-            })?;
+            let schema = usable(schema, "format", "invalid_json_schema")?;
             Ok(Format::Schema(Schema {
                 name: "answer".into(),
                 description: None,

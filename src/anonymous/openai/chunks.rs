@@ -79,43 +79,6 @@ impl Chunks {
         Self { head, choices, usage, usage_chunk, calls, next: Next::Role(0) }
     }
 
-    fn write_next(&mut self, out: &mut Vec<u8>) {
-        self.next = match self.next {
-            Next::Role(at) => match self.choices.get(at) {
-                Some(heard) => {
-                    let delta: &[u8] = match field_and_text(heard) {
-                        (Field::Refusal, _) => br#"{"role":"assistant","content":null,"refusal":""}"#,
-                        (Field::Content, Some(_)) => br#"{"role":"assistant","content":"","refusal":null}"#,
-                        (Field::Content, None) => br#"{"role":"assistant","content":null,"refusal":null}"#,
-                    };
-                    self.write_choice(out, at, |out| out.extend_from_slice(delta), "null");
-                    Next::Text(at, 0)
-                }
-                None => Next::Usage,
-            },
-            Next::Text(at, said) => self.write_text(out, at, said),
-            Next::Call(at, call) => self.write_call(out, at, call),
-            Next::Arguments(at, call, said) => self.write_arguments(out, at, call, said),
-            Next::Finish(at) => {
-                let reason = format!("\"{}\"", finish_reason(self.choices[at].finish, self.calls));
-                self.write_choice(out, at, |out| out.extend_from_slice(b"{}"), &reason);
-                Next::Role(at + 1)
-            }
-            Next::Usage if self.usage_chunk == UsageChunk::Included => {
-                out.extend_from_slice(&self.head);
-                out.extend_from_slice(br#","choices":[],"usage":"#);
-                json::write(out, &self.usage.counts());
-                out.extend_from_slice(b"}\n\n");
-                Next::Done
-            }
-            Next::Usage | Next::Done => {
-                out.extend_from_slice(b"data: [DONE]\n\n");
-                Next::Nothing
-            }
-            Next::Nothing => Next::Nothing,
-        };
-    }
-
     fn write_text(&self, out: &mut Vec<u8>, at: usize, said: usize) -> Next {
         let heard = &self.choices[at];
         let (field, text) = field_and_text(heard);
@@ -200,15 +163,41 @@ impl Chunks {
 }
 
 impl Events for Chunks {
-    fn next_batch(&mut self, wanted: usize) -> Option<Vec<u8>> {
-        if self.next == Next::Nothing {
-            return None;
-        }
-        let mut out = Vec::with_capacity(wanted.min(32 * 1024) + 1024);
-        while self.next != Next::Nothing && out.len() < wanted {
-            self.write_next(&mut out);
-        }
-        Some(out)
+    fn write_next(&mut self, out: &mut Vec<u8>) {
+        self.next = match self.next {
+            Next::Role(at) => match self.choices.get(at) {
+                Some(heard) => {
+                    let delta: &[u8] = match field_and_text(heard) {
+                        (Field::Refusal, _) => br#"{"role":"assistant","content":null,"refusal":""}"#,
+                        (Field::Content, Some(_)) => br#"{"role":"assistant","content":"","refusal":null}"#,
+                        (Field::Content, None) => br#"{"role":"assistant","content":null,"refusal":null}"#,
+                    };
+                    self.write_choice(out, at, |out| out.extend_from_slice(delta), "null");
+                    Next::Text(at, 0)
+                }
+                None => Next::Usage,
+            },
+            Next::Text(at, said) => self.write_text(out, at, said),
+            Next::Call(at, call) => self.write_call(out, at, call),
+            Next::Arguments(at, call, said) => self.write_arguments(out, at, call, said),
+            Next::Finish(at) => {
+                let reason = format!("\"{}\"", finish_reason(self.choices[at].finish, self.calls));
+                self.write_choice(out, at, |out| out.extend_from_slice(b"{}"), &reason);
+                Next::Role(at + 1)
+            }
+            Next::Usage if self.usage_chunk == UsageChunk::Included => {
+                out.extend_from_slice(&self.head);
+                out.extend_from_slice(br#","choices":[],"usage":"#);
+                json::write(out, &self.usage.counts());
+                out.extend_from_slice(b"}\n\n");
+                Next::Done
+            }
+            Next::Usage | Next::Done => {
+                out.extend_from_slice(b"data: [DONE]\n\n");
+                Next::Nothing
+            }
+            Next::Nothing => Next::Nothing,
+        };
     }
 
     fn is_over(&self) -> bool {

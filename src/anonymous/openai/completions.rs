@@ -204,6 +204,21 @@ enum Next {
 }
 
 impl CompletionEvents {
+    fn write(&self, out: &mut Vec<u8>, choices: Vec<Choice<'_>>, usage: Option<Usage>) {
+        let Written { id, created, model, .. } = &self.written;
+        out.extend_from_slice(b"data: ");
+        let object = "text_completion";
+        let counts = usage.is_some();
+        json::write(out, &Completion { id, object, created: *created, model, choices, usage });
+        if self.usage == UsageChunk::Included && !counts {
+            out.pop();
+            out.extend_from_slice(br#","usage":null}"#);
+        }
+        out.extend_from_slice(b"\n\n");
+    }
+}
+
+impl Events for CompletionEvents {
     fn write_next(&mut self, out: &mut Vec<u8>) {
         self.next = match self.next {
             Next::Text(index, said) => match self.written.choices.get(index) {
@@ -228,32 +243,6 @@ impl CompletionEvents {
             }
             Next::Nothing => Next::Nothing,
         };
-    }
-
-    fn write(&self, out: &mut Vec<u8>, choices: Vec<Choice<'_>>, usage: Option<Usage>) {
-        let Written { id, created, model, .. } = &self.written;
-        out.extend_from_slice(b"data: ");
-        let object = "text_completion";
-        let counts = usage.is_some();
-        json::write(out, &Completion { id, object, created: *created, model, choices, usage });
-        if self.usage == UsageChunk::Included && !counts {
-            out.pop();
-            out.extend_from_slice(br#","usage":null}"#);
-        }
-        out.extend_from_slice(b"\n\n");
-    }
-}
-
-impl Events for CompletionEvents {
-    fn next_batch(&mut self, wanted: usize) -> Option<Vec<u8>> {
-        if self.is_over() {
-            return None;
-        }
-        let mut out = Vec::with_capacity(wanted.min(32 * 1024) + 1024);
-        while !self.is_over() && out.len() < wanted {
-            self.write_next(&mut out);
-        }
-        Some(out)
     }
 
     fn is_over(&self) -> bool {

@@ -3,6 +3,7 @@
 //! A test holds these tables against the types of `async-openai`: a parameter that appears there must appear here.
 
 use crate::anonymous::face::fields::Treatment::{Carried, Emulated, Ignored, Refused};
+use crate::anonymous::face::fields::reasons::{FORM, NO_LOGPROBS, NOBODY, NOT_CHOSEN, SAMPLING};
 use crate::anonymous::face::fields::{Field, Table};
 
 mod completions;
@@ -11,10 +12,7 @@ mod responses;
 pub use completions::COMPLETIONS;
 pub use responses::RESPONSES;
 
-const SAMPLING: &str = "the backend does not let sampling be chosen";
-const NOBODY: &str = "nothing that could name you or your tool leaves this machine";
 const TEXT_ONLY: &str = "the backend takes text and pictures and answers text";
-const NO_LOGPROBS: &str = "the backend returns none";
 const NOT_STORED: &str = "nothing is stored on the way or here";
 
 /// `POST /v1/chat/completions`.
@@ -51,7 +49,7 @@ pub const CHAT: Table = Table {
         Field::new(
             "response_format",
             Emulated,
-            "told to the model; its answer is extracted, checked and mended",
+            FORM,
         )
             .shaped(r#"{"anyOf":[{"type":"null"},{"$ref":"ResponseFormat"}]}"#),
         Field::new("tools", Emulated, "told to the model; its calls are read out of its answer")
@@ -82,8 +80,8 @@ pub const CHAT: Table = Table {
         Field::new("prompt_cache_options", Ignored, NOBODY),
         Field::new("store", Ignored, NOT_STORED).unless(&["false"]),
         Field::new("service_tier", Ignored, "the backend has one"),
-        Field::new("reasoning_effort", Ignored, "the backend does not let it be chosen"),
-        Field::new("verbosity", Ignored, "the backend does not let it be chosen"),
+        Field::new("reasoning_effort", Ignored, NOT_CHOSEN),
+        Field::new("verbosity", Ignored, NOT_CHOSEN),
         Field::new("prediction", Ignored, "it would only make answers faster"),
         Field::new("web_search_options", Ignored, "the backend searches on its own"),
         Field::new("moderation", Ignored, "the backend moderates on its own"),

@@ -1,11 +1,9 @@
 //! Reading what form the answer must have: `response_format`, and the Responses API's `text.format`.
 
-use serde_json::Value;
-
 use crate::anonymous::emulate::ask::{Format, Schema, Strictness};
-use crate::anonymous::emulate::format::check_schema;
 use crate::anonymous::face::error::RequestError;
 use crate::anonymous::face::json::{Object, optional_object, optional_string, required_string, switch};
+use crate::anonymous::face::toolset::take_schema;
 
 /// Where a `json_schema` has its name and schema.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,16 +43,9 @@ fn read_schema(mut object: Object, place: &str) -> Result<Format, RequestError> 
             "a schema's name has 1 to 64 characters out of A-Z a-z 0-9 _ -",
         ));
     }
-    let Some(schema) = optional_object(&mut object, place, "schema")?.map(Value::Object) else {
+    let Some(schema) = take_schema(&mut object, place, "schema", "invalid_json_schema")? else {
         return Err(RequestError::missing(&format!("{place}.schema")));
     };
-    check_schema(&schema).map_err(|why| {
-        RequestError::parameter(
-            format!("Invalid schema for '{place}.schema': {why}."),
-            format!("{place}.schema"),
-            "invalid_json_schema",
-        )
-    })?;
     let strictness =
         if switch(&mut object, place, "strict")? { Strictness::Strict } else { Strictness::Lenient };
     let description = optional_string(&mut object, place, "description")?;

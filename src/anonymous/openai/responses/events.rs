@@ -63,54 +63,6 @@ impl ResponseEvents {
         Self { envelope, items, status, usage, sequence, next }
     }
 
-    fn write_next(&mut self, out: &mut Vec<u8>) {
-        self.next = match self.next {
-            Next::Created => {
-                self.write_response(out, "response.created");
-                Next::InProgress
-            }
-            Next::InProgress => {
-                self.write_response(out, "response.in_progress");
-                Next::Item(0)
-            }
-            Next::Item(at) => match self.items.get(at) {
-                None => Next::End,
-                Some(item) => {
-                    begin_event(out, &mut self.sequence, "response.output_item.added");
-                    write_item(out, at, item, Stage::Added);
-                    match item.content {
-                        Content::Message(_) => Next::Part(at, 0),
-                        Content::Call { .. } => Next::Arguments(at, 0),
-                        Content::Action(_) => Next::ItemDone(at),
-                    }
-                }
-            },
-            Next::Part(at, part) => self.write_part(out, at, part),
-            Next::Words(at, part, said) => self.write_words(out, at, part, said),
-            Next::Citation(at, part, index) => self.write_citation(out, at, part, index),
-            Next::WordsDone(at, part) => self.write_words_done(out, at, part),
-            Next::PartDone(at, part) => self.write_part_done(out, at, part),
-            Next::Arguments(at, said) => self.write_arguments(out, at, said),
-            Next::ArgumentsDone(at) => self.write_arguments_done(out, at),
-            Next::ItemDone(at) => {
-                begin_event(out, &mut self.sequence, "response.output_item.done");
-                write_item(out, at, &self.items[at], Stage::Done);
-                Next::Item(at + 1)
-            }
-            Next::End => {
-                let kind = match self.status {
-                    Status::Incomplete(_) => "response.incomplete",
-                    _ => "response.completed",
-                };
-                let usage = self.usage.counts();
-                let sequence = &mut self.sequence;
-                self.envelope.write_event(out, sequence, kind, self.status, &self.items, Some(&usage));
-                Next::Nothing
-            }
-            Next::Nothing => Next::Nothing,
-        };
-    }
-
     fn write_response(&mut self, out: &mut Vec<u8>, kind: &str) {
         self.envelope.write_event(out, &mut self.sequence, kind, Status::InProgress, &[], None);
     }
@@ -245,15 +197,52 @@ impl ResponseEvents {
 }
 
 impl Events for ResponseEvents {
-    fn next_batch(&mut self, wanted: usize) -> Option<Vec<u8>> {
-        if self.is_over() {
-            return None;
-        }
-        let mut out = Vec::with_capacity(wanted.min(32 * 1024) + 1024);
-        while !self.is_over() && out.len() < wanted {
-            self.write_next(&mut out);
-        }
-        Some(out)
+    fn write_next(&mut self, out: &mut Vec<u8>) {
+        self.next = match self.next {
+            Next::Created => {
+                self.write_response(out, "response.created");
+                Next::InProgress
+            }
+            Next::InProgress => {
+                self.write_response(out, "response.in_progress");
+                Next::Item(0)
+            }
+            Next::Item(at) => match self.items.get(at) {
+                None => Next::End,
+                Some(item) => {
+                    begin_event(out, &mut self.sequence, "response.output_item.added");
+                    write_item(out, at, item, Stage::Added);
+                    match item.content {
+                        Content::Message(_) => Next::Part(at, 0),
+                        Content::Call { .. } => Next::Arguments(at, 0),
+                        Content::Action(_) => Next::ItemDone(at),
+                    }
+                }
+            },
+            Next::Part(at, part) => self.write_part(out, at, part),
+            Next::Words(at, part, said) => self.write_words(out, at, part, said),
+            Next::Citation(at, part, index) => self.write_citation(out, at, part, index),
+            Next::WordsDone(at, part) => self.write_words_done(out, at, part),
+            Next::PartDone(at, part) => self.write_part_done(out, at, part),
+            Next::Arguments(at, said) => self.write_arguments(out, at, said),
+            Next::ArgumentsDone(at) => self.write_arguments_done(out, at),
+            Next::ItemDone(at) => {
+                begin_event(out, &mut self.sequence, "response.output_item.done");
+                write_item(out, at, &self.items[at], Stage::Done);
+                Next::Item(at + 1)
+            }
+            Next::End => {
+                let kind = match self.status {
+                    Status::Incomplete(_) => "response.incomplete",
+                    _ => "response.completed",
+                };
+                let usage = self.usage.counts();
+                let sequence = &mut self.sequence;
+                self.envelope.write_event(out, sequence, kind, self.status, &self.items, Some(&usage));
+                Next::Nothing
+            }
+            Next::Nothing => Next::Nothing,
+        };
     }
 
     fn is_over(&self) -> bool {
