@@ -18,6 +18,7 @@ pub mod dial;
 pub mod error;
 pub mod issuance;
 mod recovery;
+pub mod schedule;
 pub mod session;
 mod sign_in;
 pub mod url;

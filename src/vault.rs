@@ -32,13 +32,16 @@
 //! - A token in doubt is never shown to another request: the server would answer the old one (protocol.md §5).
 //!   The term counts from the last time that it was presented.
 //!
-//! Deliberately absent: an archive of spent tokens, times of spending, and any way to list tokens.
+//! Deliberately absent: an archive of spent tokens, times of spending, and any way to read a token without presenting
+//! it. How much a model is used is kept smoothed, and sealed ([`habits`]).
 
 mod books;
 mod census;
 mod deposits;
-mod draw;
+pub mod draw;
 mod error;
+pub mod habits;
+mod notes;
 mod recovery;
 mod schema;
 mod sealing;
@@ -62,6 +65,7 @@ use crate::wire::redemption::Epoch;
 pub use census::Census;
 pub use deposits::Deposits;
 pub use error::{Shortage, VaultError, VaultErrorKind};
+pub use notes::Note;
 pub use withdrawals::{Presented, Reserved, Withdrawals};
 
 /// The two keys a vault works under, derived from the home's master key.

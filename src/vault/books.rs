@@ -1,11 +1,12 @@
 //! What the vault thread holds: the connection, the keys, and the caches over the file.
 //!
-//! Caches ([`DrawIndex`], the current abuse tokens) change only inside a batch; if its commit fails they are
+//! Caches ([`DrawIndex`], the habits, the current abuse tokens) change only inside a batch; if its commit fails they are
 //! distrusted and read anew before the next.
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::draw::DrawIndex;
+use super::habits::Ledger as Habits;
 use super::sealing::{Place, Sealer};
 use super::{AbuseHoldings, AbuseKind, HeldTransient, VaultError};
 use crate::blind::Fingerprint;
@@ -35,6 +36,8 @@ pub(super) struct Books {
     pub(super) sealer: Sealer,
     pub(super) clock: SharedClock,
     pub(super) draw: DrawIndex,
+    /// How much each model is used.
+    pub(super) habits: Habits,
     /// The abuse tokens that new redemptions carry.
     pub(super) permanent: Option<HeldAbuse>,
     pub(super) transient: Option<HeldAbuse>,
@@ -57,6 +60,7 @@ impl Books {
             sealer,
             clock,
             draw: DrawIndex::default(),
+            habits: Habits::default(),
             permanent: None,
             transient: None,
             sweep_due: true,
@@ -77,6 +81,7 @@ impl Books {
     pub(super) fn commit(&mut self) -> Result<(), VaultError> {
         #[cfg(test)]
         self.injected_fault()?;
+        self.write_habits()?;
         self.conn.prepare_cached("COMMIT")?.execute([])?;
         self.commits += 1;
         Ok(())
@@ -99,6 +104,7 @@ impl Books {
     pub(super) fn refresh(&mut self) -> Result<(), VaultError> {
         if self.caches == Caches::Distrusted {
             self.read_draw_index()?;
+            self.read_habits()?;
             self.read_abuse_tokens()?;
             self.sweep_due = true;
             self.next_lapse = Timestamp::from_unix(i64::MIN);
@@ -181,13 +187,14 @@ impl Books {
     }
 
     /// Adds to the number of tokens of `model` ever spent. Deliberately without a time.
-    pub(super) fn count_spent(&self, model: &str, spent: u64) -> Result<(), VaultError> {
+    pub(super) fn count_spent(&mut self, model: &str, spent: u64) -> Result<(), VaultError> {
         self.conn
             .prepare_cached(
                 "INSERT INTO counters (model, spent) VALUES (?1, ?2)
                  ON CONFLICT (model) DO UPDATE SET spent = spent + excluded.spent",
             )?
             .execute((model, i64::try_from(spent).unwrap_or(i64::MAX)))?;
+        self.habits.note(model, spent, self.clock.now());
         Ok(())
     }
 

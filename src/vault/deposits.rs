@@ -24,7 +24,7 @@ use crate::wire::redemption::Epoch;
 /// The identity plane's capability: it can put tokens in, and never read one back.
 #[derive(Clone)]
 pub struct Deposits {
-    mailbox: Mailbox,
+    pub(super) mailbox: Mailbox,
 }
 
 impl Deposits {

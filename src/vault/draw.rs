@@ -5,6 +5,8 @@
 //! anew from the file ([`DrawIndex::clear`], then [`DrawIndex::put`] for each row).
 //!
 //! A token that was seen as matured stays so, even if the clock is turned back afterwards.
+//!
+//! Public for `examples/linking_game.rs`, which draws as the vault does.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,7 +19,7 @@ use crate::wire::ModelName;
 
 /// The tokens that are in state `available`.
 #[derive(Default)]
-pub(super) struct DrawIndex {
+pub struct DrawIndex {
     shelves: HashMap<ModelName, HashMap<Fingerprint, Shelf>>,
 }
 
@@ -28,12 +30,13 @@ struct Shelf {
 }
 
 impl DrawIndex {
-    pub(super) fn clear(&mut self) {
+    /// Forgets every row.
+    pub fn clear(&mut self) {
         self.shelves.clear();
     }
 
     /// Row `id`, signed by `key`, is available from `not_before` on.
-    pub(super) fn put(&mut self, model: &ModelName, key: Fingerprint, id: i64, not_before: Timestamp) {
+    pub fn put(&mut self, model: &ModelName, key: Fingerprint, id: i64, not_before: Timestamp) {
         if !self.shelves.contains_key(model) {
             self.shelves.insert(model.clone(), HashMap::new());
         }
@@ -43,7 +46,7 @@ impl DrawIndex {
     }
 
     /// Takes one matured row of `key` out, each with the same probability.
-    pub(super) fn draw<R: CryptoRng + ?Sized>(
+    pub fn draw<R: CryptoRng + ?Sized>(
         &mut self,
         rng: &mut R,
         model: &ModelName,

@@ -71,7 +71,7 @@ impl Books {
         let now = self.clock.now();
         let until = now.plus_seconds(-TERM).unix();
         let mut lapsed = Lapsed::default();
-        {
+        let wiped = {
             let mut statement = self.conn.prepare_cached(
                 "UPDATE tokens SET state = 'available', maybe_spent = 1, digest = NULL, presented_at = NULL,
                      doubt = NULL, permanent = NULL, transient = NULL
@@ -90,10 +90,11 @@ impl Books {
             )?;
             let models: Vec<String> =
                 statement.query_map([until], |row| row.get(0))?.collect::<Result<_, _>>()?;
-            for model in models {
-                self.count_spent(&model, 1)?;
-                lapsed.wiped += 1;
-            }
+            models
+        };
+        for model in wiped {
+            self.count_spent(&model, 1)?;
+            lapsed.wiped += 1;
         }
         self.sweep_abuse_tokens()?;
         self.next_lapse = now.plus_seconds(LOOK_EVERY);

@@ -6,6 +6,9 @@
 //! | `tokens` | token and signature, the public key that verifies them, state, and for a presented one the request's digest and the abuse tokens it went with | settled |
 //! | `abuse_issuances`, `abuse_tokens` | the same for abuse tokens | finalized, abandoned; superseded and no row of `tokens` refers to it |
 //! | `counters` | spent, per model, ever | never |
+//! | `habits` | how much a model is used, smoothed; sealed | never |
+//! | `notes` | what the identity plane must remember across a restart, such as its next top-up; sealed | replaced |
+//! | `losses` | credits that are gone for certain: model, when it was found, why | never |
 //! | `meta` | the key check | never |
 //!
 //! Deliberately absent: any column that could name an account, a session, a RequestID beside a token, or
@@ -33,7 +36,7 @@ use super::sealing::{Digester, Sealer, key_check, keys_fit};
 /// `application_id` of the file: "LLMT".
 const APPLICATION_ID: u32 = 0x4c4c_4d54;
 /// Each step brings the file from the format of its index to the next; `user_version` counts them.
-const MIGRATIONS: &[&str] = &[FORMAT_1];
+const MIGRATIONS: &[&str] = &[FORMAT_1, FORMAT_2];
 
 const FORMAT_1: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -90,6 +93,18 @@ CREATE TABLE tokens (
 CREATE INDEX tokens_in_doubt ON tokens (digest) WHERE state = 'in_doubt';
 
 CREATE TABLE counters (model TEXT PRIMARY KEY, spent INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+const FORMAT_2: &str = "
+CREATE TABLE habits (model TEXT PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE notes (name TEXT PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE losses (
+    id      INTEGER PRIMARY KEY,
+    model   TEXT NOT NULL,
+    found   INTEGER NOT NULL,
+    credits INTEGER NOT NULL CHECK (credits > 0),
+    reason  TEXT NOT NULL CHECK (reason IN ('lost', 'unclear', 'given_up'))
+) STRICT;
 ";
 
 /// Opens `path`, making it if it is not there, and brings it to the newest format.

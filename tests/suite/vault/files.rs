@@ -193,7 +193,7 @@ async fn a_newer_vault_is_left_alone() {
     let conn = rusqlite::Connection::open(place.path()).unwrap();
     conn.pragma_update(None, "user_version", 99).unwrap();
     conn.close().unwrap();
-    refused(&place, &VaultError::Newer { found: 99, known: 1 });
+    refused(&place, &VaultError::Newer { found: 99, known: 2 });
 }
 
 #[tokio::test]
