@@ -275,7 +275,7 @@ impl Operations {
             }
             return Err(refusal.into());
         }
-        self.schedule.minted_by_hand(&model).await?;
+        supply::noted(self.schedule.minted_by_hand(&model).await);
         let stock = self.stock().await?.remove(&model).unwrap_or_default();
         Ok(MintReport {
             model,
@@ -291,7 +291,7 @@ impl Operations {
     async fn account(&self) -> Result<AccountReport, AppError> {
         let _turn = self.turn.lock().await;
         let account = self.identity(Unready::Fails).await?.account().await?;
-        self.schedule.credits_seen(&account.active).await?;
+        supply::noted(self.schedule.credits_seen(&account.active).await);
         Ok(AccountReport {
             name: account.name,
             email: account.email,
@@ -336,7 +336,7 @@ impl Operations {
         let session = Session::parse(text.expose())?;
         let identity = self.identity_of(session, Unready::Fails).await?;
         let SignedIn { account, predecessor, abandoned } = identity.sign_in().await?;
-        self.schedule.signed_in().await?;
+        supply::noted(self.schedule.signed_in(&account.active).await);
         let mut notes = given_up(abandoned);
         if predecessor == Predecessor::Another && self.census.abuse().await?.permanent.is_some() {
             notes.push(

@@ -11,7 +11,8 @@ use crate::identity::schedule::outlook::{Level, Next, Outlook};
 use crate::identity::schedule::plan::{Plans, Stocking};
 use crate::identity::schedule::policy::Privacy;
 use crate::identity::{
-    Activity, ErrorKind, MintOrder, Minted, Obstacle, Office, Readiness, Schedule, ScheduleParts,
+    Activity, ErrorKind, IdentityError, MintOrder, Minted, Obstacle, Office, Readiness, Schedule,
+    ScheduleParts,
 };
 use crate::keys::Keyring;
 use crate::vault::Deposits;
@@ -78,7 +79,7 @@ impl Office for Operations {
     }
 
     async fn credits(&self) -> Result<BTreeMap<String, i64>, Obstacle> {
-        Self::credits(self).await.map_err(obstacle)
+        Self::credits(self).await.map_err(|error| obstacle(&error))
     }
 
     async fn mint(
@@ -88,7 +89,7 @@ impl Office for Operations {
         stop: &CancellationToken,
     ) -> Result<Minted, Obstacle> {
         let _turn = self.turn.lock().await;
-        let identity = self.identity(Unready::Fails).await.map_err(obstacle)?;
+        let identity = self.identity(Unready::Fails).await.map_err(|error| obstacle(&error))?;
         let order = MintOrder { model: model.clone(), count: count as usize, readiness: Readiness::Delayed };
         let minted =
             identity.mint_until(order, &|_| (), stop).await.map_err(|error| Obstacle::from(&error))?;
@@ -100,13 +101,20 @@ impl Office for Operations {
 
     async fn renew_abuse(&self) -> Result<(), Obstacle> {
         let _turn = self.turn.lock().await;
-        let identity = self.identity(Unready::Fails).await.map_err(obstacle)?;
+        let identity = self.identity(Unready::Fails).await.map_err(|error| obstacle(&error))?;
         identity.abuse_setup().await.map(drop).map_err(|error| Obstacle::from(&error))
     }
 }
 
-fn obstacle(error: AppError) -> Obstacle {
-    let kind = match &error {
+/// What was asked for is done; that the agenda does not know of it costs a look at most.
+pub(super) fn noted(kept: Result<(), IdentityError>) {
+    if let Err(error) = kept {
+        tracing::warn!(%error, "the agenda of top-ups could not be kept");
+    }
+}
+
+fn obstacle(error: &AppError) -> Obstacle {
+    let kind = match error {
         AppError::Identity(error) => error.kind(),
         AppError::NoBackend => ErrorKind::Configuration,
         AppError::Vault(_) | AppError::Home(_) => ErrorKind::Storage,

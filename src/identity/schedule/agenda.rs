@@ -127,7 +127,7 @@ impl Appointment {
 
     /// A look, drawn anew.
     fn draw<R: CryptoRng + ?Sized>(&self, plan: &Plan, now: Timestamp, rng: &mut R) -> Timestamp {
-        let held = if self.standing == Standing::First { 0 } else { 1 };
+        let held = u64::from(self.standing != Standing::First);
         plan.appoint(held, now, rng)
     }
 }
@@ -294,6 +294,7 @@ pub(super) mod unix {
 
     use crate::clock::Timestamp;
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]
     pub(in crate::identity::schedule) fn serialize<S: Serializer>(
         at: &Timestamp,
         serializer: S,

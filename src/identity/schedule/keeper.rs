@@ -24,9 +24,10 @@ impl Schedule {
         stop: &CancellationToken,
     ) -> Result<(), IdentityError> {
         let keyring = office.keyring();
-        self.warn(&keyring).await?;
+        let stock = self.stock(&keyring).await?;
+        self.warn(&stock).await?;
         if self.activity == Activity::On && self.is_admitted(office).await? {
-            self.top_up(office, &keyring, continuity, stop).await?;
+            self.top_up(office, &stock, continuity, stop).await?;
         }
         // A look may have found that the session is over.
         if self.is_admitted(office).await? {
@@ -40,9 +41,10 @@ impl Schedule {
         Ok(office.is_open() && self.read(Agenda::admission).await? == Admission::SignedIn)
     }
 
-    /// Somebody signed in: what was missed is kept, late.
-    pub async fn signed_in(&self) -> Result<(), IdentityError> {
-        self.change(Agenda::signed_in).await
+    /// Somebody signed in, with these credits: what was missed is kept, late.
+    pub async fn signed_in(&self, credits: &BTreeMap<String, i64>) -> Result<(), IdentityError> {
+        self.change(Agenda::signed_in).await?;
+        self.credits_seen(credits).await
     }
 
     /// Tokens of `model` were minted by hand.
@@ -54,7 +56,7 @@ impl Schedule {
     pub async fn credits_seen(&self, credits: &BTreeMap<String, i64>) -> Result<(), IdentityError> {
         let now = self.clock.now();
         self.change(|agenda| {
-            agenda.credits_seen(credits, |model| self.plans.of(model), now, &mut rand::rng())
+            agenda.credits_seen(credits, |model| self.plans.of(model), now, &mut rand::rng());
         })
         .await
     }
@@ -62,15 +64,14 @@ impl Schedule {
     async fn top_up(
         &self,
         office: &impl Office,
-        keyring: &Keyring,
+        stock: &BTreeMap<ModelName, Kept>,
         continuity: Continuity,
         stop: &CancellationToken,
     ) -> Result<(), IdentityError> {
-        let stock = self.stock(keyring).await?;
         let now = self.clock.now();
         let due = self
             .change(|agenda| {
-                agenda.reconcile(&stock, |model| self.plans.of(model), now, continuity, &mut rand::rng());
+                agenda.reconcile(stock, |model| self.plans.of(model), now, continuity, &mut rand::rng());
                 agenda.due(now)
             })
             .await?;
@@ -95,14 +96,15 @@ impl Schedule {
     ) -> Result<(), IdentityError> {
         let now = self.clock.now();
         let per_day = self.deposits.habits().await?.get(model).and_then(|habit| habit.per_day(now));
+        let found = Shelf { held, per_day, credits: u64::MAX };
         let plan = self.plans.of(model);
-        let lasts = plan.decide(&Shelf { held, per_day, credits: u64::MAX }) == Decision::Enough;
+        let lasts = plan.decide(&found) == Decision::Enough;
         // Durable before anything is asked.
         let then = self.change(|agenda| agenda.begin(model, plan, now, &mut rand::rng())).await?;
         let (outcome, said) = if lasts {
             (Outcome::Done, None)
         } else {
-            match self.mint(office, model, held, per_day, stop).await {
+            match self.mint(office, model, found, stop).await {
                 Ok(outcome) => (outcome, None),
                 Err(obstacle) => (outcome_of(obstacle.kind), Some(obstacle.message)),
             }
@@ -116,14 +118,13 @@ impl Schedule {
         &self,
         office: &impl Office,
         model: &ModelName,
-        held: u64,
-        per_day: Option<f64>,
+        found: Shelf,
         stop: &CancellationToken,
     ) -> Result<Outcome, Obstacle> {
         let account = office.credits().await?;
         self.credits_seen(&account).await.map_err(|error| Obstacle::from(&error))?;
         let credits = account.get(model.as_str()).copied().unwrap_or(0).max(0).unsigned_abs();
-        let count = match self.plans.of(model).decide(&Shelf { held, per_day, credits }) {
+        let count = match self.plans.of(model).decide(&Shelf { credits, ..found }) {
             Decision::Enough => return Ok(Outcome::Done),
             Decision::NoCredit => return Ok(Outcome::NoCredit),
             Decision::Mint(count) => count,

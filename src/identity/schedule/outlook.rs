@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
-use super::agenda::{Admission, Standing};
+use super::agenda::{Admission, Kept, Standing};
 use super::{Activity, Office, Schedule};
 use crate::clock::Timestamp;
 use crate::identity::IdentityError;
-use crate::keys::Keyring;
 use crate::wire::ModelName;
 
 /// How a stock is.
@@ -58,7 +57,7 @@ impl Schedule {
     /// The outlook of each model with a pinned key. Sends nothing.
     pub async fn outlook(&self, office: &impl Office) -> Result<BTreeMap<ModelName, Outlook>, IdentityError> {
         let keyring = office.keyring();
-        let levels = self.levels(&keyring).await?;
+        let levels = self.levels(&self.stock(&keyring).await?).await?;
         let is_open = office.is_open();
         self.read(|agenda| {
             let next = |model: &ModelName| match (self.activity, agenda.admission(), agenda.of(model)) {
@@ -90,8 +89,8 @@ impl Schedule {
     }
 
     /// Says once that a stock ends soon, and again when it was full in between.
-    pub(super) async fn warn(&self, keyring: &Keyring) -> Result<(), IdentityError> {
-        let levels = self.levels(keyring).await?;
+    pub(super) async fn warn(&self, stock: &BTreeMap<ModelName, Kept>) -> Result<(), IdentityError> {
+        let levels = self.levels(stock).await?;
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         for (model, (level, days)) in levels {
             // Of a model that is never used nobody needs to hear.
@@ -112,21 +111,21 @@ impl Schedule {
 
     async fn levels(
         &self,
-        keyring: &Keyring,
+        stock: &BTreeMap<ModelName, Kept>,
     ) -> Result<BTreeMap<ModelName, (Level, Option<u32>)>, IdentityError> {
         let habits = self.deposits.habits().await?;
         let now = self.clock.now();
-        let level = |(model, kept): (ModelName, super::agenda::Kept)| {
-            let per_day = habits.get(&model).and_then(|habit| habit.per_day(now));
+        let level = |(model, kept): (&ModelName, &Kept)| {
+            let per_day = habits.get(model).and_then(|habit| habit.per_day(now));
             let days = per_day.map(|per_day| lasts(kept.held, per_day));
             let level = match (kept.held, days) {
                 (0, _) => Level::Empty,
                 (_, Some(days)) if days < self.warn_days => Level::Low,
                 _ => Level::Ample,
             };
-            (model, (level, days))
+            (model.clone(), (level, days))
         };
-        Ok(self.stock(keyring).await?.into_iter().map(level).collect())
+        Ok(stock.iter().map(level).collect())
     }
 }
 

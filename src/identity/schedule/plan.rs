@@ -53,16 +53,16 @@ impl Plan {
         self.policy.appoint(held, now, rng)
     }
 
-    /// What to do about `shelf`. A count is never the number that is missing: that would tell how much was used.
-    pub fn decide(&self, shelf: &Shelf) -> Decision {
+    /// What to do about what is `found`. A count is never the number that is missing: that would tell how much was used.
+    pub fn decide(&self, found: &Shelf) -> Decision {
         let decision = match self.own.target {
-            Some(target) if shelf.held >= target.into() => return Decision::Enough,
+            Some(target) if found.held >= target.into() => return Decision::Enough,
             Some(target) => Decision::Mint(target),
-            None => self.policy.decide(shelf),
+            None => self.policy.decide(found),
         };
         let Decision::Mint(count) = decision else { return decision };
         let count = self.own.batch.unwrap_or(count);
-        match u32::try_from(shelf.credits).unwrap_or(u32::MAX).min(count) {
+        match u32::try_from(found.credits).unwrap_or(u32::MAX).min(count) {
             0 => Decision::NoCredit,
             count => Decision::Mint(count),
         }

@@ -192,7 +192,7 @@ async fn a_session_that_is_over_is_not_used_again_until_a_sign_in() {
     }
     assert_eq!(asked(&world), before);
 
-    schedule.signed_in().await.expect("kept");
+    schedule.signed_in(&BTreeMap::new()).await.expect("kept");
     tick(&schedule, &desk, Continuity::Broken).await;
     assert_eq!(asked(&world), before, "not at the sign-in itself");
     look(&world, &schedule, &desk).await;

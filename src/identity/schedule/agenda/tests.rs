@@ -199,15 +199,15 @@ fn looks(seed: u64, held: impl Fn(usize) -> u64) -> Vec<Timestamp> {
     // The first stock is told from others: here there is one.
     let mut world = World::new(seed, 1);
     world.tick(at(0), Continuity::Broken);
-    let mut seen = Vec::new();
-    while seen.len() < 20 {
+    let mut times = Vec::new();
+    while times.len() < 20 {
         let now = world.due();
-        world.hold(held(seen.len()));
+        world.hold(held(times.len()));
         assert_eq!(world.tick(now, Continuity::Unbroken), [model()]);
         world.look(now, Outcome::Done);
-        seen.push(now);
+        times.push(now);
     }
-    seen
+    times
 }
 
 /// What can happen to a machine.
