@@ -30,7 +30,7 @@ use super::delivery::Answer;
 use super::error::{RedeemError, RedeemErrorKind, TokenFate};
 use super::exchange::{self, Bounds};
 use super::outcome::{self, Past, Trail, Verdict, Window};
-use super::parking::{Claim, Landing};
+use super::parking::{Basis, Claim, Landing};
 use super::request;
 use super::route::Route;
 use super::shared::{Pins, Shared};
@@ -61,10 +61,7 @@ pub(super) async fn run(shared: Arc<Shared>, call: CallId, digest: RequestDigest
             (Err(RedeemError::new(RedeemErrorKind::ShuttingDown, TokenFate::InDoubt)), None)
         }
     };
-    let landing = Landing { claim: Claim { call, digest, spent }, result };
-    if let Some(unwanted) = shared.parking.land(landing) {
-        shared.park(unwanted);
-    }
+    shared.land(Landing { claim: Claim { call, digest, spent }, result: result.map(Arc::new) });
     drop(seat);
 }
 
@@ -181,6 +178,16 @@ impl Course<'_> {
 
     /// The token in doubt about this request, if there is one, else a fresh one.
     async fn first(&self) -> Result<Held, RedeemError> {
+        let held = self.resume_or_reserve().await?;
+        let basis = match held {
+            Held::Reserved(_) => Basis::Fresh,
+            Held::Presented(_) => Basis::Resumed,
+        };
+        self.shared.parking.decide(self.call, basis);
+        Ok(held)
+    }
+
+    async fn resume_or_reserve(&self) -> Result<Held, RedeemError> {
         let (vault, abuse) = (&self.shared.withdrawals, self.pins.abuse);
         let (model, key) = (&self.prompt.model, self.key()?);
         let drawn = vault.reserve_unless_in_doubt(self.call, self.digest, model, key, abuse).await;
