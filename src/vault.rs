@@ -41,6 +41,8 @@ mod deposits;
 pub mod draw;
 mod error;
 pub mod habits;
+mod listing;
+mod losses;
 mod notes;
 mod recovery;
 mod schema;
@@ -65,6 +67,8 @@ use crate::wire::redemption::Epoch;
 pub use census::Census;
 pub use deposits::Deposits;
 pub use error::{Shortage, VaultError, VaultErrorKind};
+pub use listing::{Entry, EntryId, Lookup, Standing};
+pub use losses::{Loss, LossReason};
 pub use notes::Note;
 pub use withdrawals::{Presented, Reserved, Withdrawals};
 
@@ -151,7 +155,7 @@ impl Vault {
         Withdrawals::new(self.mailbox.clone(), self.digester.clone())
     }
 
-    /// For the composition root: counts, nothing else.
+    /// For the composition root: what is there, nothing that could be spent.
     pub fn census(&self) -> Census {
         Census::new(self.mailbox.clone())
     }

@@ -9,6 +9,8 @@ mod files;
 #[cfg(target_os = "linux")]
 mod keyring;
 mod lifecycle;
+mod listing;
+mod losses;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
