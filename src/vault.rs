@@ -30,7 +30,8 @@
 //! - Token bytes, signatures and blinding secrets are on disk only sealed ([`sealing`]), also in the WAL. Rows go
 //!   under `secure_delete`, and the WAL is cut to nothing when the vault is idle and when it closes.
 //! - A token in doubt is never shown to another request: the server would answer the old one (protocol.md §5).
-//!   The term counts from the last time that it was presented.
+//!   The term counts from the last time that it was presented. A token that comes back from it is drawn only while the
+//!   clock shows its end: a clock that ran ahead and was set back makes it wait again.
 //!
 //! Deliberately absent: an archive of spent tokens, times of spending, and any way to read a token without presenting
 //! it. How much a model is used is kept smoothed, and sealed ([`habits`]).

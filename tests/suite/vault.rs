@@ -11,6 +11,7 @@ mod keyring;
 mod lifecycle;
 mod listing;
 mod losses;
+mod power;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

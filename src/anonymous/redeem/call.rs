@@ -36,7 +36,6 @@ use super::route::Route;
 use super::shared::{Pins, Shared};
 use crate::anonymous::transport::{Conversation, Opened, TransportError, TransportErrorKind, Wish};
 use crate::blind::Fingerprint;
-use crate::clock::Timestamp;
 use crate::vault::{CallId, Doubt, Presented, RequestDigest, Reserved, Shortage, VaultError};
 use crate::wire::ModelName;
 
@@ -49,11 +48,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(super) async fn run(shared: Arc<Shared>, call: CallId, digest: RequestDigest, prompt: Prompt) {
     let seat = Seat { shared: &shared, call };
     let deadline = Instant::now() + shared.settings.deadlines.call;
-    let begun = shared.settings.clock.now();
     let pins = shared.pins();
     let conversation = shared.conversations.of(&prompt);
     let course =
-        Course { shared: &shared, pins: &pins, call, digest, prompt: &prompt, deadline, begun, conversation };
+        Course { shared: &shared, pins: &pins, call, digest, prompt: &prompt, deadline, conversation };
     let (result, spent) = tokio::select! {
         biased;
         end = course.run() => end,
@@ -117,7 +115,6 @@ struct Course<'a> {
     digest: RequestDigest,
     prompt: &'a Prompt,
     deadline: Instant,
-    begun: Timestamp,
     conversation: Option<Conversation>,
 }
 
@@ -284,7 +281,7 @@ impl Course<'_> {
             if outcome.accepts_signature() {
                 *signatures = Signatures::Accepted;
             }
-            let window = Window { begun: self.begun, now: self.shared.settings.clock.now() };
+            let window = Window { begun: presented.drawn(), now: self.shared.settings.clock.now() };
             let past = Past { trail, history: presented.history(), resumed, window };
             match outcome.judge(past, &self.prompt.model) {
                 Verdict::Repeat(kind, hint) => {
