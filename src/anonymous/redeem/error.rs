@@ -108,7 +108,7 @@ pub enum RedeemErrorKind {
     },
     /// The backend wants abuse tokens and the vault lacks one (or this month's). Unspent.
     #[error(
-        "an abuse token is missing: that of a new month comes by itself some minutes after its beginning, or after a start; run `llmtor abuse setup` for one now"
+        "an abuse token is missing: run `llmtor abuse setup`. That of a new month also comes by itself, at the latest 15 minutes after the month's beginning (UTC) or 10 after llmtor is back"
     )]
     AbuseTokensMissing,
     /// The vault failed. The text is the vault's own and names no secret. Unspent before the token was
