@@ -93,11 +93,7 @@ impl Schedule {
         let levels = self.levels(stock).await?;
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         for (model, (level, days)) in levels {
-            // Of a model that is never used nobody needs to hear.
-            let is_news = level != Level::Ample && days.is_some();
-            if !is_news {
-                told.remove(&model);
-            } else if told.insert(model.clone()) {
+            if is_news(&mut told, &model, level, days) {
                 tracing::warn!(
                     %model,
                     days = days.unwrap_or(0),
@@ -129,6 +125,16 @@ impl Schedule {
     }
 }
 
+/// Whether a stock is to be warned of: once, until it was ample in between. Of a model that was never used nobody needs to
+/// hear.
+fn is_news(told: &mut Told, model: &ModelName, level: Level, days: Option<u32>) -> bool {
+    if level == Level::Ample || days.is_none() {
+        told.remove(model);
+        return false;
+    }
+    told.insert(model.clone())
+}
+
 /// Whole days for which `held` tokens last.
 fn lasts(held: u64, per_day: f64) -> u32 {
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
@@ -145,6 +151,19 @@ fn lasts(held: u64, per_day: f64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_low_stock_is_told_once_and_again_only_after_it_was_ample() {
+        let model: ModelName = "gpt-4.1".parse().unwrap();
+        let mut told = Told::default();
+        let mut news = |level, days| is_news(&mut told, &model, level, days);
+        assert!(!news(Level::Empty, None), "never used");
+        assert!(news(Level::Low, Some(2)));
+        assert!(!news(Level::Low, Some(1)));
+        assert!(!news(Level::Empty, Some(0)));
+        assert!(!news(Level::Ample, Some(30)));
+        assert!(news(Level::Empty, Some(0)));
+    }
 
     #[test]
     fn a_stock_lasts_for_whole_days_and_one_that_is_not_used_for_ever() {

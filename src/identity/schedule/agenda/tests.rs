@@ -194,6 +194,22 @@ fn a_model_whose_key_is_not_pinned_any_more_has_no_appointment() {
     assert_eq!(world.agenda, Agenda::default());
 }
 
+#[test]
+fn models_have_appointments_of_their_own() {
+    let mut world = World::new(10, 100);
+    let other: ModelName = "gemini-2.5-pro".parse().unwrap();
+    world.stock.insert(other.clone(), Kept { key: "k".into(), held: 100 });
+    world.tick(at(0), Continuity::Broken);
+    let others = |world: &World| world.agenda.of(&other).unwrap().clone();
+    let before = others(&world);
+    assert_ne!(before.due(), world.due());
+    for outcome in [Outcome::Failed, Outcome::NoCredit, Outcome::Alarm] {
+        let now = world.due();
+        world.look(now, outcome);
+        assert_eq!(others(&world), before);
+    }
+}
+
 /// Days of looks that all succeed, with the stock that `held` says at each tick; the times of the looks.
 fn looks(seed: u64, held: impl Fn(usize) -> u64) -> Vec<Timestamp> {
     // The first stock is told from others: here there is one.
