@@ -42,6 +42,7 @@ pub use parking::ParkingRules;
 
 use crate::anonymous::transport::Transport;
 use crate::clock::SharedClock;
+use crate::failpoint::{Point, at};
 use crate::vault::{AbuseRule, CallId, PinnedKeys, Withdrawals};
 use crate::wire::ModelName;
 use parking::{Found, Landing};
@@ -213,7 +214,10 @@ impl Redeemer {
                 let shared = Arc::clone(&self.shared);
                 Ok(Delivery::new(answer, move |answer, ending| match ending {
                     // In a task of its own: the delivery may end inside a body's poll.
-                    Ending::Delivered => drop(shared.spawn(claim.settle(Arc::clone(&shared)))),
+                    Ending::Delivered => {
+                        at(Point::Delivered);
+                        drop(shared.spawn(claim.settle(Arc::clone(&shared))));
+                    }
                     Ending::Abandoned => shared.park(Landing { claim, result: Ok(answer) }),
                 }))
             }

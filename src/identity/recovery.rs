@@ -39,6 +39,7 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::blind::PublicKey;
 use crate::clock::Timestamp;
+use crate::failpoint::{Point, at};
 use crate::identity::issuance::{Brake, Flight, Landed, Sending, is_remembered, request_id};
 use crate::identity::session::LedgerMark;
 use crate::identity::{Account, Identity, IdentityError};
@@ -188,6 +189,7 @@ impl Identity {
             let used = account.used.get(model.as_str()).copied().unwrap_or(0);
             let finalized = self.deposits.finalized(&model).await?;
             let verdict = judge(rows.len(), used, finalized, marks.get(&model).copied());
+            at(Point::Judged);
             recovered.lost += verdict.lost;
             recovered.unclear += verdict.unclear;
             for (row, _) in rows.split_off(verdict.undebited) {

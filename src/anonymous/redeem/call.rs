@@ -37,6 +37,7 @@ use super::shared::{Pins, Shared};
 use crate::anonymous::transport::{Conversation, Opened, TransportError, TransportErrorKind, Wish};
 use crate::blind::Fingerprint;
 use crate::clock::Timestamp;
+use crate::failpoint::{Point, at};
 use crate::vault::{CallId, Doubt, Presented, RequestDigest, Reserved, Shortage, VaultError};
 use crate::wire::ModelName;
 
@@ -61,6 +62,7 @@ pub(super) async fn run(shared: Arc<Shared>, call: CallId, digest: RequestDigest
             (Err(RedeemError::new(RedeemErrorKind::ShuttingDown, TokenFate::InDoubt)), None)
         }
     };
+    at(Point::Landing);
     let landing = Landing { claim: Claim { call, digest, spent }, result };
     if let Some(unwanted) = shared.parking.land(landing) {
         shared.park(unwanted);
@@ -261,6 +263,7 @@ impl Course<'_> {
                     }
                 },
             };
+            at(Point::StreamOpened);
             let presented = match self.present(held).await {
                 Ok(presented) => presented,
                 Err(error) => return Step::End(failed(error)),
@@ -273,6 +276,7 @@ impl Course<'_> {
             };
             let authority = self.shared.transport.authority();
             let reply = exchange::exchange(stream, authority, body, self.bounds()).await;
+            at(Point::Answered);
             let outcome = outcome::read(reply, &self.prompt.model);
             if outcome.accepts_signature() {
                 *signatures = Signatures::Accepted;
@@ -281,6 +285,7 @@ impl Course<'_> {
             let past = Past { trail, history: presented.history(), resumed, window };
             match outcome.judge(past, &self.prompt.model) {
                 Verdict::Repeat(kind, hint) => {
+                    at(Point::Repeating);
                     tracing::debug!(attempt, "no usable answer; the token's state is unknown");
                     trail = Trail::Silent;
                     last = kind;
