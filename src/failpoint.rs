@@ -92,6 +92,10 @@ points! {
     AbandonWritten = "vault.abandon.written",
     /// Wiped; the backend refused.
     AbandonCommitted = "vault.abandon.committed",
+    /// Blinded → wiped and written down as lost, in the transaction.
+    WriteOffWritten = "vault.write_off.written",
+    /// Written down as lost.
+    WriteOffCommitted = "vault.write_off.committed",
     /// An abuse token → Blinded, in the transaction.
     BeginAbuseWritten = "vault.begin_abuse.written",
     /// An abuse token is Blinded.

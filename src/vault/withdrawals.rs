@@ -13,6 +13,7 @@ use super::sealing::Digester;
 use super::thread::{Durability, Mailbox};
 use super::{AbuseRule, CallId, Doubt, History, RequestDigest, VaultError};
 use crate::blind::Fingerprint;
+use crate::clock::Timestamp;
 use crate::failpoint::{Point, at};
 use crate::wire::ModelName;
 use crate::wire::redemption::LlmMask;
@@ -28,6 +29,7 @@ pub struct Withdrawals {
 pub struct Reserved {
     guard: Guard,
     rule: AbuseRule,
+    drawn: Timestamp,
 }
 
 /// The first byte may leave. Holds the exact `llmmask`. Dropping it without a word leaves it in doubt.
@@ -36,6 +38,7 @@ pub struct Presented {
     payment: Payment,
     history: History,
     attempt: Attempt,
+    drawn: Timestamp,
 }
 
 /// Whether an attempt with this token ended without an answer before.
@@ -124,6 +127,12 @@ impl Presented {
         self.history
     }
 
+    /// When it was drawn or resumed, by the vault's clock. Of a token that may be spent, an answer from before that is not
+    /// this call's.
+    pub fn drawn(&self) -> Timestamp {
+        self.drawn
+    }
+
     /// Whether an attempt with this token ended without an answer before. Then a "not spent" from the server
     /// proves nothing about that attempt, and [`Withdrawals::return_unspent`] leaves the token in doubt.
     pub fn resumed(&self) -> bool {
@@ -181,11 +190,11 @@ impl Withdrawals {
     ) -> impl FnOnce(&mut Books) -> Result<Reserved, VaultError> + Send + use<> {
         let (mailbox, model) = (self.mailbox.clone(), model.clone());
         move |books: &mut Books| {
-            let id = books.reserve(call, &model, key, rule)?;
+            let (id, drawn) = books.reserve(call, &model, key, rule)?;
             at(Point::ReserveWritten);
             let grip = Grip { id, model, call };
             let guard = Guard { mailbox, grip, last_word: Some(LastWord::Release) };
-            Ok(Reserved { guard, rule })
+            Ok(Reserved { guard, rule, drawn })
         }
     }
 
@@ -194,10 +203,11 @@ impl Withdrawals {
     pub async fn resume(&self, call: CallId, digest: RequestDigest) -> Result<Option<Presented>, VaultError> {
         let mailbox = self.mailbox.clone();
         let work = move |books: &mut Books| {
+            let drawn = books.clock.now();
             Ok(books.resume(call, digest)?.map(|(grip, payment, history)| {
                 at(Point::ResumeWritten);
                 let guard = Guard { mailbox, grip, last_word: Some(LastWord::Withdraw) };
-                Presented { guard, payment, history, attempt: Attempt::Resumed }
+                Presented { guard, payment, history, attempt: Attempt::Resumed, drawn }
             }))
         };
         let resumed = self.mailbox.call(Durability::Synced, work).await?;
@@ -208,11 +218,11 @@ impl Withdrawals {
     /// released.
     pub async fn present(&self, reserved: Reserved, digest: RequestDigest) -> Result<Presented, VaultError> {
         let work = move |books: &mut Books| {
-            let Reserved { mut guard, rule } = reserved;
+            let Reserved { mut guard, rule, drawn } = reserved;
             let (payment, history) = books.present(&guard.grip, rule, digest)?;
             at(Point::PresentWritten);
             guard.last_word = Some(LastWord::Withdraw);
-            Ok(Presented { guard, payment, history, attempt: Attempt::First })
+            Ok(Presented { guard, payment, history, attempt: Attempt::First, drawn })
         };
         let presented = self.mailbox.call(Durability::Synced, work).await?;
         at(Point::PresentCommitted);

@@ -1,5 +1,7 @@
 //! SIGKILL at every step of a call, one after the other in one home; the same request again; the books.
 
+use std::ops::RangeInclusive;
+
 use llmtor::failpoint::Point;
 
 use super::books::{Books, Expected};
@@ -60,6 +62,8 @@ fn course(point: Point) -> Course {
         | Point::FinalizeCommitted
         | Point::AbandonWritten
         | Point::AbandonCommitted
+        | Point::WriteOffWritten
+        | Point::WriteOffCommitted
         | Point::BeginAbuseWritten
         | Point::BeginAbuseCommitted
         | Point::FinalizeAbuseWritten
@@ -73,17 +77,17 @@ fn course(point: Point) -> Course {
 }
 
 /// How often the prompt is asked upstream in the end.
-fn asked(point: Point) -> usize {
+fn asked(point: Point) -> RangeInclusive<usize> {
     match point {
-        // The refused token and the good one are both in doubt about the prompt, and the refused one, which was good after
-        // all, was presented first.
-        Point::SetAsideWritten
+        // The refused token and the good one are both in doubt about the prompt. Which one is resumed is not said if they
+        // were presented in the same second; and the refused one was good after all.
+        Point::SetAsideWritten => 1..=2,
         // Seven days later the backend is taken to have forgotten, and the prompt is paid for anew.
-        | Point::LapseWritten
+        Point::LapseWritten
         // Two answers were ordered.
         | Point::ReleaseWritten
-        | Point::ReleaseCommitted => 2,
-        _ => 1,
+        | Point::ReleaseCommitted => 2..=2,
+        _ => 1..=1,
     }
 }
 
