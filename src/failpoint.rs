@@ -12,6 +12,9 @@
 //! | `vault.VERB.committed` | the commit and whoever asked for it |
 //! | `redeem.…`, `issuance.…`, `recovery.…` | two steps of the plane of that name |
 //!
+//! One more is no moment: `FAILPOINTS=clock=return(-3600)` shifts the machine's clock by so many seconds, for a program that
+//! is a process of its own and cannot be handed another clock.
+//!
 //! Deliberately absent: points that make an operation fail. What fails and how is the business of the chaos proxy, which
 //! stands outside.
 
@@ -136,6 +139,15 @@ pub fn at(point: Point) {
         // Not `abort`: nothing may run on the way out, and nothing may be written. Whoever waits here dies.
         drop(std::process::Command::new("kill").args(["-KILL", &pid]).status());
     });
+}
+
+/// How far the machine's clock is to be shifted, seconds.
+#[inline]
+pub fn clock_shift() -> i64 {
+    fail::fail_point!("clock", |seconds: Option<String>| {
+        seconds.and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
+    });
+    0
 }
 
 /// Reads `FAILPOINTS`, until dropped. In debug builds only.

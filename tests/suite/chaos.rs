@@ -25,6 +25,7 @@
 
 mod books;
 mod client;
+mod clock;
 mod issuance;
 mod redemption;
 mod soak;

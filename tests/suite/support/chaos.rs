@@ -336,3 +336,13 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
         key.eq_ignore_ascii_case(name).then(|| value.trim())
     })
 }
+
+#[test]
+fn a_seed_draws_the_same_acts_again_and_every_kind_of_them() {
+    let acts = |seed| (0..2000).map(|ordinal| drawn(seed, ordinal)).collect::<Vec<_>>();
+    assert_eq!(acts(5), acts(5));
+    assert_ne!(acts(5), acts(6));
+    let kinds: HashSet<_> = acts(5).iter().map(std::mem::discriminant).collect();
+    // All but the refusals, which are for scripts.
+    assert_eq!(kinds.len(), 14);
+}
