@@ -3,6 +3,8 @@
 mod bench;
 mod commands;
 mod demo;
+mod disk;
 mod doctor;
 mod life;
+mod tokens;
 mod usage;
