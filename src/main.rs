@@ -11,5 +11,7 @@ use zeroizing_alloc::ZeroAlloc;
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
+    #[cfg(debug_assertions)]
+    let _armed = llmtor::failpoint::arm();
     llmtor::cli::run(std::env::args_os())
 }

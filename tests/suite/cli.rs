@@ -7,4 +7,5 @@ mod disk;
 mod doctor;
 mod life;
 mod tokens;
+mod topup;
 mod usage;
