@@ -114,6 +114,12 @@ pub enum RedeemErrorKind {
         /// For the user; says what to do.
         message: String,
     },
+    /// The vault's tokens may be another vault's: it was restored or retired, and nobody took it over. Unspent.
+    #[error("{message}")]
+    VaultPaused {
+        /// The vault's own text; says what to do.
+        message: String,
+    },
     /// The way out is not open yet. Unspent.
     #[error("the anonymous transport is not ready: {reason}")]
     TransportNotReady {
@@ -142,13 +148,24 @@ pub enum RedeemErrorKind {
     )]
     AbuseTokensWanted,
     /// The signature of an abuse token is not the backend's. Unspent.
-    #[error("the backend does not accept the abuse token; run `llmtor abuse setup`")]
+    #[error(
+        "the backend does not accept the signature of an abuse token: run `llmtor abuse rotate` for a fresh monthly one; \
+         if that does not help, compare `llmtor keys list` with the operator's published keys, and bring the permanent \
+         one back with `llmtor abuse restore`"
+    )]
     AbuseTokenInvalid,
     /// The transient abuse token is not of this month. Unspent.
-    #[error("the abuse token has expired; run `llmtor abuse setup`")]
+    #[error(
+        "the monthly abuse token is not of the backend's current month: run `llmtor abuse setup` for this month's, and \
+         check this machine's clock if one of this month is held (`llmtor abuse status`)"
+    )]
     AbuseTokenExpired,
     /// The operator has banned an abuse token. Unspent.
-    #[error("the operator has blacklisted the abuse token of this installation")]
+    #[error(
+        "the operator has blacklisted an abuse token of this installation and does not say which: if it is the monthly \
+         one, `llmtor abuse rotate` gets another; if it is the permanent one, there is no other for this account, and only \
+         the operator can lift that"
+    )]
     AbuseTokenBlacklisted,
     /// The backend has no such model, though a key for it is pinned here. Unspent.
     #[error("the backend does not offer {model}")]
