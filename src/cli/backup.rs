@@ -1,5 +1,7 @@
 //! `llmtor backup`
 
+use std::fmt::Write as _;
+
 use crate::backup::Overwrite;
 use crate::control::message::SecretText;
 use crate::control::message::backup::{BackupOrder, BackupReport, LockOrder, SourceOrder};
@@ -36,7 +38,9 @@ pub(super) async fn run(options: BackupOptions, context: &Context) -> Result<Exi
 fn text(report: &BackupReport) -> String {
     let mut text = format!("sealed in {}; the session is not in it", report.path.display());
     if report.left_behind > 0 {
-        text += &format!(
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
             "\nnote: {} begun issuances are not in it either; they are finished here, by the next `llmtor tokens mint`",
             report.left_behind
         );

@@ -1,5 +1,6 @@
 //! `llmtor restore`
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -90,7 +91,8 @@ fn finish(context: &Context, done: &Done) {
             text += "\nthis vault's tokens are spent from here now; any that were spent elsewhere meanwhile are dropped when \
                      they are met";
             if let Some(retired) = &report.retired {
-                text += &format!("\nretired: {}", retired.display());
+                // Writing to a String cannot fail.
+                let _ = write!(text, "\nretired: {}", retired.display());
             }
         }
         if let Some(paused) = paused(done.custody) {

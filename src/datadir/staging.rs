@@ -31,9 +31,10 @@ impl Staging {
     /// Begins a home that is to be at `target`.
     pub fn begin(target: &Path) -> Result<Self, HomeError> {
         check_free(target)?;
-        let mut beside = target.as_os_str().to_owned();
-        beside.push(".restoring");
-        let beside = PathBuf::from(beside);
+        let mut name = target.file_name().ok_or_else(|| HomeError::Occupied(target.to_owned()))?.to_owned();
+        name.push(".restoring");
+        // Beside it, also where the path ends in a slash.
+        let beside = target.with_file_name(name);
         match fs::remove_dir_all(&beside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unwritable(&beside, &error)),
             _ => {}
@@ -104,7 +105,7 @@ mod tests {
     #[test]
     fn a_home_appears_whole_and_an_abandoned_one_not_at_all() {
         let dir = tempfile::tempdir().unwrap();
-        let target = dir.path().join("home");
+        let target = dir.path().join("home/");
         let staging = Staging::begin(&target).unwrap();
         staging.home().write_private(&staging.home().config_path(), b"").unwrap();
         assert!(!target.exists());

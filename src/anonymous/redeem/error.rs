@@ -105,7 +105,9 @@ pub enum RedeemErrorKind {
         maturing: Option<Timestamp>,
     },
     /// The backend wants abuse tokens and the vault lacks one (or this month's). Unspent.
-    #[error("an abuse token is missing; run `llmtor abuse setup`")]
+    #[error(
+        "an abuse token is missing: run `llmtor abuse setup`, or `llmtor abuse restore` if this account had one before"
+    )]
     AbuseTokensMissing,
     /// The vault failed. The text is the vault's own and names no secret. Unspent before the token was
     /// presented, InDoubt after.
@@ -247,6 +249,23 @@ pub enum RedeemErrorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_with_an_abuse_token_comes_with_what_to_do_about_just_that() {
+        use RedeemErrorKind as Kind;
+        for (kind, command) in [
+            (Kind::AbuseTokensMissing, "llmtor abuse setup"),
+            (Kind::AbuseTokensWanted, "llmtor keys import"),
+            (Kind::AbuseTokenInvalid, "llmtor abuse restore"),
+            (Kind::AbuseTokenExpired, "llmtor abuse status"),
+            (Kind::AbuseTokenBlacklisted, "llmtor abuse rotate"),
+        ] {
+            let told = kind.to_string();
+            assert!(told.contains(command), "{told}");
+        }
+        // There is no remedy for this one, and it says so.
+        assert!(Kind::AbuseTokenBlacklisted.to_string().contains("only the operator"));
+    }
 
     #[test]
     fn only_an_unspent_or_a_resumable_token_makes_a_retry_free() {

@@ -171,12 +171,11 @@ impl Operations {
         let key = |key: Option<&PublicKey>, name| key.cloned().ok_or(AppError::NoAbuseKey(name));
         let permanent_key = key(keyring.abuse_permanent(), KeyName::AbusePermanent)?;
         let transient_key = key(keyring.abuse_transient(), KeyName::AbuseTransient)?;
-        let text = match text {
-            Some(text) => text.0,
-            None => {
-                let _turn = self.turn.lock().await;
-                Secret::new(self.identity(Unready::Fails).await?.fetch_backup().await?)
-            }
+        let text = if let Some(text) = text {
+            text.0
+        } else {
+            let _turn = self.turn.lock().await;
+            Secret::new(self.identity(Unready::Fails).await?.fetch_backup().await?)
         };
         let passphrase = Passphrase::new(passphrase.0);
         let opened = tokio::task::spawn_blocking(move || abuse::open(text.expose(), &passphrase));

@@ -20,6 +20,18 @@ fn restore(room: &Path, home: &str, more: &[&str], passphrase: &str) -> Ended {
     llmtor(room, &[], &[&restore[..], more].concat(), passphrase)
 }
 
+/// As [`restore`], the passphrase on another descriptor than standard input.
+fn by_descriptor(room: &Path, home: &str, file: &str) -> serde_json::Value {
+    std::fs::write(room.join("passphrase.txt"), format!("{PASSPHRASE}\n")).unwrap();
+    let mut shell = std::process::Command::new("sh");
+    program::confine(&mut shell, room);
+    let line = "exec \"$0\" \"$@\" 3< passphrase.txt";
+    let restore = ["abuse", "restore", file, "--passphrase-fd", "3", "--json", "--home", home];
+    let output = program::finish(shell.args(["-c", line, program::SHIPPED]).args(restore), "");
+    std::fs::remove_file(room.join("passphrase.txt")).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 /// A second home for the same backend, without a session.
 fn second_home(backend: &Backend, name: &str) {
     let init = ["init", "--home", name, "--backend", &backend.url, "--keys", "keys.json"];
@@ -48,6 +60,9 @@ fn the_abuse_tokens_go_to_a_file_and_to_the_server_and_come_back() {
     let status = succeed(room, &["abuse", "status", "--json", "--home", "client"], "").json();
     assert_eq!((&status["permanent"], &status["transient"]), (&true.into(), &status["current"]));
 
+    let none = restore(room, "client", &["--server"], PASSPHRASE);
+    none.refused_json("failed");
+    assert!(none.stdout.contains("llmtor abuse backup --server"), "{}", none.all());
     let short = ["abuse", "backup", "short", "--passphrase-fd", "0", "--home", "client"];
     llmtor(room, &[], &short, "too short").refused(2, &["at least 10 characters"]);
     assert!(!room.join("short").exists());
@@ -62,7 +77,7 @@ fn the_abuse_tokens_go_to_a_file_and_to_the_server_and_come_back() {
     restore(room, "second", &["tokens.llmtorbak"], "another passphrase").refused_json("failed");
     let restored = restore(room, "second", &["tokens.llmtorbak"], PASSPHRASE).json();
     assert_eq!((&restored["permanent"], &restored["transient"]), (&"restored".into(), &"restored".into()));
-    let again = restore(room, "second", &["tokens.llmtorbak"], PASSPHRASE).json();
+    let again = by_descriptor(room, "second", "tokens.llmtorbak");
     assert_eq!((&again["permanent"], &again["transient"]), (&"held".into(), &"held".into()));
 
     // After a rotation the backup's monthly token is another one than that in use.
