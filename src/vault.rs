@@ -31,7 +31,8 @@
 //! - Token bytes, signatures and blinding secrets are on disk only sealed ([`sealing`]), also in the WAL. Rows go
 //!   under `secure_delete`, and the WAL is cut to nothing when the vault is idle and when it closes.
 //! - A token in doubt is never shown to another request: the server would answer the old one (protocol.md §5).
-//!   The term counts from the last time that it was presented.
+//!   The term counts from the last time that it was presented. A token that comes back from it is drawn only while the
+//!   clock shows its end: a clock that ran ahead and was set back makes it wait again.
 //!
 //! - A copy, or a vault that was copied for good, is paused: it spends nothing ([`custody`]).
 //!
@@ -46,6 +47,8 @@ mod deposits;
 pub mod draw;
 mod error;
 pub mod habits;
+mod listing;
+mod losses;
 mod notes;
 mod recovery;
 mod schema;
@@ -72,6 +75,8 @@ pub use census::Census;
 pub use custody::Custody;
 pub use deposits::Deposits;
 pub use error::{Shortage, VaultError, VaultErrorKind};
+pub use listing::{Entry, EntryId, Lookup, Standing};
+pub use losses::{Loss, LossReason};
 pub use notes::Note;
 pub use withdrawals::{Presented, Reserved, Withdrawals};
 
@@ -158,7 +163,7 @@ impl Vault {
         Withdrawals::new(self.mailbox.clone(), self.digester.clone())
     }
 
-    /// For the composition root: counts, nothing else.
+    /// For the composition root: what is there, nothing that could be spent.
     pub fn census(&self) -> Census {
         Census::new(self.mailbox.clone())
     }

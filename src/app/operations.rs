@@ -6,6 +6,7 @@
 //! does not finish.
 
 pub(in crate::app) mod backup;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
@@ -17,7 +18,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::control::message::{
     AbuseReport, AccountReport, ChangedKey, DaemonReport, ImportReport, KeyFile, KeyReport, KeysReport,
-    LoginReport, LogoutReport, MintReport, NewIdentityReport, Readiness, StatusReport, TokensReport,
+    LoginReport, LogoutReport, MintReport, NewIdentityReport, Readiness, StatusReport,
 };
 use crate::control::{Operation, Perform, Progress, ProgressSender, Refusal, Report};
 use crate::datadir::{Home, HomeLock};
@@ -185,9 +186,10 @@ impl Operations {
 
     async fn dispatch(&self, operation: Operation, progress: ProgressSender) -> Result<Report, AppError> {
         match operation {
-            Operation::Tokens => {
-                Ok(Report::Tokens(TokensReport { models: self.stock().await?, abuse: self.abuse().await? }))
-            }
+            Operation::Tokens => self.tokens().await.map(Report::Tokens),
+            Operation::Explain { id } => self.explain(&id).await.map(Report::Explain),
+            Operation::Losses => self.losses().await.map(Report::Losses),
+            Operation::ForgetLosses => self.forget_losses().await.map(Report::Losses),
             Operation::Status => self.status().await.map(Report::Status),
             Operation::Mint { model, count, readiness } => {
                 self.mint(model, count, readiness, &progress).await.map(Report::Mint)
@@ -233,6 +235,7 @@ impl Operations {
             custody: self.custody().await?,
             models: self.stock().await?,
             abuse: self.abuse().await?,
+            credits_lost: self.credits_lost().await?,
         })
     }
 

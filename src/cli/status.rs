@@ -72,5 +72,7 @@ fn text(report: &StatusReport) -> String {
     if let Some(paused) = paused(report.custody) {
         let _ = writeln!(text, "PAUSED: {paused}");
     }
-    text + &tokens::table(&report.models) + &tokens::abuse(&report.abuse)
+    text + &tokens::table(&report.models)
+        + &tokens::abuse(&report.abuse)
+        + &tokens::losses(report.credits_lost)
 }

@@ -1,4 +1,6 @@
-//! `llmtor tokens`, `llmtor tokens mint`
+//! `llmtor tokens`, `llmtor tokens mint`, `llmtor tokens explain`, `llmtor tokens losses`
+
+mod entries;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,6 +9,8 @@ use crate::control::message::{AbuseReport, MintReport, Readiness, TokensReport};
 use crate::control::{Operation, Report};
 use crate::vault::Stock;
 use crate::wire::ModelName;
+
+pub(super) use entries::summary as losses;
 
 use super::Context;
 use super::arguments::{TokensCommand, TokensOptions};
@@ -27,6 +31,17 @@ pub(super) async fn run(options: TokensOptions, context: &Context) -> Result<Exi
             let Report::Mint(report) = operate(context, operation).await? else { return Err(mismatch()) };
             context.output.result(&report, || minted(&report));
         }
+        Some(TokensCommand::Explain { id }) => {
+            let Report::Explain(report) = operate(context, Operation::Explain { id }).await? else {
+                return Err(mismatch());
+            };
+            context.output.result(&report, || entries::explained(&report));
+        }
+        Some(TokensCommand::Losses { forget }) => {
+            let operation = if forget { Operation::ForgetLosses } else { Operation::Losses };
+            let Report::Losses(report) = operate(context, operation).await? else { return Err(mismatch()) };
+            context.output.result(&report, || entries::losses(&report));
+        }
     }
     Ok(Exit::Done)
 }
@@ -34,6 +49,8 @@ pub(super) async fn run(options: TokensOptions, context: &Context) -> Result<Exi
 fn text(report: &TokensReport) -> String {
     let mut text = table(&report.models);
     text.push_str(&abuse(&report.abuse));
+    text.push_str(&entries::summary(report.losses.iter().map(|loss| loss.credits).sum()));
+    text.push_str(&entries::special(&report.special));
     text
 }
 

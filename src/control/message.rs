@@ -1,6 +1,7 @@
 //! What is said over the control socket.
 
 pub mod backup;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,13 +16,23 @@ use backup::{
     AbuseBackupOrder, AbuseBackupReport, AbuseRestoreOrder, AbuseRestoreReport, AbuseStatusReport,
     BackupOrder, BackupReport, RotateReport, TakeOverReport,
 };
+pub use tokens::{ExplainReport, LossReason, LossReport, LossesReport, TokenReport, TokenState};
 
 /// Something to be done with the home.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Operation {
-    /// Counts per model and state.
+    /// Counts per model and state, and what is not simply in stock.
     Tokens,
+    /// What will become of one token.
+    Explain {
+        /// The first digits of its id.
+        id: String,
+    },
+    /// Credits that no token came of.
+    Losses,
+    /// Forget them.
+    ForgetLosses,
     /// The daemon and the stock.
     Status,
     /// Issue tokens.
@@ -145,6 +156,10 @@ pub enum Event {
 pub enum Report {
     /// Of [`Operation::Tokens`].
     Tokens(TokensReport),
+    /// Of [`Operation::Explain`].
+    Explain(ExplainReport),
+    /// Of [`Operation::Losses`] and [`Operation::ForgetLosses`].
+    Losses(LossesReport),
     /// Of [`Operation::Status`].
     Status(StatusReport),
     /// Of [`Operation::Mint`].
@@ -186,6 +201,12 @@ pub struct TokensReport {
     pub models: BTreeMap<ModelName, Stock>,
     /// Abuse tokens.
     pub abuse: AbuseReport,
+    /// Tokens that are not simply there to be drawn.
+    #[serde(default)]
+    pub special: Vec<TokenReport>,
+    /// Credits that no token came of.
+    #[serde(default)]
+    pub losses: Vec<LossReport>,
 }
 
 /// Which abuse tokens are held.
@@ -222,6 +243,9 @@ pub struct StatusReport {
     pub models: BTreeMap<ModelName, Stock>,
     /// Abuse tokens.
     pub abuse: AbuseReport,
+    /// How many credits no token came of.
+    #[serde(default)]
+    pub credits_lost: u64,
 }
 
 /// A running daemon.

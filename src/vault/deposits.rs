@@ -12,8 +12,8 @@ use super::books::{Books, model_at};
 use super::sealing::Place;
 use super::thread::{Durability, Mailbox};
 use super::{
-    Abandoned, AbuseHoldings, AbuseKind, NewAbuseIssuance, NewIssuance, PendingIssuance, Readiness,
-    RequestId, VaultError,
+    Abandoned, AbuseHoldings, AbuseKind, LossReason, NewAbuseIssuance, NewIssuance, PendingIssuance,
+    Readiness, RequestId, VaultError,
 };
 use crate::blind::{BlindedMessage, BlindingSecret, Fingerprint, Signature, TokenMessage};
 use crate::clock::Timestamp;
@@ -101,8 +101,9 @@ impl Deposits {
         self.mailbox.call(Durability::Relaxed, move |books| books.abandon_abuse(kind)).await
     }
 
-    /// Wipes every pending issuance, of credits and of abuse tokens alike, in one commit; durable. For when the account
-    /// in whose name they were begun is not the one at hand any more: sent in another's name they would tie both.
+    /// Wipes every pending issuance, of credits and of abuse tokens alike, and writes the credits down as given up, in one
+    /// commit; durable. For when the account in whose name they were begun is not the one at hand any more: sent in
+    /// another's name they would tie both.
     pub async fn abandon_all(&self) -> Result<Abandoned, VaultError> {
         self.mailbox.call(Durability::Synced, Books::abandon_all).await
     }
@@ -241,12 +242,33 @@ impl Books {
     }
 
     fn abandon_all(&mut self) -> Result<Abandoned, VaultError> {
+        for (model, credits) in self.pending_by_model()? {
+            self.record_loss(&model, credits, LossReason::GivenUp)?;
+        }
         let credits = self.conn.prepare_cached("DELETE FROM issuances")?.execute([])?;
         let abuse = self.conn.prepare_cached("DELETE FROM abuse_issuances")?.execute([])?;
         Ok(Abandoned { credits, abuse })
     }
 
-    fn wipe_issuance(&self, id: &RequestId) -> Result<usize, VaultError> {
+    fn pending_by_model(&self) -> Result<Vec<(ModelName, u64)>, VaultError> {
+        let mut statement =
+            self.conn.prepare_cached("SELECT model, count(*) FROM issuances GROUP BY model")?;
+        let mut rows = statement.query([])?;
+        let mut pending = Vec::new();
+        while let Some(row) = rows.next()? {
+            pending.push((model_at(row, 0)?, row.get::<_, i64>(1)?.unsigned_abs()));
+        }
+        Ok(pending)
+    }
+
+    /// The model of a pending issuance.
+    pub(super) fn model_of_issuance(&self, id: &RequestId) -> Result<ModelName, VaultError> {
+        let mut statement = self.conn.prepare_cached("SELECT model FROM issuances WHERE request_id = ?1")?;
+        let mut rows = statement.query([&id.0])?;
+        model_at(rows.next()?.ok_or(VaultError::UnknownIssuance)?, 0)
+    }
+
+    pub(super) fn wipe_issuance(&self, id: &RequestId) -> Result<usize, VaultError> {
         let mut statement = self.conn.prepare_cached("DELETE FROM issuances WHERE request_id = ?1")?;
         Ok(statement.execute([&id.0])?)
     }

@@ -13,6 +13,7 @@ use super::sealing::Digester;
 use super::thread::{Durability, Mailbox};
 use super::{AbuseRule, CallId, Doubt, History, RequestDigest, VaultError};
 use crate::blind::Fingerprint;
+use crate::clock::Timestamp;
 use crate::wire::ModelName;
 use crate::wire::redemption::LlmMask;
 
@@ -27,6 +28,7 @@ pub struct Withdrawals {
 pub struct Reserved {
     guard: Guard,
     rule: AbuseRule,
+    drawn: Timestamp,
 }
 
 /// The first byte may leave. Holds the exact `llmmask`. Dropping it without a word leaves it in doubt.
@@ -35,6 +37,7 @@ pub struct Presented {
     payment: Payment,
     history: History,
     attempt: Attempt,
+    drawn: Timestamp,
 }
 
 /// Whether an attempt with this token ended without an answer before.
@@ -123,6 +126,12 @@ impl Presented {
         self.history
     }
 
+    /// When it was drawn or resumed, by the vault's clock. Of a token that may be spent, an answer from before that is not
+    /// this call's.
+    pub fn drawn(&self) -> Timestamp {
+        self.drawn
+    }
+
     /// Whether an attempt with this token ended without an answer before. Then a "not spent" from the server
     /// proves nothing about that attempt, and [`Withdrawals::return_unspent`] leaves the token in doubt.
     pub fn resumed(&self) -> bool {
@@ -180,10 +189,10 @@ impl Withdrawals {
     ) -> impl FnOnce(&mut Books) -> Result<Reserved, VaultError> + Send + use<> {
         let (mailbox, model) = (self.mailbox.clone(), model.clone());
         move |books: &mut Books| {
-            let id = books.reserve(call, &model, key, rule)?;
+            let (id, drawn) = books.reserve(call, &model, key, rule)?;
             let grip = Grip { id, model, call };
             let guard = Guard { mailbox, grip, last_word: Some(LastWord::Release) };
-            Ok(Reserved { guard, rule })
+            Ok(Reserved { guard, rule, drawn })
         }
     }
 
@@ -192,9 +201,10 @@ impl Withdrawals {
     pub async fn resume(&self, call: CallId, digest: RequestDigest) -> Result<Option<Presented>, VaultError> {
         let mailbox = self.mailbox.clone();
         let work = move |books: &mut Books| {
+            let drawn = books.clock.now();
             Ok(books.resume(call, digest)?.map(|(grip, payment, history)| {
                 let guard = Guard { mailbox, grip, last_word: Some(LastWord::Withdraw) };
-                Presented { guard, payment, history, attempt: Attempt::Resumed }
+                Presented { guard, payment, history, attempt: Attempt::Resumed, drawn }
             }))
         };
         Ok(self.mailbox.call(Durability::Synced, work).await?.map(hand_over))
@@ -204,10 +214,10 @@ impl Withdrawals {
     /// released.
     pub async fn present(&self, reserved: Reserved, digest: RequestDigest) -> Result<Presented, VaultError> {
         let work = move |books: &mut Books| {
-            let Reserved { mut guard, rule } = reserved;
+            let Reserved { mut guard, rule, drawn } = reserved;
             let (payment, history) = books.present(&guard.grip, rule, digest)?;
             guard.last_word = Some(LastWord::Withdraw);
-            Ok(Presented { guard, payment, history, attempt: Attempt::First })
+            Ok(Presented { guard, payment, history, attempt: Attempt::First, drawn })
         };
         self.mailbox.call(Durability::Synced, work).await.map(hand_over)
     }
