@@ -82,7 +82,7 @@ fn finish(context: &Context, done: &Done) {
     context.output.result(done, || {
         let mut text = match &done.made {
             Some(made) => format!(
-                "restored {} from the backup of {made}; log in again before minting: llmtor login --session-stdin",
+                "the backup of {made} is restored in {}; log in again before minting: llmtor login --session-stdin",
                 done.home.display()
             ),
             None => String::new(),
