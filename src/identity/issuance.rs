@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use crate::blind::{BlindError, BlindSignature, PublicKey};
 use crate::clock::Timestamp;
+use crate::failpoint::{Point, at};
 use crate::identity::api::Rejected;
 use crate::identity::error::{Foreign, IdentityError};
 use crate::identity::session::LedgerMark;
@@ -184,6 +185,7 @@ impl Identity {
         let suspicion = recovered.take_alarm(&name);
         let account: Account = self.api.get::<Me>(&["me"]).await?.into();
         self.mark_ledger(&order.model, &account).await?;
+        at(Point::LedgerMarked);
 
         let mut minted = Minted { made: 0, pending: 0, recovered, stopped: None };
         // Under suspicion one goes ahead, so that at most one more credit is spent on a forgery.
@@ -281,6 +283,7 @@ impl Identity {
             let prepared = worker.await.map_err(|_| IdentityError::Internal)?;
             batch.extend(prepared.map_err(|_| IdentityError::Blinding(KeyName::Model(model.clone())))?);
         }
+        at(Point::Blinded);
         let first_sent = self.clock.now();
         self.deposits
             .begin(batch.iter().map(|(id, prepared)| prepared.record(id, model, key, *readiness)).collect())
@@ -313,6 +316,7 @@ impl Identity {
         let mut pause = self.pace.first_pause;
         for attempt in 1.. {
             let answer = self.api.post::<IssueAnswer>(&segments, &request).await;
+            at(Point::Signed);
             let answer = answer.map(|answer| answer.signed_blinded_token.0).and_then(|bytes| {
                 if bytes.len() == key.modulus_len() {
                     Ok(BlindSignature::from_bytes(bytes))
@@ -373,6 +377,7 @@ impl Identity {
             .map_err(|_| IdentityError::Internal)?;
         match finished {
             Ok(signature) => {
+                at(Point::Verified);
                 let not_before = not_before(readiness, self.delay, self.clock.now(), &mut rand::rng());
                 self.deposits.finalize(id, signature, not_before).await?;
                 Ok(Landed::Made)

@@ -42,6 +42,7 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::blind::PublicKey;
 use crate::clock::Timestamp;
+use crate::failpoint::{Point, at};
 use crate::identity::issuance::{Brake, Flight, Landed, Sending, is_remembered, request_id};
 use crate::identity::session::LedgerMark;
 use crate::identity::{Account, Identity, IdentityError};
@@ -191,6 +192,7 @@ impl Identity {
             let finalized = self.deposits.finalized(&model).await?;
             let mark = self.file.marks()?.get(&model).copied();
             let verdict = judge(rows.len(), used, finalized, mark);
+            at(Point::Judged);
             let mut gone = rows.split_off(verdict.undebited);
             let unclear = gone.split_off(verdict.lost);
             for (gone, reason) in [(gone, LossReason::Lost), (unclear, LossReason::Unclear)] {

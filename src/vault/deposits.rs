@@ -17,6 +17,7 @@ use super::{
 };
 use crate::blind::{BlindedMessage, BlindingSecret, Fingerprint, Signature, TokenMessage};
 use crate::clock::Timestamp;
+use crate::failpoint::{Point, at};
 use crate::secret::Secret;
 use crate::wire::ModelName;
 use crate::wire::redemption::Epoch;
@@ -35,7 +36,8 @@ impl Deposits {
     /// → Blinded, all of the batch or none; durable on return. `first_sent` is set to now: the requests follow
     /// at once. [`VaultError::DuplicateIssuance`] if a RequestID is pending already.
     pub async fn begin(&self, batch: Vec<NewIssuance>) -> Result<(), VaultError> {
-        self.mailbox.call(Durability::Synced, move |books| books.begin(&batch)).await
+        let work = move |books: &mut Books| books.begin(&batch).inspect(|()| at(Point::BeginWritten));
+        self.mailbox.call(Durability::Synced, work).await.inspect(|()| at(Point::BeginCommitted))
     }
 
     /// Every Blinded row.
@@ -47,7 +49,8 @@ impl Deposits {
     /// idempotency window has passed and the ledger said that no credit was debited (or the user takes the risk).
     pub async fn renew(&self, old: &RequestId, new: RequestId) -> Result<(), VaultError> {
         let old = old.clone();
-        self.mailbox.call(Durability::Synced, move |books| books.renew(&old, &new)).await
+        let work = move |books: &mut Books| books.renew(&old, &new).inspect(|()| at(Point::RenewWritten));
+        self.mailbox.call(Durability::Synced, work).await.inspect(|()| at(Point::RenewCommitted))
     }
 
     /// Blinded → Available from `not_before` on; durable. Message and signature move into a row of their own
@@ -59,8 +62,10 @@ impl Deposits {
         not_before: Timestamp,
     ) -> Result<(), VaultError> {
         let id = id.clone();
-        let work = move |books: &mut Books| books.finalize(&id, &signature, not_before);
-        self.mailbox.call(Durability::Synced, work).await
+        let work = move |books: &mut Books| {
+            books.finalize(&id, &signature, not_before).inspect(|()| at(Point::FinalizeWritten))
+        };
+        self.mailbox.call(Durability::Synced, work).await.inspect(|()| at(Point::FinalizeCommitted))
     }
 
     /// Tokens of `model` finalized since the vault was made, spent or not: what the account's ledger is compared with.
@@ -73,14 +78,17 @@ impl Deposits {
     /// it is merely pending again.
     pub async fn abandon(&self, id: &RequestId) -> Result<(), VaultError> {
         let id = id.clone();
-        self.mailbox.call(Durability::Relaxed, move |books| books.abandon(&id)).await
+        let work = move |books: &mut Books| books.abandon(&id).inspect(|()| at(Point::AbandonWritten));
+        self.mailbox.call(Durability::Relaxed, work).await.inspect(|()| at(Point::AbandonCommitted))
     }
 
     /// Blinding state of an abuse token; durable on return. Leaves the finalized ones alone.
     /// [`VaultError::DuplicateIssuance`] if one of that kind is pending: its secret may be the only way to a
     /// signature that the server gives once.
     pub async fn begin_abuse(&self, new: NewAbuseIssuance) -> Result<(), VaultError> {
-        self.mailbox.call(Durability::Synced, move |books| books.begin_abuse(&new)).await
+        let work =
+            move |books: &mut Books| books.begin_abuse(&new).inspect(|()| at(Point::BeginAbuseWritten));
+        self.mailbox.call(Durability::Synced, work).await.inspect(|()| at(Point::BeginAbuseCommitted))
     }
 
     /// A pending abuse issuance of that kind (re-signing is allowed for 10 minutes, protocol.md §3).
@@ -93,7 +101,10 @@ impl Deposits {
     /// clock is dropped if one of a later month is held: it came too late to be of use. That of the current
     /// month always takes the place, also of one from a time when the clock was ahead.
     pub async fn finalize_abuse(&self, kind: AbuseKind, signature: Signature) -> Result<(), VaultError> {
-        self.mailbox.call(Durability::Synced, move |books| books.finalize_abuse(kind, &signature)).await
+        let work = move |books: &mut Books| {
+            books.finalize_abuse(kind, &signature).inspect(|()| at(Point::FinalizeAbuseWritten))
+        };
+        self.mailbox.call(Durability::Synced, work).await.inspect(|()| at(Point::FinalizeAbuseCommitted))
     }
 
     /// Wipes a pending abuse issuance.

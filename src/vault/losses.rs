@@ -19,6 +19,7 @@ use super::deposits::Deposits;
 use super::thread::Durability;
 use super::{RequestId, VaultError};
 use crate::clock::Timestamp;
+use crate::failpoint::{Point, at};
 use crate::wire::ModelName;
 
 const DAY: i64 = 24 * 3600;
@@ -71,7 +72,9 @@ impl Deposits {
     /// Wipes pending issuances that nothing can come of, and writes their credits down as lost: both or neither, durable
     /// on return. [`VaultError::UnknownIssuance`] if one of them is not pending; then none is wiped.
     pub async fn write_off(&self, ids: Vec<RequestId>, reason: LossReason) -> Result<(), VaultError> {
-        self.mailbox.call(Durability::Synced, move |books| books.write_off(&ids, reason)).await
+        let work =
+            move |books: &mut Books| books.write_off(&ids, reason).inspect(|()| at(Point::WriteOffWritten));
+        self.mailbox.call(Durability::Synced, work).await.inspect(|()| at(Point::WriteOffCommitted))
     }
 
     /// Forgets the losses; how many rows there were.

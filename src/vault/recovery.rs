@@ -7,6 +7,7 @@
 use super::books::{Books, key_at, model_at};
 use super::{RecoveryReport, VaultError};
 use crate::clock::Timestamp;
+use crate::failpoint::{Point, at};
 
 /// How long after it was last presented a token stays in doubt, seconds: the server keeps an answer for 5 days
 /// (protocol.md §5), and a day is added for clocks that differ and for requests that were long on their way.
@@ -28,7 +29,9 @@ impl Books {
     pub(super) fn recover(&mut self) -> Result<RecoveryReport, VaultError> {
         self.conn.execute_batch("PRAGMA synchronous = FULL; BEGIN IMMEDIATE")?;
         let report = self.put_right().and_then(|report| {
+            at(Point::RecoverWritten);
             self.conn.execute_batch("COMMIT")?;
+            at(Point::RecoverCommitted);
             Ok(report)
         });
         if report.is_err() && !self.conn.is_autocommit() {
@@ -98,6 +101,9 @@ impl Books {
         for model in wiped {
             self.count_spent(&model, 1)?;
             lapsed.wiped += 1;
+        }
+        if lapsed.returned + lapsed.wiped > 0 {
+            at(Point::LapseWritten);
         }
         self.sweep_abuse_tokens()?;
         self.next_lapse = now.plus_seconds(LOOK_EVERY);

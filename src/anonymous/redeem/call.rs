@@ -36,6 +36,7 @@ use super::route::Route;
 use super::shared::{Pins, Shared};
 use crate::anonymous::transport::{Conversation, Opened, TransportError, TransportErrorKind, Wish};
 use crate::blind::Fingerprint;
+use crate::failpoint::{Point, at};
 use crate::vault::{CallId, Doubt, Presented, RequestDigest, Reserved, Shortage, VaultError};
 use crate::wire::ModelName;
 
@@ -59,6 +60,7 @@ pub(super) async fn run(shared: Arc<Shared>, call: CallId, digest: RequestDigest
             (Err(RedeemError::new(RedeemErrorKind::ShuttingDown, TokenFate::InDoubt)), None)
         }
     };
+    at(Point::Landing);
     shared.land(Landing { claim: Claim { call, digest, spent }, result: result.map(Arc::new) });
     drop(seat);
 }
@@ -265,6 +267,7 @@ impl Course<'_> {
                     }
                 },
             };
+            at(Point::StreamOpened);
             let presented = match self.present(held).await {
                 Ok(presented) => presented,
                 Err(error) => return Step::End(failed(error)),
@@ -277,6 +280,7 @@ impl Course<'_> {
             };
             let authority = self.shared.transport.authority();
             let reply = exchange::exchange(stream, authority, body, self.bounds()).await;
+            at(Point::Answered);
             let outcome = outcome::read(reply, &self.prompt.model);
             if outcome.accepts_signature() {
                 *signatures = Signatures::Accepted;
@@ -285,6 +289,7 @@ impl Course<'_> {
             let past = Past { trail, history: presented.history(), resumed, window };
             match outcome.judge(past, &self.prompt.model) {
                 Verdict::Repeat(kind, hint) => {
+                    at(Point::Repeating);
                     tracing::debug!(attempt, "no usable answer; the token's state is unknown");
                     trail = Trail::Silent;
                     last = kind;

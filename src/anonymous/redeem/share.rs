@@ -9,6 +9,7 @@ use super::error::RedeemError;
 use super::parking::{Claim, Hand, Outcome};
 use super::shared::Shared;
 use super::{Delivery, Ending};
+use crate::failpoint::{Point, at};
 use crate::vault::{CallId, Doubt};
 
 /// A result in one caller's hands. Dropping it without a word lets it go.
@@ -43,6 +44,7 @@ impl Share {
         if let Some(claim) = self.shared.parking.deliver(self.call)
             && claim.spent.is_some()
         {
+            at(Point::Delivered);
             // In a task of its own: the delivery may end inside a body's poll.
             drop(self.shared.spawn(claim.settle(Arc::clone(&self.shared))));
         }

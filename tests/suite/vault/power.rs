@@ -186,7 +186,10 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let place = Place::new();
+        // What a sync is for is played here: it may as well cost nothing.
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        let place = Place { dir: dir.unwrap(), clock: ManualClock::shared(START) };
         let vault = place.open();
         let mut world = Self {
             place,
@@ -444,7 +447,7 @@ fn run(steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 192, max_shrink_iters: 400, ..ProptestConfig::default() })]
     #[test]
     fn no_sequence_of_events_reaches_two_prompts_on_one_token(
         steps in proptest::collection::vec(step(), 1..90),
@@ -465,7 +468,9 @@ fn a_clock_that_ran_ahead_and_was_set_back_shows_no_answer_to_another_prompt() {
         steps.extend([Step::Present(which), Step::Send { which: 2, fate: Fate::AnswerLost, end: End::Done }]);
         steps.push(lost.clone());
     }
-    steps.extend([Step::Jump(TERM), Step::Jump(-TERM + 10), Step::Rotate]);
+    // Looking by the clock that runs ahead draws one, which is put back.
+    steps.extend([Step::Jump(TERM), Step::Rotate, Step::Begin { prompt }, Step::Drop(which)]);
+    steps.extend([Step::Jump(-TERM + 10), Step::Rotate]);
     let ask = [
         Step::Begin { prompt },
         Step::Present(which),
