@@ -6,6 +6,7 @@
 //! does not finish.
 
 pub(in crate::app) mod backup;
+mod supply;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ use crate::control::{Operation, Perform, Progress, ProgressSender, Refusal, Repo
 use crate::datadir::{Home, HomeLock};
 use crate::identity::{
     Abandoned, AbuseSetup, Identity, IdentityError, IdentityUrl, MintOrder, Minted, Obtained, Pace, Parts,
-    Predecessor, Recovered, Session, SessionFile, SignedIn, SignedOut,
+    Predecessor, Recovered, Schedule, Session, SessionFile, SignedIn, SignedOut,
 };
 use crate::keys::{self, Keyring, Replacement};
 use crate::secret::Secret;
@@ -59,6 +60,7 @@ pub struct Operations {
     census: Census,
     session_file: SessionFile,
     way: IdentityWay,
+    schedule: Schedule,
     keyring: RwLock<Keyring>,
     clock: SharedClock,
     /// Two sagas at once would resume each other's requests.
@@ -86,6 +88,7 @@ impl Operations {
         Ok(Self {
             home: home.clone(),
             config: config.clone(),
+            schedule: supply::schedule(config, vault.deposits(), clock.clone()),
             deposits: vault.deposits(),
             census: vault.census(),
             vault,
@@ -137,6 +140,10 @@ impl Operations {
     /// Whether a session is kept and can be read.
     pub(super) fn holds_session(&self) -> Result<bool, AppError> {
         Ok(self.session_file.load()?.is_some())
+    }
+
+    fn is_daemon(&self) -> bool {
+        self.daemon.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     pub(super) fn clock(&self) -> SharedClock {
@@ -234,6 +241,7 @@ impl Operations {
             logged_in: self.home.session_path().exists(),
             custody: self.custody().await?,
             models: self.stock().await?,
+            supply: self.supply().await?,
             abuse: self.abuse().await?,
             credits_lost: self.credits_lost().await?,
         })
@@ -275,6 +283,7 @@ impl Operations {
             }
             return Err(refusal.into());
         }
+        supply::noted(self.schedule.minted_by_hand(&model).await);
         let stock = self.stock().await?.remove(&model).unwrap_or_default();
         Ok(MintReport {
             model,
@@ -282,6 +291,7 @@ impl Operations {
             resumed: narrow(recovered.made),
             available: stock.available,
             maturing: stock.maturing,
+            usable: self.usable(readiness),
             notes: notes(&recovered),
         })
     }
@@ -289,6 +299,7 @@ impl Operations {
     async fn account(&self) -> Result<AccountReport, AppError> {
         let _turn = self.turn.lock().await;
         let account = self.identity(Unready::Fails).await?.account().await?;
+        supply::noted(self.schedule.credits_seen(&account.active).await);
         Ok(AccountReport {
             name: account.name,
             email: account.email,
@@ -317,9 +328,12 @@ impl Operations {
         let is_signed = |by, pinned: Option<&PublicKey>| pinned.is_none_or(|key| key.fingerprint() == by);
         let permanent = held.permanent.filter(|by| is_signed(*by, keyring.abuse_permanent()));
         let transient = held.transient.filter(|held| is_signed(held.key, keyring.abuse_transient()));
+        let this = Epoch::at(self.clock.now().unix());
+        let is_old = permanent.is_some() && transient.is_none_or(|held| held.epoch < this);
         Ok(AbuseReport {
             required: keyring.abuse_permanent().is_some() && keyring.abuse_transient().is_some(),
             permanent: permanent.is_some(),
+            comes_before: if is_old { self.abuse_comes_before().await? } else { None },
             transient: transient.map(|held| month(held.epoch)),
             obtained: Vec::new(),
         })
@@ -330,6 +344,7 @@ impl Operations {
         let session = Session::parse(text.expose())?;
         let identity = self.identity_of(session, Unready::Fails).await?;
         let SignedIn { account, predecessor, abandoned } = identity.sign_in().await?;
+        supply::noted(self.schedule.signed_in(&account.active).await);
         let mut notes = given_up(abandoned);
         if predecessor == Predecessor::Another && self.census.abuse().await?.permanent.is_some() {
             notes.push(

@@ -248,8 +248,10 @@ pub(super) struct TokensOptions {
 pub(super) enum TokensCommand {
     /// Turns credits into tokens
     ///
-    /// A fresh token may be used after a random delay, so that issuing and spending cannot be matched by their
-    /// times; --now does without the delay.
+    /// Nobody has to: `llmtor serve` tops up by itself, at random times (`topup.enabled`). A fresh token may be used after a
+    /// random delay, so that issuing and spending cannot be matched by their times; --now does without the delay.
+    ///
+    /// Example: llmtor tokens mint --model gpt-4.1 --count 50
     Mint {
         /// For which model
         #[arg(long, value_name = "M")]

@@ -73,6 +73,7 @@ fn text(report: &StatusReport) -> String {
         let _ = writeln!(text, "PAUSED: {paused}");
     }
     text + &tokens::table(&report.models)
+        + &tokens::supplies(&report.supply)
         + &tokens::abuse(&report.abuse)
         + &tokens::losses(report.credits_lost)
 }

@@ -1,6 +1,7 @@
 //! What is said over the control socket.
 
 pub mod backup;
+mod supply;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use backup::{
     AbuseBackupOrder, AbuseBackupReport, AbuseRestoreOrder, AbuseRestoreReport, AbuseStatusReport,
     BackupOrder, BackupReport, RotateReport, TakeOverReport,
 };
+pub use supply::{NextTopUp, SupplyLevel, SupplyReport, Usable};
 pub use tokens::{ExplainReport, LossReason, LossReport, LossesReport, TokenReport, TokenState};
 
 /// Something to be done with the home.
@@ -199,6 +201,9 @@ pub enum Report {
 pub struct TokensReport {
     /// By model; a model with a pinned key is here even with nothing in stock.
     pub models: BTreeMap<ModelName, Stock>,
+    /// How long each stock lasts, and what happens next by itself.
+    #[serde(default)]
+    pub supply: BTreeMap<ModelName, SupplyReport>,
     /// Abuse tokens.
     pub abuse: AbuseReport,
     /// Tokens that are not simply there to be drawn.
@@ -218,6 +223,9 @@ pub struct AbuseReport {
     pub permanent: bool,
     /// `YYYY-MM` of the transient one held.
     pub transient: Option<String>,
+    /// If this month's is not here yet: when it comes by itself, at the latest (RFC 3339, to the minute).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comes_before: Option<String>,
     /// What was fetched just now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub obtained: Vec<String>,
@@ -241,6 +249,9 @@ pub struct StatusReport {
     pub custody: Custody,
     /// Counts per model and state.
     pub models: BTreeMap<ModelName, Stock>,
+    /// How long each stock lasts, and what happens next by itself.
+    #[serde(default)]
+    pub supply: BTreeMap<ModelName, SupplyReport>,
     /// Abuse tokens.
     pub abuse: AbuseReport,
     /// How many credits no token came of.
@@ -378,6 +389,9 @@ pub struct MintReport {
     pub available: u64,
     /// Tokens of the model that must mature first.
     pub maturing: u64,
+    /// From when on the new ones may be used.
+    #[serde(default)]
+    pub usable: Usable,
     /// What the user should know of earlier issuances.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

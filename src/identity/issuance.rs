@@ -38,6 +38,7 @@ use crate::vault::{NewIssuance, PendingIssuance, Readiness, RequestId};
 use crate::wire::ModelName;
 use crate::wire::identity::{IssueAnswer, IssueRequest, Me};
 use futures_util::{StreamExt as _, stream};
+use tokio_util::sync::CancellationToken;
 
 pub use prepared::Prepared;
 use prepared::not_before;
@@ -178,6 +179,7 @@ impl Identity {
         &self,
         order: MintOrder,
         progress: &(dyn Fn(MintProgress) + Send + Sync),
+        stop: &CancellationToken,
     ) -> Result<Minted, IdentityError> {
         let name = KeyName::Model(order.model.clone());
         let key = self.keyring.model(&order.model).ok_or_else(|| IdentityError::NoKey(name.clone()))?.clone();
@@ -191,8 +193,8 @@ impl Identity {
         // Under suspicion one goes ahead, so that at most one more credit is spent on a forgery.
         let scouts = if suspicion.is_some() { order.count.min(1) } else { 0 };
         for count in [scouts, order.count - scouts] {
-            if minted.stopped.is_none() {
-                self.make(&order, count, &key, &mut minted, progress).await;
+            if minted.stopped.is_none() && !stop.is_cancelled() {
+                self.make(&order, count, &key, &mut minted, progress, stop).await;
             }
         }
         if suspicion.is_some() && !minted.stopped.as_ref().is_some_and(IdentityError::is_alarm) {
@@ -209,6 +211,7 @@ impl Identity {
         key: &PublicKey,
         minted: &mut Minted,
         progress: &(dyn Fn(MintProgress) + Send + Sync),
+        stop: &CancellationToken,
     ) {
         let brake = Brake::default();
         let sizes = (0..count.div_ceil(BATCH)).map(|batch| BATCH.min(count - batch * BATCH));
@@ -227,6 +230,9 @@ impl Identity {
             .buffer_unordered(self.pace.concurrency.max(1));
 
         while let Some(landed) = landings.next().await {
+            if stop.is_cancelled() {
+                brake.pull();
+            }
             let reason = match landed {
                 Ok(Landed::Made) => {
                     minted.made += 1;

@@ -4,7 +4,7 @@
 //! then [`Deposits::finalize`] or [`Deposits::abandon`]; what a crash leaves behind is found by
 //! [`Deposits::pending`].
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::OptionalExtension as _;
 
@@ -13,7 +13,7 @@ use super::sealing::Place;
 use super::thread::{Durability, Mailbox};
 use super::{
     Abandoned, AbuseHoldings, AbuseKind, LossReason, NewAbuseIssuance, NewIssuance, PendingIssuance,
-    Readiness, RequestId, VaultError,
+    PinnedKeys, Readiness, RequestId, Stock, VaultError,
 };
 use crate::blind::{BlindedMessage, BlindingSecret, Fingerprint, Signature, TokenMessage};
 use crate::clock::Timestamp;
@@ -72,6 +72,12 @@ impl Deposits {
     pub async fn finalized(&self, model: &ModelName) -> Result<u64, VaultError> {
         let model = model.clone();
         self.mailbox.call(Durability::Relaxed, move |books| books.finalized(&model)).await
+    }
+
+    /// Tokens that can be drawn under the `pinned` keys, now, later or after the call that has them gives them back: what
+    /// a stock amounts to. Models without any are absent.
+    pub async fn held(&self, pinned: PinnedKeys) -> Result<BTreeMap<ModelName, u64>, VaultError> {
+        self.mailbox.call(Durability::Relaxed, move |books| books.held(&pinned)).await
     }
 
     /// The server refused before debiting: the row is wiped. Not synced: if a power cut brings the row back,
@@ -136,6 +142,12 @@ impl Books {
         )?;
         let count: i64 = statement.query_row([model.as_str()], |row| row.get(0))?;
         Ok(count.unsigned_abs())
+    }
+
+    fn held(&mut self, pinned: &PinnedKeys) -> Result<BTreeMap<ModelName, u64>, VaultError> {
+        let sum = |stock: Stock| stock.available + stock.maturing + stock.reserved;
+        let stock = self.stock(Some(pinned))?.into_iter();
+        Ok(stock.map(|(model, stock)| (model, sum(stock))).filter(|(_, held)| *held > 0).collect())
     }
 
     fn begin(&mut self, batch: &[NewIssuance]) -> Result<(), VaultError> {

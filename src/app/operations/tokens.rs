@@ -18,6 +18,7 @@ impl Operations {
         let special = self.census.special(pinned(&self.keyring())).await?;
         Ok(TokensReport {
             models: self.stock().await?,
+            supply: self.supply().await?,
             abuse: self.abuse().await?,
             special: special.into_iter().map(token).collect(),
             losses: self.losses().await?.losses,

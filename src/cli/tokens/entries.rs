@@ -43,9 +43,9 @@ pub(super) fn losses(report: &LossesReport) -> String {
         (Some(_), _) => "forgotten".into(),
         (None, []) => "no credit is known to be lost".into(),
         (None, losses) => {
-            let mut text: String = losses.iter().map(|loss| format!("{}\n", one(loss))).collect();
-            text.push_str("`llmtor tokens losses --forget` clears this list\n");
-            text
+            let lines = losses.iter().map(one);
+            let last = "`llmtor tokens losses --forget` clears this list\n".to_owned();
+            lines.chain([last]).collect::<Vec<_>>().join("\n")
         }
     }
 }
