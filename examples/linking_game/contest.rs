@@ -195,13 +195,12 @@ pub(crate) fn all(scale: Scale) -> Vec<Contest> {
     contests
 }
 
-const LADDERS: [&[u32]; 7] = [
+const LADDERS: [&[u32]; 6] = [
     &[200, 600, 1800, 5400],
-    &[600, 1500, 5000],
+    &[600, 1500, 6000],
     &[1000, 2500, 7500],
     &[1500, 6000],
-    &[2000],
-    &[3000, 12_000],
+    &[2000, 8000],
     &[5000, 20_000],
 ];
 
@@ -227,8 +226,8 @@ fn ingredients() -> Vec<(&'static str, Rules)> {
     vec![
         ("balanced", ours(balanced())),
         ("looks at each use", with(|recipe| recipe.trigger = Trigger::Use)),
-        ("rungs of 50 instead of three", ours(balanced().with_ladder(fine(600)))),
-        ("a first stock of 100", ours(balanced().with_ladder(vec![100, 1500, 6000]))),
+        ("rungs of 50 instead of three", ours(balanced().with_ladder(fine(800)))),
+        ("a first stock of 100", ours(balanced().with_ladder(vec![100, 1600, 5000]))),
         ("rungs of 50 and a first stock of 100", ours(balanced().with_ladder(fine(100)))),
         ("a week at a time", ours(balanced().with_low(days(7.0)).with_ladder(vec![150, 400, 1500]))),
         ("looks days apart", ours(balanced().with_looks_every(days(3.0)))),

@@ -217,7 +217,7 @@ fn ours(
                     }
                     // Slept through: not at the instant of waking.
                     Some((waking, false)) => {
-                        stock.look = recipe.policy.appoint(stock.held, at(waking), rng).unix()
+                        stock.look = recipe.policy.appoint(stock.held, at(waking), rng).unix();
                     }
                     None => stock.look = i64::MAX,
                 }

@@ -64,11 +64,15 @@ pub(crate) fn constrained(scores: &[Vec<f64>]) -> Vec<Vec<f64>> {
     for _ in 0..60 {
         for column in 0..posterior.len() {
             let sum: f64 = posterior.iter().map(|row| row[column]).sum();
-            posterior.iter_mut().for_each(|row| row[column] /= sum);
+            for row in &mut posterior {
+                row[column] /= sum;
+            }
         }
         for row in &mut posterior {
             let sum: f64 = row.iter().sum();
-            row.iter_mut().for_each(|p| *p /= sum);
+            for p in row {
+                *p /= sum;
+            }
         }
     }
     posterior

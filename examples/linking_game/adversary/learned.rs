@@ -109,7 +109,11 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 fn softmax(odds: &mut [f32]) {
     let most = odds.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    odds.iter_mut().for_each(|odd| *odd = (*odd - most).exp());
+    for odd in odds.iter_mut() {
+        *odd = (*odd - most).exp();
+    }
     let sum: f32 = odds.iter().sum();
-    odds.iter_mut().for_each(|odd| *odd /= sum);
+    for odd in odds {
+        *odd /= sum;
+    }
 }

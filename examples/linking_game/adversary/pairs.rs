@@ -2,6 +2,8 @@
 
 use super::super::population::{DAY, START};
 use super::super::world::{Logs, Mint, Rules};
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::learned::Candidates;
 use super::rules::{Course, likelihood};
 
@@ -30,7 +32,8 @@ impl Candidates for Pairs {
 
 /// A pseudonym, prepared.
 struct Pseudonym {
-    by_model: Vec<Course>,
+    /// By model and by the day on which the stock begins.
+    by_model: Vec<BTreeMap<i64, Course>>,
     /// All models together.
     times: Vec<i64>,
     /// Density of use over the hours of the day, 1 on average.
@@ -41,13 +44,23 @@ struct Pseudonym {
 
 impl Pairs {
     pub(crate) fn of(logs: &Logs, rules: &Rules) -> Self {
+        let days: BTreeSet<i64> = match rules {
+            Rules::Official => BTreeSet::from([0]),
+            Rules::Ours(_) => firsts(logs).map(day).chain([0]).collect(),
+        };
         let pseudonyms: Vec<Pseudonym> = logs
             .uses
             .iter()
             .map(|uses| {
                 let times: Vec<i64> = uses.iter().map(|call| call.at).collect();
                 Pseudonym {
-                    by_model: (0..logs.models).map(|model| Course::of(uses, model, logs.end)).collect(),
+                    by_model: (0..logs.models)
+                        .map(|model| {
+                            let course =
+                                |day: &i64| (*day, Course::of(uses, model, START + day * DAY, logs.end));
+                            days.iter().map(course).collect()
+                        })
+                        .collect(),
                     hours: hours(&times),
                     total: ln(times.len() as f64),
                     early: ln(count_within(&times, START, START + 3 * DAY) as f64),
@@ -96,7 +109,9 @@ fn pair(pseudonym: &Pseudonym, account: &[Vec<Mint>], logs: &Logs, rules: &Rules
     let span = (logs.end - START) as f64;
     let y = pseudonym.total;
     let (mut issued_all, mut mints_all, mut last, mut first_mint) = (0u64, 0.0, 0.0f64, i64::MAX);
-    for (course, mints) in pseudonym.by_model.iter().zip(account) {
+    for (courses, mints) in pseudonym.by_model.iter().zip(account) {
+        let begin = mints.first().map_or(0, day);
+        let Some(course) = courses.get(&begin).or_else(|| courses.get(&0)) else { continue };
         let issued: u64 = mints.iter().map(|mint| u64::from(mint.count)).sum();
         let used = course.times().len() as u64;
         if let Rules::Ours(recipe) = rules {
@@ -148,6 +163,19 @@ fn pair(pseudonym: &Pseudonym, account: &[Vec<Mint>], logs: &Logs, rules: &Rules
     (f[22], f[23], f[24]) = (x * pseudonym.early, last * pseudonym.early, x * x * y);
     f[25] = (x - y).abs();
     f
+}
+
+/// The first mint of each account and model.
+fn firsts(logs: &Logs) -> impl Iterator<Item = &Mint> {
+    let of = |mints: &'_ Vec<Mint>| -> Vec<usize> {
+        (0..logs.models).filter_map(|model| mints.iter().position(|mint| mint.model == model)).collect()
+    };
+    logs.mints.iter().flat_map(move |mints| of(mints).into_iter().map(move |at| &mints[at]))
+}
+
+/// The day of the game.
+fn day(mint: &Mint) -> i64 {
+    (mint.at - START).div_euclid(DAY)
 }
 
 fn hours(times: &[i64]) -> [f64; 24] {

@@ -19,18 +19,18 @@ const WRONG: f64 = -6.0;
 /// Share of looks that are not slept through, roughly.
 const AWAKE: f64 = 0.6;
 
-/// What a pseudonym tells of one model: the uses, and at each step how many there were and the pace, if the habit began with the
-/// game.
+/// What a pseudonym tells of one model: the uses, and at each step how many there were and the pace, if the habit
+/// began on a certain day: that of an account's first mint.
 pub(crate) struct Course {
     steps: Vec<(u64, Option<Pace>)>,
     times: Vec<i64>,
 }
 
 impl Course {
-    pub(crate) fn of(uses: &[Call], model: usize, end: i64) -> Self {
+    pub(crate) fn of(uses: &[Call], model: usize, begin: i64, end: i64) -> Self {
         let times: Vec<i64> = uses.iter().filter(|call| call.model == model).map(|call| call.at).collect();
         let mut habit = Habit::default();
-        habit.note(0, Timestamp::from_unix(START));
+        habit.note(0, Timestamp::from_unix(begin));
         let mut done = 0;
         let mut steps = Vec::new();
         let mut at = START;
@@ -45,13 +45,6 @@ impl Course {
         Self { steps, times }
     }
 
-    /// The pace when there were `now` uses, if it was `then` when there were `before`; on the same day.
-    fn pace(&self, then: Option<Pace>, before: u64, now: u64) -> Option<Pace> {
-        let more = now.saturating_sub(before);
-        let add = |reading: Reading| Reading { since: reading.since + more, ..reading };
-        then.map(|pace| Pace { today: add(pace.today), review: add(pace.review) })
-    }
-
     /// Uses before `at`.
     pub(crate) fn used(&self, at: i64) -> u64 {
         self.times.partition_point(|time| *time < at) as u64
@@ -61,6 +54,13 @@ impl Course {
     pub(crate) fn times(&self) -> &[i64] {
         &self.times
     }
+}
+
+/// The pace when there were `now` uses, if it was `then` when there were `before`; on the same day.
+fn later(then: Option<Pace>, before: u64, now: u64) -> Option<Pace> {
+    let more = now.saturating_sub(before);
+    let add = |reading: Reading| Reading { since: reading.since + more, ..reading };
+    then.map(|pace| Pace { today: add(pace.today), review: add(pace.review) })
 }
 
 /// Log-likelihood of `mints` (of one model, ascending) given a pseudonym's `course`.
@@ -73,14 +73,14 @@ pub(crate) fn likelihood(policy: &Policy, mints: &[Mint], course: &Course) -> f6
         let from = START + step as i64 * STEP;
         while let Some(mint) = mints.get(next).filter(|mint| mint.at < from + STEP) {
             let before = course.used(mint.at);
-            let pace = if next == 0 { None } else { course.pace(*pace, *used, before) };
+            let pace = if next == 0 { None } else { later(*pace, *used, before) };
             let right = decide(issued.saturating_sub(before), pace) == Decision::Mint(mint.count);
             sum += if right { 0.0 } else { WRONG };
             issued += u64::from(mint.count);
             next += 1;
         }
         let used = course.used(from + STEP);
-        let pace = course.pace(*pace, course.used(from + 1), used);
+        let pace = later(*pace, course.used(from + 1), used);
         if let Decision::Mint(_) = decide(issued.saturating_sub(used), pace) {
             let looks = STEP as f64 / policy.mean(issued.saturating_sub(used)).as_secs_f64().max(60.0);
             sum -= looks.min(10.0) * AWAKE;

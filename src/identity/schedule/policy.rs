@@ -14,10 +14,10 @@
 //! | reading | minted if the stock lasts less than | because |
 //! | --- | --- | --- |
 //! | none (first day) | there is none: the first rung | everybody begins alike |
-//! | review of day 2 | 10 days: the largest rung | who needs it shows early |
-//! | review of day 8, 38, 68 … | 22 days: the second rung | the month's stock |
-//! | review of day 18, 28, 48, 58 … | 1 day: the second rung | the month went otherwise than it began |
-//! | last midnight | 2 days: the largest rung, for those who use it up in a month | they cannot wait for a review |
+//! | review of day 2 | 8 days: the largest rung | who needs it shows early |
+//! | review of day 8, 38, 68 … | 20 days: the second rung | the month's stock |
+//! | review of day 18, 28, 48, 58 … | 3 days: the second rung | the month went otherwise than it began |
+//! | last midnight | 3 days: the largest rung, for those who use it up in a month | they cannot wait for a review |
 //!
 //! Whoever was misjudged waits for the next review, up to ten days: that is the price, and `llmtor tokens mint --now` the way
 //! round it. Not here: what becomes of an appointment that was slept through, and of a mint that failed.
@@ -34,11 +34,11 @@ use crate::vault::habits::{Pace, Reading};
 
 const DAY: f64 = 86_400.0;
 /// Days that a stock must last at the first review.
-const EARLY: f64 = 10.0;
+const EARLY: f64 = 8.0;
 /// Days that a stock must last at a review in the middle of a month.
-const LATER: f64 = 1.0;
+const LATER: f64 = 3.0;
 /// Days that a stock must last at any time, for those who use the largest rung up in a [`MONTH`].
-const HURRY: f64 = 2.0;
+const HURRY: f64 = 3.0;
 /// Days.
 const MONTH: f64 = 30.0;
 
@@ -95,10 +95,10 @@ impl Policy {
         let days = |days: f64| Duration::from_secs_f64(days * DAY);
         let ladder = match privacy {
             Privacy::Frugal => vec![300, 900, 4000],
-            Privacy::Balanced => vec![600, 1500, 6000],
+            Privacy::Balanced => vec![800, 1600, 5000],
             Privacy::Strong => vec![3000, 12_000],
         };
-        Self { every: days(0.3), first: Duration::from_secs(1200), low: days(22.0), ladder }
+        Self { every: days(0.3), first: Duration::from_secs(1200), low: days(20.0), ladder }
     }
 
     /// The same with other counts to mint; they are brought in order. Nothing is minted if there is none.
@@ -217,18 +217,18 @@ mod tests {
     fn a_review_mints_what_lasts_until_the_next_that_would() {
         let policy = Policy::of(Privacy::Balanced);
         assert_eq!(policy.decide(&shelf(550, Some(pace(40.0, 2)))), Decision::Enough);
-        assert_eq!(policy.decide(&shelf(450, Some(pace(70.0, 2)))), Decision::Mint(6000));
+        assert_eq!(policy.decide(&shelf(450, Some(pace(70.0, 2)))), Decision::Mint(5000));
         assert_eq!(policy.decide(&shelf(500, Some(pace(10.0, 8)))), Decision::Enough);
-        assert_eq!(policy.decide(&shelf(500, Some(pace(40.0, 8)))), Decision::Mint(1500));
-        assert_eq!(policy.decide(&shelf(100, Some(pace(40.0, 18)))), Decision::Enough);
-        assert_eq!(policy.decide(&shelf(0, Some(pace(0.0, 18)))), Decision::Mint(1500));
+        assert_eq!(policy.decide(&shelf(500, Some(pace(40.0, 8)))), Decision::Mint(1600));
+        assert_eq!(policy.decide(&shelf(130, Some(pace(40.0, 18)))), Decision::Enough);
+        assert_eq!(policy.decide(&shelf(0, Some(pace(0.0, 18)))), Decision::Mint(1600));
     }
 
     #[test]
     fn between_reviews_only_the_heaviest_use_is_looked_after() {
         let policy = Policy::of(Privacy::Balanced);
-        assert_eq!(policy.decide(&shelf(10, Some(pace(190.0, 5)))), Decision::Enough);
-        assert_eq!(policy.decide(&shelf(10, Some(pace(210.0, 5)))), Decision::Mint(6000));
+        assert_eq!(policy.decide(&shelf(10, Some(pace(160.0, 5)))), Decision::Enough);
+        assert_eq!(policy.decide(&shelf(10, Some(pace(170.0, 5)))), Decision::Mint(5000));
     }
 
     #[test]
