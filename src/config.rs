@@ -17,6 +17,7 @@
 
 pub mod layers;
 pub mod table;
+mod topup;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,6 +34,7 @@ use crate::origin::WebOrigin;
 use crate::wire::ModelName;
 
 pub use layers::Layers;
+pub use topup::{PrivacyChoice, Stock, TopUp};
 
 /// Everything that can be configured, checked.
 #[derive(Clone, Debug, Deserialize)]
@@ -40,6 +42,8 @@ pub use layers::Layers;
 pub struct Config {
     /// Whether parameters without effect are refused.
     pub strict: bool,
+    /// How much is given for privacy.
+    pub privacy: PrivacyChoice,
     /// `[api]`
     pub api: Api,
     /// `[images]`
@@ -61,6 +65,8 @@ pub struct Config {
     pub tls: Tls,
     /// `[identity]`
     pub identity: Identity,
+    /// `[topup]`
+    pub topup: TopUp,
     /// `[vault]`
     pub vault: Vault,
     /// `[log]`

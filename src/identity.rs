@@ -26,6 +26,7 @@ pub mod url;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
 use crate::keys::Keyring;
@@ -38,6 +39,7 @@ pub use dial::{Deadlines, Route, TorRoute};
 pub use error::{ErrorKind, IdentityError};
 pub use issuance::{MintOrder, MintProgress, Minted, Pace};
 pub use recovery::Recovered;
+pub use schedule::{Activity, Obstacle, Office, Schedule, ScheduleParts};
 pub use session::{Predecessor, Session, SessionFile};
 pub use sign_in::{SignedIn, SignedOut};
 pub use url::IdentityUrl;
@@ -135,8 +137,19 @@ impl Identity {
         order: MintOrder,
         progress: &(dyn Fn(MintProgress) + Send + Sync),
     ) -> Result<Minted, IdentityError> {
+        self.mint_until(order, progress, &CancellationToken::new()).await
+    }
+
+    /// [`Identity::mint`], but once `stop` is cancelled no request is begun any more: what is in flight is waited for, and
+    /// what was not sent costs nothing.
+    pub async fn mint_until(
+        &self,
+        order: MintOrder,
+        progress: &(dyn Fn(MintProgress) + Send + Sync),
+        stop: &CancellationToken,
+    ) -> Result<Minted, IdentityError> {
         let _turn = self.turn.lock().await;
-        self.mint_in_turn(order, progress).await
+        self.mint_in_turn(order, progress, stop).await
     }
 
     /// Obtains the abuse tokens that are missing: the permanent one, and the one of the current month.

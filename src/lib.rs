@@ -15,6 +15,7 @@ pub mod config;
 #[cfg(all(feature = "identity", feature = "anonymous", feature = "backend"))]
 pub mod control;
 pub mod datadir;
+pub mod failpoint;
 #[cfg(feature = "identity")]
 pub mod identity;
 pub mod keys;

@@ -30,7 +30,8 @@
 //! - Token bytes, signatures and blinding secrets are on disk only sealed ([`sealing`]), also in the WAL. Rows go
 //!   under `secure_delete`, and the WAL is cut to nothing when the vault is idle and when it closes.
 //! - A token in doubt is never shown to another request: the server would answer the old one (protocol.md §5).
-//!   The term counts from the last time that it was presented.
+//!   The term counts from the last time that it was presented. A token that comes back from it is drawn only while the
+//!   clock shows its end: a clock that ran ahead and was set back makes it wait again.
 //!
 //! Deliberately absent: an archive of spent tokens, times of spending, and any way to read a token without presenting
 //! it. How much a model is used is kept smoothed, and sealed ([`habits`]).
@@ -41,6 +42,8 @@ mod deposits;
 pub mod draw;
 mod error;
 pub mod habits;
+mod listing;
+mod losses;
 mod notes;
 mod recovery;
 mod schema;
@@ -65,6 +68,8 @@ use crate::wire::redemption::Epoch;
 pub use census::Census;
 pub use deposits::Deposits;
 pub use error::{Shortage, VaultError, VaultErrorKind};
+pub use listing::{Entry, EntryId, Lookup, Standing};
+pub use losses::{Loss, LossReason};
 pub use notes::Note;
 pub use withdrawals::{Presented, Reserved, Withdrawals};
 
@@ -151,7 +156,7 @@ impl Vault {
         Withdrawals::new(self.mailbox.clone(), self.digester.clone())
     }
 
-    /// For the composition root: counts, nothing else.
+    /// For the composition root: what is there, nothing that could be spent.
     pub fn census(&self) -> Census {
         Census::new(self.mailbox.clone())
     }

@@ -17,6 +17,7 @@
 //! Deliberately absent: any knowledge of the local client, of accounts, and of how a stream reaches the
 //! backend.
 
+mod asking;
 mod call;
 mod delivery;
 mod error;
@@ -25,6 +26,7 @@ mod outcome;
 mod parking;
 mod request;
 mod route;
+mod share;
 mod shared;
 mod upstream;
 
@@ -36,6 +38,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
+pub use asking::{Asking, Attempt};
 pub use delivery::{Answer, Delivery, Ending};
 pub use error::{Phase, RedeemError, RedeemErrorKind, TokenFate, UpstreamReason};
 pub use parking::ParkingRules;
@@ -44,7 +47,8 @@ use crate::anonymous::transport::Transport;
 use crate::clock::SharedClock;
 use crate::vault::{AbuseRule, CallId, PinnedKeys, Withdrawals};
 use crate::wire::ModelName;
-use parking::{Found, Landing};
+use parking::{Boarding, Hand};
+use share::Share;
 use shared::{Pins, Shared};
 
 /// What the backend keeps of a call: model and messages, as the bytes that are digested and sent.
@@ -143,7 +147,7 @@ pub type Affording<'a> = Pin<Box<dyn Future<Output = Result<(), RedeemError>> + 
 pub trait Redeem: Send + Sync + 'static {
     /// Spends at most one token on `prompt`. Dropping the future does not stop the call: it is parked, and
     /// the next identical prompt adopts it.
-    fn redeem(&self, prompt: Prompt) -> Redemption<'_>;
+    fn redeem(&self, prompt: Prompt, asking: Asking) -> Redemption<'_>;
 
     /// Whether `count` calls for `model` could be paid for now. Nothing is kept for them: it is asked so that a request for
     /// several answers fails before some of them are paid for.
@@ -154,8 +158,8 @@ pub trait Redeem: Send + Sync + 'static {
 }
 
 impl Redeem for Arc<Redeemer> {
-    fn redeem(&self, prompt: Prompt) -> Redemption<'_> {
-        Box::pin(Redeemer::redeem(self, prompt))
+    fn redeem(&self, prompt: Prompt, asking: Asking) -> Redemption<'_> {
+        Box::pin(Redeemer::redeem(self, prompt, asking))
     }
 
     fn afford<'a>(&'a self, model: &'a ModelName, count: usize) -> Affording<'a> {
@@ -174,28 +178,32 @@ impl Redeemer {
         Arc::new(Self { shared: Shared::new(withdrawals, transport, settings) })
     }
 
-    /// Spends at most one token on `prompt`, or finishes what an identical prompt began. Dropping the future does
-    /// not stop the call: it goes on, and the next identical prompt adopts it.
-    pub async fn redeem(self: &Arc<Self>, prompt: Prompt) -> Result<Delivery, RedeemError> {
+    /// Spends at most one token on `prompt`, or finishes or shares what an identical prompt began. Dropping the
+    /// future does not stop the call: it goes on, and the next identical prompt adopts it.
+    pub async fn redeem(self: &Arc<Self>, prompt: Prompt, asking: Asking) -> Result<Delivery, RedeemError> {
         let shared = &self.shared;
         if shared.tasks.is_closed() {
             return Err(RedeemError::new(RedeemErrorKind::ShuttingDown, TokenFate::Unspent));
         }
         request::check_size(&prompt, shared.pins().abuse, shared.settings.limits.request)?;
         let digest = shared.withdrawals.digest(&prompt.model, prompt.messages.get().as_bytes());
-        let (call, result) = match shared.parking.adopt(digest) {
-            Some(Found::Landed(landing)) => return self.hand_over(landing),
-            Some(Found::Running(call, result)) => (call, result),
-            None => {
-                let call = CallId(rand::random());
-                let result = shared.parking.begin(call, digest);
-                drop(shared.spawn(call::run(Arc::clone(shared), call, digest, prompt)));
-                (call, result)
+        let own = CallId(rand::random());
+        let (call, hand, result) = loop {
+            match shared.parking.board(digest, asking, own) {
+                Boarding::Ended(call, hand, result) => {
+                    return Share::new(Arc::clone(shared), call, hand, result).hand_over();
+                }
+                Boarding::Joined(call, hand, result) => break (call, hand, result),
+                Boarding::Begun(hand, result) => {
+                    drop(shared.spawn(call::run(Arc::clone(shared), own, digest, prompt)));
+                    break (own, hand, result);
+                }
+                Boarding::Undecided(decided) => decided.cancelled().await,
             }
         };
-        let mut waiting = Waiting { shared: Arc::clone(shared), call, result };
+        let mut waiting = Waiting { shared: Arc::clone(shared), call, hand, result };
         match (&mut waiting.result).await {
-            Ok(landing) => self.hand_over(landing),
+            Ok(share) => share.hand_over(),
             Err(_) => Err(RedeemError::new(RedeemErrorKind::Interrupted, TokenFate::InDoubt)),
         }
     }
@@ -204,27 +212,6 @@ impl Redeemer {
     pub async fn afford(&self, model: &ModelName, count: usize) -> Result<(), RedeemError> {
         let shared = &self.shared;
         call::afford(shared, &shared.pins(), model, count).await
-    }
-
-    fn hand_over(&self, landing: Landing) -> Result<Delivery, RedeemError> {
-        let Landing { claim, result } = landing;
-        match result {
-            Ok(answer) => {
-                let shared = Arc::clone(&self.shared);
-                Ok(Delivery::new(answer, move |answer, ending| match ending {
-                    // In a task of its own: the delivery may end inside a body's poll.
-                    Ending::Delivered => drop(shared.spawn(claim.settle(Arc::clone(&shared)))),
-                    Ending::Abandoned => shared.park(Landing { claim, result: Ok(answer) }),
-                }))
-            }
-            Err(error) => {
-                // The caller has it: an error is small, and not worth a second token.
-                if claim.spent.is_some() {
-                    drop(self.shared.spawn(claim.settle(Arc::clone(&self.shared))));
-                }
-                Err(error)
-            }
-        }
     }
 
     /// Other keys are pinned: calls that begin from now on follow them. Those under way, and what is parked for an
@@ -249,17 +236,13 @@ impl Redeemer {
 struct Waiting {
     shared: Arc<Shared>,
     call: CallId,
-    result: oneshot::Receiver<Landing>,
+    hand: Hand,
+    result: oneshot::Receiver<Share>,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        // First the seat, then the channel: who adopts the seat in between gets a channel of its own.
-        self.shared.parking.leave(self.call);
-        self.result.close();
-        // The call may have landed between the last poll and now.
-        if let Ok(landing) = self.result.try_recv() {
-            self.shared.park(landing);
-        }
+        // A share that came between the last poll and now is dropped with the channel, and so let go.
+        self.shared.parking.leave(self.call, self.hand);
     }
 }

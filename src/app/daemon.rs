@@ -86,6 +86,11 @@ impl Daemon {
         });
         supervisor.part("the control socket", control.serve(operations.clone(), supervisor.stop()));
         supervisor.helper(recover(operations.clone()));
+        let (keeper, stop) = (operations.clone(), supervisor.stop());
+        supervisor.part("the schedule of top-ups", async move {
+            keeper.keep_schedule(&stop).await;
+            Ok::<_, AppError>(())
+        });
         Ok(Self { supervisor, operations, base_url, api_key, tor, _lock: lock })
     }
 

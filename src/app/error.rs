@@ -79,6 +79,12 @@ pub enum AppError {
         /// Why.
         kind: std::io::ErrorKind,
     },
+    /// No such token.
+    #[error("no token's id begins with `{0}`")]
+    UnknownToken(String),
+    /// More than one.
+    #[error("the ids of several tokens begin with `{0}`")]
+    AmbiguousToken(String),
     /// Only a daemon has circuits.
     #[error("no daemon runs here, so there is no circuit to leave")]
     NoDaemon,
@@ -152,6 +158,8 @@ impl AppError {
             | Self::SettingsFile { .. }
             | Self::NoBackend
             | Self::UnknownPort
+            | Self::UnknownToken(_)
+            | Self::AmbiguousToken(_)
             | Self::NotADemoHome(_)
             | Self::Import { .. }
             | Self::FilesDisagree(_) => RefusalKind::Usage,
@@ -181,6 +189,10 @@ impl AppError {
             Self::TorNotReady(_) => {
                 Some("try again; `llmtor doctor` says more, and `tor.bootstrap_seconds` how long to wait")
             }
+            Self::UnknownToken(_) => Some(
+                "`llmtor tokens` lists those that there is something to say of; one that was spent is gone without a trace",
+            ),
+            Self::AmbiguousToken(_) => Some("give more digits; `llmtor tokens --json` has all of them"),
             Self::NoDaemon => Some("nothing is needed: the next `llmtor serve` starts with new circuits"),
             Self::NoBackend => Some("run `llmtor init --backend URL --keys FILE`, or try `llmtor demo`"),
             Self::AlreadyRunning { .. } => Some(

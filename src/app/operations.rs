@@ -5,6 +5,9 @@
 //! recognised it; keys are pinned all or none. Dropping an operation's future leaves nothing half done that the next one
 //! does not finish.
 
+mod supply;
+mod tokens;
+
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 
@@ -15,13 +18,13 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::control::message::{
     AbuseReport, AccountReport, ChangedKey, DaemonReport, ImportReport, KeyFile, KeyReport, KeysReport,
-    LoginReport, LogoutReport, MintReport, NewIdentityReport, Readiness, StatusReport, TokensReport,
+    LoginReport, LogoutReport, MintReport, NewIdentityReport, Readiness, StatusReport,
 };
 use crate::control::{Operation, Perform, Progress, ProgressSender, Refusal, Report};
 use crate::datadir::{Home, HomeLock};
 use crate::identity::{
     Abandoned, AbuseSetup, Identity, IdentityError, IdentityUrl, MintOrder, Minted, Obtained, Pace, Parts,
-    Predecessor, Recovered, Session, SessionFile, SignedIn, SignedOut,
+    Predecessor, Recovered, Schedule, Session, SessionFile, SignedIn, SignedOut,
 };
 use crate::keys::{self, Keyring, Replacement};
 use crate::secret::Secret;
@@ -56,6 +59,7 @@ pub struct Operations {
     census: Census,
     session_file: SessionFile,
     way: IdentityWay,
+    schedule: Schedule,
     keyring: RwLock<Keyring>,
     clock: SharedClock,
     /// Two sagas at once would resume each other's requests.
@@ -85,6 +89,7 @@ impl Operations {
         Ok(Self {
             home: home.clone(),
             config: config.clone(),
+            schedule: supply::schedule(config, vault.deposits(), clock.clone()),
             deposits: vault.deposits(),
             census: vault.census(),
             vault,
@@ -138,6 +143,10 @@ impl Operations {
         Ok(self.session_file.load()?.is_some())
     }
 
+    fn is_daemon(&self) -> bool {
+        self.daemon.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     pub(super) fn clock(&self) -> SharedClock {
         self.clock.clone()
     }
@@ -185,9 +194,10 @@ impl Operations {
 
     async fn dispatch(&self, operation: Operation, progress: ProgressSender) -> Result<Report, AppError> {
         match operation {
-            Operation::Tokens => {
-                Ok(Report::Tokens(TokensReport { models: self.stock().await?, abuse: self.abuse().await? }))
-            }
+            Operation::Tokens => self.tokens().await.map(Report::Tokens),
+            Operation::Explain { id } => self.explain(&id).await.map(Report::Explain),
+            Operation::Losses => self.losses().await.map(Report::Losses),
+            Operation::ForgetLosses => self.forget_losses().await.map(Report::Losses),
             Operation::Status => self.status().await.map(Report::Status),
             Operation::Mint { model, count, readiness } => {
                 self.mint(model, count, readiness, &progress).await.map(Report::Mint)
@@ -225,7 +235,9 @@ impl Operations {
             anonymous_url: url(self.config.backend.anonymous_url()),
             logged_in: self.home.session_path().exists(),
             models: self.stock().await?,
+            supply: self.supply().await?,
             abuse: self.abuse().await?,
+            credits_lost: self.credits_lost().await?,
         })
     }
 
@@ -265,6 +277,7 @@ impl Operations {
             }
             return Err(refusal.into());
         }
+        supply::noted(self.schedule.minted_by_hand(&model).await);
         let stock = self.stock().await?.remove(&model).unwrap_or_default();
         Ok(MintReport {
             model,
@@ -272,6 +285,7 @@ impl Operations {
             resumed: narrow(recovered.made),
             available: stock.available,
             maturing: stock.maturing,
+            usable: self.usable(readiness),
             notes: notes(&recovered),
         })
     }
@@ -279,6 +293,7 @@ impl Operations {
     async fn account(&self) -> Result<AccountReport, AppError> {
         let _turn = self.turn.lock().await;
         let account = self.identity(Unready::Fails).await?.account().await?;
+        supply::noted(self.schedule.credits_seen(&account.active).await);
         Ok(AccountReport {
             name: account.name,
             email: account.email,
@@ -307,9 +322,12 @@ impl Operations {
         let is_signed = |by, pinned: Option<&PublicKey>| pinned.is_none_or(|key| key.fingerprint() == by);
         let permanent = held.permanent.filter(|by| is_signed(*by, keyring.abuse_permanent()));
         let transient = held.transient.filter(|held| is_signed(held.key, keyring.abuse_transient()));
+        let this = Epoch::at(self.clock.now().unix());
+        let is_old = permanent.is_some() && transient.is_none_or(|held| held.epoch < this);
         Ok(AbuseReport {
             required: keyring.abuse_permanent().is_some() && keyring.abuse_transient().is_some(),
             permanent: permanent.is_some(),
+            comes_before: if is_old { self.abuse_comes_before().await? } else { None },
             transient: transient.map(|held| month(held.epoch)),
             obtained: Vec::new(),
         })
@@ -320,6 +338,7 @@ impl Operations {
         let session = Session::parse(text.expose())?;
         let identity = self.identity_of(session, Unready::Fails).await?;
         let SignedIn { account, predecessor, abandoned } = identity.sign_in().await?;
+        supply::noted(self.schedule.signed_in(&account.active).await);
         let mut notes = given_up(abandoned);
         if predecessor == Predecessor::Another && self.census.abuse().await?.permanent.is_some() {
             notes.push(

@@ -84,7 +84,7 @@ pub(super) enum Command {
     /// The abuse tokens
     #[command(subcommand)]
     Abuse(AbuseCommand),
-    /// Shows the tokens in stock, per model and state
+    /// Shows the tokens in stock, per model and state, and one by one what is not simply in stock
     #[command(args_conflicts_with_subcommands = true)]
     Tokens(TokensOptions),
     /// Shows whether a daemon runs, and what is in stock
@@ -229,8 +229,10 @@ pub(super) struct TokensOptions {
 pub(super) enum TokensCommand {
     /// Turns credits into tokens
     ///
-    /// A fresh token may be used after a random delay, so that issuing and spending cannot be matched by their
-    /// times; --now does without the delay.
+    /// Nobody has to: `llmtor serve` tops up by itself, at random times (`topup.enabled`). A fresh token may be used after a
+    /// random delay, so that issuing and spending cannot be matched by their times; --now does without the delay.
+    ///
+    /// Example: llmtor tokens mint --model gpt-4.1 --count 50
     Mint {
         /// For which model
         #[arg(long, value_name = "M")]
@@ -242,6 +244,22 @@ pub(super) enum TokensCommand {
         /// Usable at once
         #[arg(long)]
         now: bool,
+    },
+    /// Says what will become of one token: what the same request does, what a restart does, and when it comes back
+    ///
+    /// For example: llmtor tokens explain 3fa9c01b
+    Explain {
+        /// The first digits of its id, as `llmtor tokens` shows them; four at least
+        id: String,
+    },
+    /// Lists credits that no token came of, with the time and the reason
+    ///
+    /// A credit is lost if the backend took it and its answer never came, not even when it was asked again. For example:
+    /// llmtor tokens losses --forget
+    Losses {
+        /// Clears the list
+        #[arg(long)]
+        forget: bool,
     },
 }
 

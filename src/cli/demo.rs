@@ -57,6 +57,8 @@ pub(super) async fn run(options: DemoOptions, context: &Context) -> Result<Exit,
                 ("the demo", "backend.identity_url", &url),
                 ("the demo", "backend.anonymous_url", &url),
                 ("the demo", "identity.transport", "direct"),
+                // All that it has is minted at the start.
+                ("the demo", "topup.enabled", "false"),
                 // Play money is no business of the desktop's keyring.
                 ("the demo", "vault.key_store", "file"),
             ],

@@ -53,5 +53,8 @@ fn text(report: &StatusReport) -> String {
     let _ = writeln!(text, "identity plane: {}", or_none(&report.identity_url));
     let _ = writeln!(text, "anonymous plane: {}", or_none(&report.anonymous_url));
     let _ = writeln!(text, "session: {session}");
-    text + &tokens::table(&report.models) + &tokens::abuse(&report.abuse)
+    text + &tokens::table(&report.models)
+        + &tokens::supplies(&report.supply)
+        + &tokens::abuse(&report.abuse)
+        + &tokens::losses(report.credits_lost)
 }

@@ -89,6 +89,7 @@ impl Layers {
     pub fn flag(&mut self, flag: &'static str, path: &'static str, value: &str) -> Result<(), ConfigError> {
         let value = match value {
             "true" => toml::Value::Boolean(true),
+            "false" => toml::Value::Boolean(false),
             text => toml::Value::String(text.to_owned()),
         };
         self.put(path, value, Origin::Flag(flag))
@@ -137,6 +138,10 @@ impl Layers {
         let nested = match key.kind {
             // A model's name has dots of its own.
             Kind::Names => wrap(value, rest),
+            Kind::Stocks => match rest.rsplit_once('.') {
+                Some((model, count)) => wrap(wrap(value, count), model),
+                None => wrap(value, rest),
+            },
             _ => rest.rsplit('.').fold(value, wrap),
         };
         self.put(key.path, nested, origin)
@@ -186,6 +191,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::Stock;
+    use crate::wire::ModelName;
 
     fn load(file: &str, env: &[(&str, &str)], sets: &[&str]) -> Result<Config, ConfigError> {
         let mut layers = Layers::defaults();
@@ -267,6 +274,21 @@ mod tests {
     fn the_example_file_says_the_defaults() {
         let shown = load(&table::example(), &[], &[]).map(|config| format!("{config:?}"));
         assert_eq!(shown, load("", &[], &[]).map(|config| format!("{config:?}")));
+    }
+
+    #[test]
+    fn a_model_s_stock_is_set_in_the_file_and_over_it() {
+        let file = "[topup.models.\"gpt-4.1\"]\ntarget = 1000\nbatch = 500\n";
+        let stocks = |config: Config| config.topup.models;
+        let config = load(file, &[], &["topup.models.gpt-4.1.batch=7"]).map(stocks);
+        let model = ModelName::new("gpt-4.1").ok();
+        let stock = config.ok().zip(model).and_then(|(stocks, model)| stocks.get(&model).copied());
+        assert_eq!(stock, Some(Stock { target: Some(1000), batch: Some(7) }));
+        for wrong in ["topup.models.gpt-4.1.batch=0", "topup.models.gpt-4.1.size=7", "topup.models.gpt-4.1=7"]
+        {
+            let message = load(file, &[], &[wrong]).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(message.contains("`target` and `batch`"), "{wrong}: {message}");
+        }
     }
 
     #[test]

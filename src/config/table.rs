@@ -49,6 +49,8 @@ pub enum Kind {
     Table,
     /// Names of models for names of models.
     Names,
+    /// What single models are stocked with: tables of counts, by the models' names.
+    Stocks,
 }
 
 /// A default.
@@ -69,6 +71,9 @@ pub enum Preset {
     Tables(&'static str),
 }
 
+/// The largest count of tokens that can be asked for.
+const MOST_STOCKED: i64 = 100_000;
+
 /// Every key, in the order in which the example file shows them.
 pub const KEYS: &[Key] = &[
     Key {
@@ -77,6 +82,14 @@ pub const KEYS: &[Key] = &[
         default: Preset::Switch(false),
         doc: "Refuses requests with parameters that have no effect (`llmtor compat` lists them), instead of naming them in\n\
               the response header x-llmtor-ignored.",
+    },
+    Key {
+        path: "privacy",
+        kind: Kind::Choice(&["frugal", "balanced", "strong"]),
+        default: Preset::Text("balanced"),
+        doc: "How many tokens are minted ahead of need, and how seldom. The more lie in stock, the less their issuing tells of\n\
+              their spending; what each costs and buys is in docs/linking-game.md. `frugal` ties up few credits, `strong` months\n\
+              of use.",
     },
     Key {
         path: "server.listen",
@@ -293,6 +306,26 @@ pub const KEYS: &[Key] = &[
               cannot be matched by their times.",
     },
     Key {
+        path: "topup.enabled",
+        kind: Kind::Switch,
+        default: Preset::Switch(true),
+        doc: "Whether `llmtor serve` mints tokens by itself: at random times that have nothing to do with your calls, in the same\n\
+              few sizes as everybody. Off, tokens come from `llmtor tokens mint` alone.",
+    },
+    Key {
+        path: "topup.warn_days",
+        kind: Kind::Integer(0, 365),
+        default: Preset::Number(3),
+        doc: "Warns when a model's tokens last for fewer days than this, as it was used lately.",
+    },
+    Key {
+        path: "topup.models",
+        kind: Kind::Stocks,
+        default: Preset::Tables("[topup.models.\"gpt-4.1\"]\ntarget = 1000\nbatch = 500"),
+        doc: "Other counts for single models than the preset and your use suggest: minted is when fewer than `target` are\n\
+              held, then `batch` of them (as many as the target when absent). Counts of your own set you apart.",
+    },
+    Key {
         path: "vault.key_store",
         kind: Kind::Choice(&["auto", "keyring", "file"]),
         default: Preset::Text("auto"),
@@ -314,7 +347,7 @@ pub fn find(path: &str) -> Option<&'static Key> {
 
 /// The key of a table that `path` lies in, and where in it.
 pub fn inside(path: &str) -> Option<(&'static Key, &str)> {
-    let mut tables = KEYS.iter().filter(|key| matches!(key.kind, Kind::Table | Kind::Names));
+    let mut tables = KEYS.iter().filter(|key| matches!(key.kind, Kind::Table | Kind::Names | Kind::Stocks));
     tables.find_map(|key| Some((key, path.strip_prefix(key.path)?.strip_prefix('.')?)))
 }
 
@@ -348,6 +381,9 @@ impl Kind {
             Self::Pin => "`sha256/` and the Base64 of 32 bytes".into(),
             Self::Table => "a table".into(),
             Self::Names => "a table of model names, each with the name of the model it stands for".into(),
+            Self::Stocks => format!(
+                "a table of model names, each with `target` and `batch`, whole numbers from 1 to {MOST_STOCKED}"
+            ),
         }
     }
 
@@ -379,6 +415,9 @@ impl Kind {
                 let is_name = |text: &str| ModelName::new(text).is_ok();
                 is_name(name) && model.as_str().is_some_and(is_name)
             }),
+            (Self::Stocks, toml::Value::Table(models)) => {
+                models.iter().all(|(name, counts)| ModelName::new(name).is_ok() && is_stocking(counts))
+            }
             (Self::File, toml::Value::String(text)) => !text.is_empty(),
             (Self::Pin, toml::Value::String(text)) => is_pin(text),
             _ => false,
@@ -418,6 +457,14 @@ fn is_onion(url: &Url) -> bool {
     // A URL's host is in lower case already.
     let Some(Host::Domain(name)) = url.host() else { return false };
     name.trim_end_matches('.').rsplit_once('.').is_some_and(|(_, last)| last == "onion")
+}
+
+fn is_stocking(counts: &toml::Value) -> bool {
+    let is_count = |value: &toml::Value| value.as_integer().is_some_and(|n| (1..=MOST_STOCKED).contains(&n));
+    let is_known = |name: &str| matches!(name, "target" | "batch");
+    counts
+        .as_table()
+        .is_some_and(|counts| counts.iter().all(|(name, value)| is_known(name) && is_count(value)))
 }
 
 fn is_pin(text: &str) -> bool {

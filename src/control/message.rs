@@ -1,5 +1,8 @@
 //! What is said over the control socket.
 
+mod supply;
+mod tokens;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -9,12 +12,24 @@ use crate::secret::Secret;
 use crate::vault::Stock;
 use crate::wire::ModelName;
 
+pub use supply::{NextTopUp, SupplyLevel, SupplyReport, Usable};
+pub use tokens::{ExplainReport, LossReason, LossReport, LossesReport, TokenReport, TokenState};
+
 /// Something to be done with the home.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Operation {
-    /// Counts per model and state.
+    /// Counts per model and state, and what is not simply in stock.
     Tokens,
+    /// What will become of one token.
+    Explain {
+        /// The first digits of its id.
+        id: String,
+    },
+    /// Credits that no token came of.
+    Losses,
+    /// Forget them.
+    ForgetLosses,
     /// The daemon and the stock.
     Status,
     /// Issue tokens.
@@ -123,6 +138,10 @@ pub enum Event {
 pub enum Report {
     /// Of [`Operation::Tokens`].
     Tokens(TokensReport),
+    /// Of [`Operation::Explain`].
+    Explain(ExplainReport),
+    /// Of [`Operation::Losses`] and [`Operation::ForgetLosses`].
+    Losses(LossesReport),
     /// Of [`Operation::Status`].
     Status(StatusReport),
     /// Of [`Operation::Mint`].
@@ -150,8 +169,17 @@ pub enum Report {
 pub struct TokensReport {
     /// By model; a model with a pinned key is here even with nothing in stock.
     pub models: BTreeMap<ModelName, Stock>,
+    /// How long each stock lasts, and what happens next by itself.
+    #[serde(default)]
+    pub supply: BTreeMap<ModelName, SupplyReport>,
     /// Abuse tokens.
     pub abuse: AbuseReport,
+    /// Tokens that are not simply there to be drawn.
+    #[serde(default)]
+    pub special: Vec<TokenReport>,
+    /// Credits that no token came of.
+    #[serde(default)]
+    pub losses: Vec<LossReport>,
 }
 
 /// Which abuse tokens are held.
@@ -163,6 +191,9 @@ pub struct AbuseReport {
     pub permanent: bool,
     /// `YYYY-MM` of the transient one held.
     pub transient: Option<String>,
+    /// If this month's is not here yet: when it comes by itself, at the latest (RFC 3339, to the minute).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comes_before: Option<String>,
     /// What was fetched just now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub obtained: Vec<String>,
@@ -183,8 +214,14 @@ pub struct StatusReport {
     pub logged_in: bool,
     /// Counts per model and state.
     pub models: BTreeMap<ModelName, Stock>,
+    /// How long each stock lasts, and what happens next by itself.
+    #[serde(default)]
+    pub supply: BTreeMap<ModelName, SupplyReport>,
     /// Abuse tokens.
     pub abuse: AbuseReport,
+    /// How many credits no token came of.
+    #[serde(default)]
+    pub credits_lost: u64,
 }
 
 /// A running daemon.
@@ -317,6 +354,9 @@ pub struct MintReport {
     pub available: u64,
     /// Tokens of the model that must mature first.
     pub maturing: u64,
+    /// From when on the new ones may be used.
+    #[serde(default)]
+    pub usable: Usable,
     /// What the user should know of earlier issuances.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

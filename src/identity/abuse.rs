@@ -19,8 +19,8 @@ use crate::clock::Timestamp;
 use crate::identity::api::Rejected;
 use crate::identity::error::Foreign;
 use crate::identity::{Identity, IdentityError};
-use crate::keys::KeyName;
-use crate::vault::{AbuseKind, HeldTransient, NewAbuseIssuance};
+use crate::keys::{KeyName, Keyring};
+use crate::vault::{AbuseHoldings, AbuseKind, HeldTransient, NewAbuseIssuance};
 use crate::wire::identity::{AbuseIssueAnswer, AbuseIssueRequest};
 use crate::wire::redemption::Epoch;
 
@@ -61,6 +61,16 @@ pub struct AbuseStatus {
 }
 
 impl AbuseStatus {
+    /// What is held under the keys of `keyring`.
+    pub(super) fn of(held: &AbuseHoldings, keyring: &Keyring, now: Timestamp) -> Self {
+        Self {
+            permanent: is_signed(held.permanent, keyring.abuse_permanent()),
+            transient: transient_under(held.transient, keyring.abuse_transient()),
+            current: Epoch::at(now.unix()),
+            seconds_left: seconds_left(now),
+        }
+    }
+
     /// Whether a redemption of today has both tokens.
     pub fn is_complete(&self) -> bool {
         self.permanent && self.transient == Some(self.current)
@@ -68,7 +78,7 @@ impl AbuseStatus {
 }
 
 /// Seconds until the next month (UTC).
-fn seconds_left(now: Timestamp) -> i64 {
+pub(super) fn seconds_left(now: Timestamp) -> i64 {
     let this = Epoch::at(now.unix());
     // No month is shorter than 28 days or longer than 31.
     let is_over = |at: i64| Epoch::at(now.unix().saturating_add(at)) != this;
@@ -82,14 +92,7 @@ fn seconds_left(now: Timestamp) -> i64 {
 
 impl Identity {
     pub(super) async fn abuse_holdings(&self) -> Result<AbuseStatus, IdentityError> {
-        let held = self.deposits.abuse().await?;
-        let now = self.clock.now();
-        Ok(AbuseStatus {
-            permanent: is_signed(held.permanent, self.keyring.abuse_permanent()),
-            transient: transient_under(held.transient, self.keyring.abuse_transient()),
-            current: Epoch::at(now.unix()),
-            seconds_left: seconds_left(now),
-        })
+        Ok(AbuseStatus::of(&self.deposits.abuse().await?, &self.keyring, self.clock.now()))
     }
 
     pub(super) async fn abuse_in_turn(&self) -> Result<AbuseSetup, IdentityError> {

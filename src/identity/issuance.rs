@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use crate::blind::{BlindError, BlindSignature, PublicKey};
 use crate::clock::Timestamp;
+use crate::failpoint::{Point, at};
 use crate::identity::api::Rejected;
 use crate::identity::error::{Foreign, IdentityError};
 use crate::identity::session::LedgerMark;
@@ -37,6 +38,7 @@ use crate::vault::{NewIssuance, PendingIssuance, Readiness, RequestId};
 use crate::wire::ModelName;
 use crate::wire::identity::{IssueAnswer, IssueRequest, Me};
 use futures_util::{StreamExt as _, stream};
+use tokio_util::sync::CancellationToken;
 
 pub use prepared::Prepared;
 use prepared::not_before;
@@ -177,6 +179,7 @@ impl Identity {
         &self,
         order: MintOrder,
         progress: &(dyn Fn(MintProgress) + Send + Sync),
+        stop: &CancellationToken,
     ) -> Result<Minted, IdentityError> {
         let name = KeyName::Model(order.model.clone());
         let key = self.keyring.model(&order.model).ok_or_else(|| IdentityError::NoKey(name.clone()))?.clone();
@@ -184,13 +187,14 @@ impl Identity {
         let suspicion = recovered.take_alarm(&name);
         let account: Account = self.api.get::<Me>(&["me"]).await?.into();
         self.mark_ledger(&order.model, &account).await?;
+        at(Point::LedgerMarked);
 
         let mut minted = Minted { made: 0, pending: 0, recovered, stopped: None };
         // Under suspicion one goes ahead, so that at most one more credit is spent on a forgery.
         let scouts = if suspicion.is_some() { order.count.min(1) } else { 0 };
         for count in [scouts, order.count - scouts] {
-            if minted.stopped.is_none() {
-                self.make(&order, count, &key, &mut minted, progress).await;
+            if minted.stopped.is_none() && !stop.is_cancelled() {
+                self.make(&order, count, &key, &mut minted, progress, stop).await;
             }
         }
         if suspicion.is_some() && !minted.stopped.as_ref().is_some_and(IdentityError::is_alarm) {
@@ -207,6 +211,7 @@ impl Identity {
         key: &PublicKey,
         minted: &mut Minted,
         progress: &(dyn Fn(MintProgress) + Send + Sync),
+        stop: &CancellationToken,
     ) {
         let brake = Brake::default();
         let sizes = (0..count.div_ceil(BATCH)).map(|batch| BATCH.min(count - batch * BATCH));
@@ -225,6 +230,9 @@ impl Identity {
             .buffer_unordered(self.pace.concurrency.max(1));
 
         while let Some(landed) = landings.next().await {
+            if stop.is_cancelled() {
+                brake.pull();
+            }
             let reason = match landed {
                 Ok(Landed::Made) => {
                     minted.made += 1;
@@ -281,6 +289,7 @@ impl Identity {
             let prepared = worker.await.map_err(|_| IdentityError::Internal)?;
             batch.extend(prepared.map_err(|_| IdentityError::Blinding(KeyName::Model(model.clone())))?);
         }
+        at(Point::Blinded);
         let first_sent = self.clock.now();
         self.deposits
             .begin(batch.iter().map(|(id, prepared)| prepared.record(id, model, key, *readiness)).collect())
@@ -313,6 +322,7 @@ impl Identity {
         let mut pause = self.pace.first_pause;
         for attempt in 1.. {
             let answer = self.api.post::<IssueAnswer>(&segments, &request).await;
+            at(Point::Signed);
             let answer = answer.map(|answer| answer.signed_blinded_token.0).and_then(|bytes| {
                 if bytes.len() == key.modulus_len() {
                     Ok(BlindSignature::from_bytes(bytes))
@@ -373,6 +383,7 @@ impl Identity {
             .map_err(|_| IdentityError::Internal)?;
         match finished {
             Ok(signature) => {
+                at(Point::Verified);
                 let not_before = not_before(readiness, self.delay, self.clock.now(), &mut rand::rng());
                 self.deposits.finalize(id, signature, not_before).await?;
                 Ok(Landed::Made)

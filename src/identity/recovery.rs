@@ -15,13 +15,16 @@
 //! | never sent | a new RequestID, sent |
 //! | older, `/me` unreachable | stays; asked at the next start |
 //! | older, fewer unaccounted debits than rows | as many rows as were not debited: a new RequestID, sent |
-//! | older, the others | wiped, reported as *lost*: debited, and the signature is not to be had any more |
+//! | older, the others | wiped, written down and reported as *lost*: debited, and the signature is not to be had any more |
 //! | older, no mark, the account has used no credit of the model | a new RequestID, sent |
-//! | older, no mark, otherwise | wiped, reported as *unclear*: possibly debited |
+//! | older, no mark, otherwise | wiped, written down and reported as *unclear*: possibly debited |
 //! | answered with a signature that does not verify | stays and is an alarm: asked again at each start and mint while it is young (what was mangled on the way may come whole), then judged as any other old row |
-//! | its account signs out | as above, for a bounded time; then wiped, reported as given up ([`sign_in`](super::sign_in)) |
-//! | another account signs in, or it cannot be told whose it is | wiped, reported as given up, and never sent |
+//! | its account signs out | as above, for a bounded time; then wiped, written down and reported as given up ([`sign_in`](super::sign_in)) |
+//! | another account signs in, or it cannot be told whose it is | wiped, written down and reported as given up, and never sent |
 //! | blinded under a key that is not pinned any more | stays, reported as *stranded*: pin that key again to resume it |
+//!
+//! What is wiped is written down ([`crate::vault::Loss`]) in the commit that wipes it, so no credit goes unnoticed; the mark
+//! is then moved past the debits of what was lost.
 //!
 //! An alarm stands in nobody's way. Mints of other models go on and report it. A mint of the same model goes on too, under
 //! the same pinned key, but sends one request alone first: if that signature does not verify either it stops there, so
@@ -39,11 +42,12 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::blind::PublicKey;
 use crate::clock::Timestamp;
+use crate::failpoint::{Point, at};
 use crate::identity::issuance::{Brake, Flight, Landed, Sending, is_remembered, request_id};
 use crate::identity::session::LedgerMark;
 use crate::identity::{Account, Identity, IdentityError};
 use crate::keys::KeyName;
-use crate::vault::PendingIssuance;
+use crate::vault::{LossReason, PendingIssuance};
 use crate::wire::ModelName;
 use crate::wire::identity::Me;
 
@@ -175,27 +179,59 @@ impl Identity {
         Ok(recovered)
     }
 
-    /// Wipes what the ledger does not clear; returns the rows whose credit was not debited.
+    /// Writes off what the ledger does not clear; returns the rows whose credit was not debited.
     async fn settle_old(
         &self,
         old: BTreeMap<ModelName, Vec<(PendingIssuance, PublicKey)>>,
         account: &Account,
         recovered: &mut Recovered,
     ) -> Result<Vec<(PendingIssuance, PublicKey)>, IdentityError> {
-        let marks = self.file.marks()?;
         let mut cleared = Vec::new();
         for (model, mut rows) in old {
             let used = account.used.get(model.as_str()).copied().unwrap_or(0);
             let finalized = self.deposits.finalized(&model).await?;
-            let verdict = judge(rows.len(), used, finalized, marks.get(&model).copied());
+            let mark = self.file.marks()?.get(&model).copied();
+            let verdict = judge(rows.len(), used, finalized, mark);
+            at(Point::Judged);
+            let mut gone = rows.split_off(verdict.undebited);
+            let unclear = gone.split_off(verdict.lost);
+            for (gone, reason) in [(gone, LossReason::Lost), (unclear, LossReason::Unclear)] {
+                self.write_off(&model, gone, reason).await?;
+            }
             recovered.lost += verdict.lost;
             recovered.unclear += verdict.unclear;
-            for (row, _) in rows.split_off(verdict.undebited) {
-                self.deposits.abandon(&row.issuance.request_id).await?;
+            if let (Some(mark), 1..) = (mark, verdict.lost) {
+                self.explain_debits(&model, mark, verdict.lost)?;
             }
             cleared.extend(rows);
         }
         Ok(cleared)
+    }
+
+    /// In one commit per model and reason, with the losses, so that what is wiped is never untold.
+    async fn write_off(
+        &self,
+        model: &ModelName,
+        rows: Vec<(PendingIssuance, PublicKey)>,
+        reason: LossReason,
+    ) -> Result<(), IdentityError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let credits = rows.len();
+        let ids = rows.into_iter().map(|(row, _)| row.issuance.request_id).collect();
+        self.deposits.write_off(ids, reason).await?;
+        tracing::warn!(%model, credits, ?reason, "credits are gone; `llmtor tokens losses` tells when and why");
+        Ok(())
+    }
+
+    /// The debits of what was written off are accounted for: they must not make the next old row look debited. A crash
+    /// before this is written makes one look so, which loses nothing that the ledger does not show.
+    fn explain_debits(&self, model: &ModelName, mark: LedgerMark, lost: usize) -> Result<(), IdentityError> {
+        let used = mark.used.saturating_add(i64::try_from(lost).unwrap_or(i64::MAX));
+        let mut marks = self.file.marks()?;
+        marks.insert(model.clone(), LedgerMark { used, ..mark });
+        self.file.set_marks(&self.session, marks)
     }
 
     /// Gives each row a new RequestID and a new five minutes.

@@ -13,7 +13,8 @@
 //! A crash between the two wipings of a sign-out leaves pending rows and no session: the next sign-in cannot tell whose
 //! they are, and wipes them.
 //!
-//! Of what is wiped, a credit that was debited is lost; one that was not is still in its account.
+//! Of what is wiped, a credit that was debited is lost; one that was not is still in its account. Either way it is written
+//! down as given up, in the commit that wipes it.
 //!
 //! Deliberately absent: a change of the abuse tokens that are *held*. Blinded when they were signed, they name no account,
 //! and a permanent one is issued once per account: to drop it would lock the account out of its own home for good.
@@ -53,7 +54,7 @@ impl Identity {
         let predecessor = self.file.predecessor_of(&account.id);
         let abandoned = match predecessor {
             Predecessor::Same => Abandoned::default(),
-            Predecessor::Another | Predecessor::Unknown => self.deposits.abandon_all().await?,
+            Predecessor::Another | Predecessor::Unknown => self.give_up_all().await?,
         };
         self.file.store(&self.session, &account.id, &mut rand::rng())?;
         Ok(SignedIn { account, predecessor, abandoned })
@@ -71,13 +72,25 @@ impl Identity {
         let told =
             self.api.post::<serde::de::IgnoredAny>(&["users", "signout"], &serde_json::json!({})).await;
         self.file.wipe()?;
-        let abandoned = self.deposits.abandon_all().await?;
+        let abandoned = self.give_up_all().await?;
         let untold = match told {
             // An answer without data, or a session that was over already, is a sign-out too.
             Ok(_) | Err(Rejected::Unauthorized | Rejected::Foreign(Foreign::Incomplete, _)) => None,
             Err(rejected) => Some(rejected.into()),
         };
         Ok(SignedOut { recovered, abandoned, untold })
+    }
+
+    /// Wipes what is pending; its credits stand among the losses from then on.
+    async fn give_up_all(&self) -> Result<Abandoned, IdentityError> {
+        let abandoned = self.deposits.abandon_all().await?;
+        if abandoned.credits > 0 {
+            tracing::warn!(
+                credits = abandoned.credits,
+                "issuances of the account before were given up; `llmtor tokens losses` tells of which models"
+            );
+        }
+        Ok(abandoned)
     }
 
     async fn finish(&self, recovered: &mut Recovered) -> Result<(), IdentityError> {

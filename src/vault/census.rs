@@ -1,4 +1,5 @@
-//! Counts, for the composition root and its status pages: nothing that could be spent or tied together.
+//! Counts, for the composition root and its status pages: nothing that could be spent or tied together. Tokens one by one
+//! are in [`listing`](super::listing), credits that are gone in [`losses`](super::losses).
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use crate::wire::ModelName;
 /// Counts per model.
 #[derive(Clone)]
 pub struct Census {
-    mailbox: Mailbox,
+    pub(super) mailbox: Mailbox,
 }
 
 impl Census {

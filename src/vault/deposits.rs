@@ -4,7 +4,7 @@
 //! then [`Deposits::finalize`] or [`Deposits::abandon`]; what a crash leaves behind is found by
 //! [`Deposits::pending`].
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::OptionalExtension as _;
 
@@ -12,11 +12,12 @@ use super::books::{Books, model_at};
 use super::sealing::Place;
 use super::thread::{Durability, Mailbox};
 use super::{
-    Abandoned, AbuseHoldings, AbuseKind, NewAbuseIssuance, NewIssuance, PendingIssuance, Readiness,
-    RequestId, VaultError,
+    Abandoned, AbuseHoldings, AbuseKind, LossReason, NewAbuseIssuance, NewIssuance, PendingIssuance,
+    PinnedKeys, Readiness, RequestId, Stock, VaultError,
 };
 use crate::blind::{BlindedMessage, BlindingSecret, Fingerprint, Signature, TokenMessage};
 use crate::clock::Timestamp;
+use crate::failpoint::{Point, at};
 use crate::secret::Secret;
 use crate::wire::ModelName;
 use crate::wire::redemption::Epoch;
@@ -35,7 +36,8 @@ impl Deposits {
     /// → Blinded, all of the batch or none; durable on return. `first_sent` is set to now: the requests follow
     /// at once. [`VaultError::DuplicateIssuance`] if a RequestID is pending already.
     pub async fn begin(&self, batch: Vec<NewIssuance>) -> Result<(), VaultError> {
-        self.mailbox.call(Durability::Synced, move |books| books.begin(&batch)).await
+        let work = move |books: &mut Books| books.begin(&batch).inspect(|()| at(Point::BeginWritten));
+        self.mailbox.call(Durability::Synced, work).await.inspect(|()| at(Point::BeginCommitted))
     }
 
     /// Every Blinded row.
@@ -47,7 +49,8 @@ impl Deposits {
     /// idempotency window has passed and the ledger said that no credit was debited (or the user takes the risk).
     pub async fn renew(&self, old: &RequestId, new: RequestId) -> Result<(), VaultError> {
         let old = old.clone();
-        self.mailbox.call(Durability::Synced, move |books| books.renew(&old, &new)).await
+        let work = move |books: &mut Books| books.renew(&old, &new).inspect(|()| at(Point::RenewWritten));
+        self.mailbox.call(Durability::Synced, work).await.inspect(|()| at(Point::RenewCommitted))
     }
 
     /// Blinded → Available from `not_before` on; durable. Message and signature move into a row of their own
@@ -59,8 +62,10 @@ impl Deposits {
         not_before: Timestamp,
     ) -> Result<(), VaultError> {
         let id = id.clone();
-        let work = move |books: &mut Books| books.finalize(&id, &signature, not_before);
-        self.mailbox.call(Durability::Synced, work).await
+        let work = move |books: &mut Books| {
+            books.finalize(&id, &signature, not_before).inspect(|()| at(Point::FinalizeWritten))
+        };
+        self.mailbox.call(Durability::Synced, work).await.inspect(|()| at(Point::FinalizeCommitted))
     }
 
     /// Tokens of `model` finalized since the vault was made, spent or not: what the account's ledger is compared with.
@@ -69,18 +74,27 @@ impl Deposits {
         self.mailbox.call(Durability::Relaxed, move |books| books.finalized(&model)).await
     }
 
+    /// Tokens that can be drawn under the `pinned` keys, now, later or after the call that has them gives them back: what
+    /// a stock amounts to. Models without any are absent.
+    pub async fn held(&self, pinned: PinnedKeys) -> Result<BTreeMap<ModelName, u64>, VaultError> {
+        self.mailbox.call(Durability::Relaxed, move |books| books.held(&pinned)).await
+    }
+
     /// The server refused before debiting: the row is wiped. Not synced: if a power cut brings the row back,
     /// it is merely pending again.
     pub async fn abandon(&self, id: &RequestId) -> Result<(), VaultError> {
         let id = id.clone();
-        self.mailbox.call(Durability::Relaxed, move |books| books.abandon(&id)).await
+        let work = move |books: &mut Books| books.abandon(&id).inspect(|()| at(Point::AbandonWritten));
+        self.mailbox.call(Durability::Relaxed, work).await.inspect(|()| at(Point::AbandonCommitted))
     }
 
     /// Blinding state of an abuse token; durable on return. Leaves the finalized ones alone.
     /// [`VaultError::DuplicateIssuance`] if one of that kind is pending: its secret may be the only way to a
     /// signature that the server gives once.
     pub async fn begin_abuse(&self, new: NewAbuseIssuance) -> Result<(), VaultError> {
-        self.mailbox.call(Durability::Synced, move |books| books.begin_abuse(&new)).await
+        let work =
+            move |books: &mut Books| books.begin_abuse(&new).inspect(|()| at(Point::BeginAbuseWritten));
+        self.mailbox.call(Durability::Synced, work).await.inspect(|()| at(Point::BeginAbuseCommitted))
     }
 
     /// A pending abuse issuance of that kind (re-signing is allowed for 10 minutes, protocol.md §3).
@@ -93,7 +107,10 @@ impl Deposits {
     /// clock is dropped if one of a later month is held: it came too late to be of use. That of the current
     /// month always takes the place, also of one from a time when the clock was ahead.
     pub async fn finalize_abuse(&self, kind: AbuseKind, signature: Signature) -> Result<(), VaultError> {
-        self.mailbox.call(Durability::Synced, move |books| books.finalize_abuse(kind, &signature)).await
+        let work = move |books: &mut Books| {
+            books.finalize_abuse(kind, &signature).inspect(|()| at(Point::FinalizeAbuseWritten))
+        };
+        self.mailbox.call(Durability::Synced, work).await.inspect(|()| at(Point::FinalizeAbuseCommitted))
     }
 
     /// Wipes a pending abuse issuance.
@@ -101,8 +118,9 @@ impl Deposits {
         self.mailbox.call(Durability::Relaxed, move |books| books.abandon_abuse(kind)).await
     }
 
-    /// Wipes every pending issuance, of credits and of abuse tokens alike, in one commit; durable. For when the account
-    /// in whose name they were begun is not the one at hand any more: sent in another's name they would tie both.
+    /// Wipes every pending issuance, of credits and of abuse tokens alike, and writes the credits down as given up, in one
+    /// commit; durable. For when the account in whose name they were begun is not the one at hand any more: sent in
+    /// another's name they would tie both.
     pub async fn abandon_all(&self) -> Result<Abandoned, VaultError> {
         self.mailbox.call(Durability::Synced, Books::abandon_all).await
     }
@@ -124,6 +142,12 @@ impl Books {
         )?;
         let count: i64 = statement.query_row([model.as_str()], |row| row.get(0))?;
         Ok(count.unsigned_abs())
+    }
+
+    fn held(&mut self, pinned: &PinnedKeys) -> Result<BTreeMap<ModelName, u64>, VaultError> {
+        let sum = |stock: Stock| stock.available + stock.maturing + stock.reserved;
+        let stock = self.stock(Some(pinned))?.into_iter();
+        Ok(stock.map(|(model, stock)| (model, sum(stock))).filter(|(_, held)| *held > 0).collect())
     }
 
     fn begin(&mut self, batch: &[NewIssuance]) -> Result<(), VaultError> {
@@ -242,12 +266,33 @@ impl Books {
     }
 
     fn abandon_all(&mut self) -> Result<Abandoned, VaultError> {
+        for (model, credits) in self.pending_by_model()? {
+            self.record_loss(&model, credits, LossReason::GivenUp)?;
+        }
         let credits = self.conn.prepare_cached("DELETE FROM issuances")?.execute([])?;
         let abuse = self.conn.prepare_cached("DELETE FROM abuse_issuances")?.execute([])?;
         Ok(Abandoned { credits, abuse })
     }
 
-    fn wipe_issuance(&self, id: &RequestId) -> Result<usize, VaultError> {
+    fn pending_by_model(&self) -> Result<Vec<(ModelName, u64)>, VaultError> {
+        let mut statement =
+            self.conn.prepare_cached("SELECT model, count(*) FROM issuances GROUP BY model")?;
+        let mut rows = statement.query([])?;
+        let mut pending = Vec::new();
+        while let Some(row) = rows.next()? {
+            pending.push((model_at(row, 0)?, row.get::<_, i64>(1)?.unsigned_abs()));
+        }
+        Ok(pending)
+    }
+
+    /// The model of a pending issuance.
+    pub(super) fn model_of_issuance(&self, id: &RequestId) -> Result<ModelName, VaultError> {
+        let mut statement = self.conn.prepare_cached("SELECT model FROM issuances WHERE request_id = ?1")?;
+        let mut rows = statement.query([&id.0])?;
+        model_at(rows.next()?.ok_or(VaultError::UnknownIssuance)?, 0)
+    }
+
+    pub(super) fn wipe_issuance(&self, id: &RequestId) -> Result<usize, VaultError> {
         let mut statement = self.conn.prepare_cached("DELETE FROM issuances WHERE request_id = ?1")?;
         Ok(statement.execute([&id.0])?)
     }

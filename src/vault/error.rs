@@ -167,7 +167,10 @@ impl From<std::io::Error> for VaultError {
 fn out_of_tokens(model: &ModelName, shortage: Shortage) -> String {
     match shortage {
         Shortage::Empty => {
-            format!("no token for {model} is left: `llmtor tokens mint --model {model} --count N` gets some")
+            format!(
+                "no token for {model} is left: `llmtor tokens` says when the next come by themselves, \
+                 `llmtor tokens mint --model {model} --count N --now` gets some now"
+            )
         }
         Shortage::Maturing { next } => format!(
             "no token for {model} may be used yet, the first from {} on: wait, or get some with \

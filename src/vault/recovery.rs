@@ -7,6 +7,7 @@
 use super::books::{Books, key_at, model_at};
 use super::{RecoveryReport, VaultError};
 use crate::clock::Timestamp;
+use crate::failpoint::{Point, at};
 
 /// How long after it was last presented a token stays in doubt, seconds: the server keeps an answer for 5 days
 /// (protocol.md §5), and a day is added for clocks that differ and for requests that were long on their way.
@@ -28,7 +29,9 @@ impl Books {
     pub(super) fn recover(&mut self) -> Result<RecoveryReport, VaultError> {
         self.conn.execute_batch("PRAGMA synchronous = FULL; BEGIN IMMEDIATE")?;
         let report = self.put_right().and_then(|report| {
+            at(Point::RecoverWritten);
             self.conn.execute_batch("COMMIT")?;
+            at(Point::RecoverCommitted);
             Ok(report)
         });
         if report.is_err() && !self.conn.is_autocommit() {
@@ -60,7 +63,9 @@ impl Books {
 
     /// [`Books::lapse`], if the last look was long enough ago.
     pub(super) fn lapse_if_due(&mut self) -> Result<(), VaultError> {
-        if self.clock.now() >= self.next_lapse {
+        let now = self.clock.now();
+        // Also if the clock was set back since: or there would be no look until it has caught up.
+        if now >= self.next_lapse || self.next_lapse > now.plus_seconds(LOOK_EVERY) {
             self.lapse()?;
         }
         Ok(())
@@ -73,12 +78,13 @@ impl Books {
         let mut lapsed = Lapsed::default();
         let wiped = {
             let mut statement = self.conn.prepare_cached(
-                "UPDATE tokens SET state = 'available', maybe_spent = 1, digest = NULL, presented_at = NULL,
-                     doubt = NULL, permanent = NULL, transient = NULL
+                // The end of its term stays with it: a clock that is turned back makes it wait again.
+                "UPDATE tokens SET state = 'available', maybe_spent = 1, not_before = max(not_before, presented_at + ?2),
+                     digest = NULL, presented_at = NULL, doubt = NULL, permanent = NULL, transient = NULL
                  WHERE state = 'in_doubt' AND doubt = 'unknown' AND presented_at <= ?1
                  RETURNING model, key, id, not_before",
             )?;
-            let mut rows = statement.query([until])?;
+            let mut rows = statement.query([until, TERM])?;
             while let Some(row) = rows.next()? {
                 let not_before = Timestamp::from_unix(row.get(3)?);
                 self.draw.put(&model_at(row, 0)?, key_at(row, 1)?, row.get(2)?, not_before);
@@ -95,6 +101,9 @@ impl Books {
         for model in wiped {
             self.count_spent(&model, 1)?;
             lapsed.wiped += 1;
+        }
+        if lapsed.returned + lapsed.wiped > 0 {
+            at(Point::LapseWritten);
         }
         self.sweep_abuse_tokens()?;
         self.next_lapse = now.plus_seconds(LOOK_EVERY);

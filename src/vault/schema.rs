@@ -8,7 +8,7 @@
 //! | `counters` | spent, per model, ever | never |
 //! | `habits` | how much a model is used, smoothed; sealed | never |
 //! | `notes` | what the identity plane must remember across a restart, such as its next top-up; sealed | replaced |
-//! | `losses` | credits that are gone for certain: model, when it was found, why | never |
+//! | `losses` | credits that no token came of: model, when it was found, how many, why | the user has them forgotten |
 //! | `meta` | the key check | never |
 //!
 //! Deliberately absent: any column that could name an account, a session, a RequestID beside a token, or

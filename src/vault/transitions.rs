@@ -35,26 +35,43 @@ impl Books {
         model: &ModelName,
         key: Fingerprint,
         rule: AbuseRule,
-    ) -> Result<i64, VaultError> {
+    ) -> Result<(i64, Timestamp), VaultError> {
         self.abuse_for(rule)?;
         let now = self.clock.now();
-        loop {
-            let id = self
-                .draw
-                .draw(&mut rand::rng(), model, key, now)
-                .map_err(|shortage| VaultError::OutOfTokens { model: model.clone(), shortage })?;
-            let reserved = self
+        let mut waiting = Vec::new();
+        let reserved = loop {
+            let id = match self.draw.draw(&mut rand::rng(), model, key, now) {
+                Ok(id) => id,
+                Err(shortage) => break Err(VaultError::OutOfTokens { model: model.clone(), shortage }),
+            };
+            // A token that may be spent waits for the end of its term also if the clock showed it once before: only an
+            // answer made after that is told from the one that the backend may have kept.
+            let changed = self
                 .conn
                 .prepare_cached(
                     "UPDATE tokens SET state = 'reserved', owner = ?1
-                     WHERE id = ?2 AND state = 'available' AND owner IS NULL",
+                     WHERE id = ?2 AND state = 'available' AND owner IS NULL AND (maybe_spent = 0 OR not_before <= ?3)",
                 )?
-                .execute((call.column(), id))?;
-            // The index says what the file says; if it ever did not, the file is right and the next row is tried.
-            if reserved == 1 {
-                return Ok(id);
+                .execute((call.column(), id, now.unix()))?;
+            if changed == 1 {
+                break Ok((id, now));
             }
+            // The index says what the file says; if it ever did not, the file is right and the next row is tried.
+            waiting.extend(self.waits_until(id)?.map(|until| (id, until)));
+        };
+        for (id, until) in waiting {
+            self.draw.put(model, key, id, until);
         }
+        reserved
+    }
+
+    /// Until when an available row is not to be drawn; None if it is not available.
+    fn waits_until(&self, id: i64) -> Result<Option<Timestamp>, VaultError> {
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT not_before FROM tokens WHERE id = ?1 AND state = 'available'")?;
+        let until: Option<i64> = statement.query_row([id], |row| row.get(0)).optional()?;
+        Ok(until.map(Timestamp::from_unix))
     }
 
     /// Whether a token is in doubt about this request.

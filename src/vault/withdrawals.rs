@@ -13,6 +13,8 @@ use super::sealing::Digester;
 use super::thread::{Durability, Mailbox};
 use super::{AbuseRule, CallId, Doubt, History, RequestDigest, VaultError};
 use crate::blind::Fingerprint;
+use crate::clock::Timestamp;
+use crate::failpoint::{Point, at};
 use crate::wire::ModelName;
 use crate::wire::redemption::LlmMask;
 
@@ -27,6 +29,7 @@ pub struct Withdrawals {
 pub struct Reserved {
     guard: Guard,
     rule: AbuseRule,
+    drawn: Timestamp,
 }
 
 /// The first byte may leave. Holds the exact `llmmask`. Dropping it without a word leaves it in doubt.
@@ -35,6 +38,7 @@ pub struct Presented {
     payment: Payment,
     history: History,
     attempt: Attempt,
+    drawn: Timestamp,
 }
 
 /// Whether an attempt with this token ended without an answer before.
@@ -123,6 +127,12 @@ impl Presented {
         self.history
     }
 
+    /// When it was drawn or resumed, by the vault's clock. Of a token that may be spent, an answer from before that is not
+    /// this call's.
+    pub fn drawn(&self) -> Timestamp {
+        self.drawn
+    }
+
     /// Whether an attempt with this token ended without an answer before. Then a "not spent" from the server
     /// proves nothing about that attempt, and [`Withdrawals::return_unspent`] leaves the token in doubt.
     pub fn resumed(&self) -> bool {
@@ -151,7 +161,7 @@ impl Withdrawals {
         abuse: AbuseRule,
     ) -> Result<Reserved, VaultError> {
         let draw = self.draw(call, model, key, abuse);
-        self.mailbox.call(Durability::Relaxed, draw).await
+        self.mailbox.call(Durability::Relaxed, draw).await.inspect(|_| at(Point::ReserveCommitted))
     }
 
     /// [`Withdrawals::reserve`], unless a token is in doubt about this very request: then None, and
@@ -168,7 +178,7 @@ impl Withdrawals {
         let work = move |books: &mut Books| {
             if books.in_doubt(digest)? { Ok(None) } else { draw(books).map(Some) }
         };
-        self.mailbox.call(Durability::Relaxed, work).await
+        self.mailbox.call(Durability::Relaxed, work).await.inspect(|_| at(Point::ReserveCommitted))
     }
 
     fn draw(
@@ -180,10 +190,11 @@ impl Withdrawals {
     ) -> impl FnOnce(&mut Books) -> Result<Reserved, VaultError> + Send + use<> {
         let (mailbox, model) = (self.mailbox.clone(), model.clone());
         move |books: &mut Books| {
-            let id = books.reserve(call, &model, key, rule)?;
+            let (id, drawn) = books.reserve(call, &model, key, rule)?;
+            at(Point::ReserveWritten);
             let grip = Grip { id, model, call };
             let guard = Guard { mailbox, grip, last_word: Some(LastWord::Release) };
-            Ok(Reserved { guard, rule })
+            Ok(Reserved { guard, rule, drawn })
         }
     }
 
@@ -192,61 +203,83 @@ impl Withdrawals {
     pub async fn resume(&self, call: CallId, digest: RequestDigest) -> Result<Option<Presented>, VaultError> {
         let mailbox = self.mailbox.clone();
         let work = move |books: &mut Books| {
+            let drawn = books.clock.now();
             Ok(books.resume(call, digest)?.map(|(grip, payment, history)| {
+                at(Point::ResumeWritten);
                 let guard = Guard { mailbox, grip, last_word: Some(LastWord::Withdraw) };
-                Presented { guard, payment, history, attempt: Attempt::Resumed }
+                Presented { guard, payment, history, attempt: Attempt::Resumed, drawn }
             }))
         };
-        Ok(self.mailbox.call(Durability::Synced, work).await?.map(hand_over))
+        let resumed = self.mailbox.call(Durability::Synced, work).await?;
+        Ok(resumed.map(hand_over).inspect(|_| at(Point::ResumeCommitted)))
     }
 
     /// Reserved → Presented with the abuse tokens held now; durable on return. On an error the token is
     /// released.
     pub async fn present(&self, reserved: Reserved, digest: RequestDigest) -> Result<Presented, VaultError> {
         let work = move |books: &mut Books| {
-            let Reserved { mut guard, rule } = reserved;
+            let Reserved { mut guard, rule, drawn } = reserved;
             let (payment, history) = books.present(&guard.grip, rule, digest)?;
+            at(Point::PresentWritten);
             guard.last_word = Some(LastWord::Withdraw);
-            Ok(Presented { guard, payment, history, attempt: Attempt::First })
+            Ok(Presented { guard, payment, history, attempt: Attempt::First, drawn })
         };
-        self.mailbox.call(Durability::Synced, work).await.map(hand_over)
+        let presented = self.mailbox.call(Durability::Synced, work).await?;
+        at(Point::PresentCommitted);
+        Ok(hand_over(presented))
     }
 
     /// Reserved → Available.
     pub async fn release(&self, reserved: Reserved) -> Result<(), VaultError> {
-        let work = move |books: &mut Books| books.release(&reserved.guard.grip).map(|()| reserved);
-        self.mailbox.call(Durability::Relaxed, work).await.map(|mut done| done.guard.disarm())
+        let work = move |books: &mut Books| {
+            books.release(&reserved.guard.grip)?;
+            at(Point::ReleaseWritten);
+            Ok(reserved)
+        };
+        self.mailbox.call(Durability::Relaxed, work).await.map(|mut done| {
+            at(Point::ReleaseCommitted);
+            done.guard.disarm();
+        })
     }
 
     /// Presented → Available: the server said that it is not spent, or no byte left. A resumed one goes
     /// back to InDoubt instead: what was said of this attempt does not settle the one before.
     pub async fn return_unspent(&self, presented: Presented) -> Result<(), VaultError> {
-        self.finish(presented, Books::return_unspent).await
+        self.finish(presented, [Point::ReturnWritten, Point::ReturnCommitted], Books::return_unspent).await
     }
 
     /// Presented → Refused: not this server's signature. Kept aside, never drawn.
     pub async fn set_aside(&self, presented: Presented) -> Result<(), VaultError> {
-        self.finish(presented, Books::set_aside).await
+        self.finish(presented, [Point::SetAsideWritten, Point::SetAsideCommitted], Books::set_aside).await
     }
 
     /// Presented → InDoubt. Once known to be spent (`Undelivered`), a token stays so.
     pub async fn doubt(&self, presented: Presented, doubt: Doubt) -> Result<(), VaultError> {
-        self.finish(presented, move |books, grip| books.doubt(grip, doubt)).await
+        let points = [Point::DoubtWritten, Point::DoubtCommitted];
+        self.finish(presented, points, move |books, grip| books.doubt(grip, doubt)).await
     }
 
     /// Presented → wiped; a counter goes up. Not synced: if a power cut brings the row back, it is in doubt.
     pub async fn settle(&self, presented: Presented) -> Result<(), VaultError> {
-        self.finish(presented, Books::settle).await
+        self.finish(presented, [Point::SettleWritten, Point::SettleCommitted], Books::settle).await
     }
 
     async fn finish(
         &self,
         presented: Presented,
+        [written, committed]: [Point; 2],
         verb: impl FnOnce(&mut Books, &Grip) -> Result<(), VaultError> + Send + 'static,
     ) -> Result<(), VaultError> {
         // The guard travels along and is disarmed only after the commit.
-        let work = move |books: &mut Books| verb(books, &presented.guard.grip).map(|()| presented);
-        self.mailbox.call(Durability::Relaxed, work).await.map(|mut done| done.guard.disarm())
+        let work = move |books: &mut Books| {
+            verb(books, &presented.guard.grip)?;
+            at(written);
+            Ok(presented)
+        };
+        self.mailbox.call(Durability::Relaxed, work).await.map(|mut done| {
+            at(committed);
+            done.guard.disarm();
+        })
     }
 }
 

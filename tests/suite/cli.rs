@@ -5,4 +5,5 @@ mod commands;
 mod demo;
 mod doctor;
 mod life;
+mod topup;
 mod usage;

@@ -10,6 +10,7 @@ mod reference;
 mod resume;
 mod session;
 mod switch;
+mod topup;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,6 +10,7 @@
 )]
 
 mod backend;
+mod chaos;
 mod cli;
 mod clients;
 mod documents;

@@ -3,6 +3,7 @@
 
 mod doubt;
 mod parking;
+mod sharing;
 mod table;
 mod wire;
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use llmtor::anonymous::redeem::{
-    Deadlines, Delivery, Limits, ParkingRules, Prompt, RedeemError, Redeemer, Settings,
+    Asking, Attempt, Deadlines, Delivery, Limits, ParkingRules, Prompt, RedeemError, Redeemer, Settings,
 };
 use llmtor::anonymous::transport::loopback::Loopback;
 use llmtor::blind::{BlindedMessage, BlindingSecret, Fingerprint, Signature, TokenMessage};
@@ -39,6 +40,14 @@ fn key() -> Fingerprint {
 fn prompt(text: &str) -> Prompt {
     let messages = json!([{"role": "user", "content": text}]).to_string();
     Prompt { model: model(), messages: RawValue::from_string(messages).unwrap() }
+}
+
+fn first() -> Asking {
+    Asking::new(Attempt::First)
+}
+
+fn retry() -> Asking {
+    Asking::new(Attempt::Retry)
 }
 
 /// Short deadlines: what hangs here hangs on purpose.
@@ -87,7 +96,7 @@ impl Bench {
     }
 
     async fn redeem(&self, text: &str) -> Result<Delivery, RedeemError> {
-        self.redeemer.redeem(prompt(text)).await
+        self.redeemer.redeem(prompt(text), first()).await
     }
 
     /// The answer's text, delivered.
@@ -114,6 +123,12 @@ impl Bench {
             tokio::time::sleep(Duration::from_millis(4)).await;
         }
         panic!("{what}: available, in doubt, refused, spent are {found:?}, not {expected:?}");
+    }
+
+    /// One token is in a call's hands, and stays there.
+    async fn expect_presented(&self) {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        assert_eq!(self.stock().await.presented, 1);
     }
 
     /// Closes the vault and opens it again, as a restart does; another backend may stand there now.

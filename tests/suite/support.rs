@@ -1,6 +1,7 @@
 //! What several modules share.
 
 pub mod canary;
+pub mod chaos;
 pub mod front;
 pub mod house;
 pub mod program;

@@ -9,6 +9,9 @@ mod files;
 #[cfg(target_os = "linux")]
 mod keyring;
 mod lifecycle;
+mod listing;
+mod losses;
+mod power;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

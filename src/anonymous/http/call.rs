@@ -26,7 +26,7 @@ use crate::anonymous::face::Answer;
 use crate::anonymous::face::error::RequestError;
 use crate::anonymous::face::provider::{self, Completion};
 use crate::anonymous::face::usage::{self, Question, Tally, Told};
-use crate::anonymous::redeem::{Delivery, Prompt};
+use crate::anonymous::redeem::{Asking, Delivery, Prompt};
 use crate::anonymous::transport::fetch::FetchError;
 use crate::wire::ModelName;
 
@@ -94,13 +94,17 @@ impl Planned {
     }
 
     /// Asks, and hears.
-    pub(super) async fn answer(self, endpoint: &Endpoint) -> Result<(Answer, Vec<Delivery>), ApiError> {
+    pub(super) async fn answer(
+        self,
+        endpoint: &Endpoint,
+        asking: Asking,
+    ) -> Result<(Answer, Vec<Delivery>), ApiError> {
         let asked: Vec<_> =
             self.questions.iter().flat_map(|asked| std::iter::repeat_n(asked, self.copies)).collect();
         if asked.len() > 1 {
             endpoint.redeemer.afford(&self.model, asked.len()).await.map_err(Failure::Redeem)?;
         }
-        let got = try_join_all(asked.iter().map(|asked| ask(endpoint, &self.model, asked))).await?;
+        let got = try_join_all(asked.iter().map(|asked| ask(endpoint, asking, &self.model, asked))).await?;
         let (mut id, mut created) = (None, None);
         let (mut choices, mut told, mut deliveries) = (Vec::new(), Vec::new(), Vec::new());
         for mut got in got {
@@ -126,8 +130,8 @@ impl Planned {
     }
 }
 
-async fn ask(endpoint: &Endpoint, model: &ModelName, asked: &Asked) -> Result<Got, ApiError> {
-    let (completion, delivery) = redeem(endpoint, model, asked.messages.as_ref().to_owned()).await?;
+async fn ask(endpoint: &Endpoint, asking: Asking, model: &ModelName, asked: &Asked) -> Result<Got, ApiError> {
+    let (completion, delivery) = redeem(endpoint, asking, model, asked.messages.as_ref().to_owned()).await?;
     let said = completion.given.text.clone();
     let got = hear(&asked.reading, completion, vec![delivery]).await?;
     if endpoint.conduct.second_try == SecondTry::Never {
@@ -138,7 +142,7 @@ async fn ask(endpoint: &Endpoint, model: &ModelName, asked: &Asked) -> Result<Go
     };
     let Ok(messages) = plan::continued(&asked.messages, turns) else { return Ok(got) };
     // The first answer is paid for: if there is no second, or one that is no better, it counts.
-    let Ok((completion, delivery)) = redeem(endpoint, model, messages).await else { return Ok(got) };
+    let Ok((completion, delivery)) = redeem(endpoint, asking, model, messages).await else { return Ok(got) };
     let second = hear(&asked.reading, completion, vec![delivery]).await?;
     let is_better = second.heard.conformity == Conformity::Kept
         && (got.heard.calls.is_empty() || !second.heard.calls.is_empty());
@@ -150,11 +154,12 @@ async fn ask(endpoint: &Endpoint, model: &ModelName, asked: &Asked) -> Result<Go
 /// Spends a token.
 async fn redeem(
     endpoint: &Endpoint,
+    asking: Asking,
     model: &ModelName,
     messages: Box<RawValue>,
 ) -> Result<(Completion, Delivery), ApiError> {
     let prompt = Prompt { model: model.clone(), messages };
-    let delivery = endpoint.redeemer.redeem(prompt).await.map_err(Failure::Redeem)?;
+    let delivery = endpoint.redeemer.redeem(prompt, asking).await.map_err(Failure::Redeem)?;
     if let Ok(completion) = provider::read(&delivery.answer().body) {
         return Ok((completion, delivery));
     }

@@ -2,7 +2,8 @@
 //!
 //! Official SDKs repeat a call by themselves on 408, 409, 429 and 5xx, unless `x-should-retry` says otherwise;
 //! so every failure says it. `true` means that the identical request is free to repeat: no token was
-//! spent, or the repeat goes on with the same one.
+//! spent, or the repeat goes on with the same one. In the latter case, whose outcome is unknown, the status is 504 whatever
+//! the reason; the code tells the reason.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::reply::Reply;
 use super::route::Face;
 use crate::anonymous::face::error::{BadParameter, Class, ErrorObject, Repeat, RequestError};
 use crate::anonymous::face::time::rfc3339;
-use crate::anonymous::redeem::{RedeemError, RedeemErrorKind, UpstreamReason};
+use crate::anonymous::redeem::{RedeemError, RedeemErrorKind, TokenFate, UpstreamReason};
 use crate::anonymous::{anthropic, ollama};
 
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -250,6 +251,9 @@ impl ApiError {
 
     fn from_redeem(error: &RedeemError) -> Self {
         let Look { status, kind, code, again } = Look::of(error.kind());
+        // Whatever went wrong on the way: the answer may be there, and asking again brings it.
+        let is_unknown = error.token() == TokenFate::InDoubt && again.is_some();
+        let status = if is_unknown { StatusCode::GATEWAY_TIMEOUT } else { status };
         let mut look = Self::new(status, kind, Some(code), error.to_string());
         // Two conditions: waiting helps against failures of this kind, and this failure's token allows it.
         if let Some(pause) = again.filter(|_| error.identical_retry_is_free()) {

@@ -26,6 +26,7 @@ use crate::anonymous::face::catalog::Catalog;
 use crate::anonymous::face::error::RequestError;
 use crate::anonymous::face::{Call, Framing, Ignored, Manner, Rules, Script};
 use crate::anonymous::openai;
+use crate::anonymous::redeem::{Asking, Attempt};
 use crate::wire::ModelName;
 
 /// How a face reads the body of a call.
@@ -39,6 +40,8 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// By which Anthropic's clients are known where a path is not theirs alone.
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+/// How many times a client made this very request before, as the official SDKs count.
+const RETRY_COUNT: HeaderName = HeaderName::from_static("x-stainless-retry-count");
 const X_LLMTOR_IGNORED: HeaderName = HeaderName::from_static("x-llmtor-ignored");
 const X_LLMTOR_SCHEMA: HeaderName = HeaderName::from_static("x-llmtor-schema");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -140,10 +143,11 @@ impl Service {
         exchange: Exchange,
     ) -> Result<Response<Reply>, ApiError> {
         guard::require_json(request.headers())?;
+        let asking = asking(request.headers());
         let body = self.body(request).await?;
         let call = read(&body, &self.0.conduct.rules).map_err(Failure::Request)?;
         drop(body);
-        self.run(call, resolve, exchange).await
+        self.run(call, resolve, asking, exchange).await
     }
 
     /// Whose form the response to a request has.
@@ -185,6 +189,7 @@ impl Service {
         self: Arc<Self>,
         call: Call,
         resolve: Resolver,
+        asking: Asking,
         exchange: Exchange,
     ) -> Result<Response<Reply>, ApiError> {
         let Call { model, mut asks, copies, ignored, manner, mut script } = call;
@@ -195,14 +200,14 @@ impl Service {
         script.begin(self.0.clock.now().unix());
         let mut response = match manner {
             Manner::Whole => {
-                let (answer, deliveries) = planned.answer(&self.0).await?;
+                let (answer, deliveries) = planned.answer(&self.0, asking).await?;
                 let violated = violates_schema(&answer);
                 let mut response = json(Reply::whole(script.whole(answer), deliveries, exchange));
                 report_violation(&mut response, violated);
                 response
             }
             Manner::Stream(framing) => {
-                let mut response = self.stream(planned, script, exchange).await?;
+                let mut response = self.stream(planned, asking, script, exchange).await?;
                 let headers = response.headers_mut();
                 headers.insert(
                     CONTENT_TYPE,
@@ -224,11 +229,12 @@ impl Service {
     async fn stream(
         self: Arc<Self>,
         planned: Planned,
+        asking: Asking,
         script: Box<dyn Script>,
         exchange: Exchange,
     ) -> Result<Response<Reply>, ApiError> {
         let heartbeat = self.0.heartbeat;
-        let answering = async move { planned.answer(&self.0).await };
+        let answering = async move { planned.answer(&self.0, asking).await };
         // Once the stream has begun, `respond` is no longer there to catch it.
         let answering = AssertUnwindSafe(answering).catch_unwind();
         let mut call: Answering =
@@ -244,6 +250,12 @@ impl Service {
             Err(_) => Ok(Response::new(Reply::waiting(call, script, heartbeat, exchange))),
         }
     }
+}
+
+/// Who asks: whether it is a repeat is all that is taken from the headers, and it goes no further than to redemption.
+fn asking(headers: &HeaderMap) -> Asking {
+    let count = headers.get(RETRY_COUNT).and_then(|value| value.to_str().ok()?.trim().parse::<u32>().ok());
+    Asking::new(if count.unwrap_or(0) > 0 { Attempt::Retry } else { Attempt::First })
 }
 
 /// The model of that name, or of that other name.

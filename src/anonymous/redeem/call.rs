@@ -30,13 +30,13 @@ use super::delivery::Answer;
 use super::error::{RedeemError, RedeemErrorKind, TokenFate};
 use super::exchange::{self, Bounds};
 use super::outcome::{self, Past, Trail, Verdict, Window};
-use super::parking::{Claim, Landing};
+use super::parking::{Basis, Claim, Landing};
 use super::request;
 use super::route::Route;
 use super::shared::{Pins, Shared};
 use crate::anonymous::transport::{Conversation, Opened, TransportError, TransportErrorKind, Wish};
 use crate::blind::Fingerprint;
-use crate::clock::Timestamp;
+use crate::failpoint::{Point, at};
 use crate::vault::{CallId, Doubt, Presented, RequestDigest, Reserved, Shortage, VaultError};
 use crate::wire::ModelName;
 
@@ -49,11 +49,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(super) async fn run(shared: Arc<Shared>, call: CallId, digest: RequestDigest, prompt: Prompt) {
     let seat = Seat { shared: &shared, call };
     let deadline = Instant::now() + shared.settings.deadlines.call;
-    let begun = shared.settings.clock.now();
     let pins = shared.pins();
     let conversation = shared.conversations.of(&prompt);
     let course =
-        Course { shared: &shared, pins: &pins, call, digest, prompt: &prompt, deadline, begun, conversation };
+        Course { shared: &shared, pins: &pins, call, digest, prompt: &prompt, deadline, conversation };
     let (result, spent) = tokio::select! {
         biased;
         end = course.run() => end,
@@ -61,10 +60,8 @@ pub(super) async fn run(shared: Arc<Shared>, call: CallId, digest: RequestDigest
             (Err(RedeemError::new(RedeemErrorKind::ShuttingDown, TokenFate::InDoubt)), None)
         }
     };
-    let landing = Landing { claim: Claim { call, digest, spent }, result };
-    if let Some(unwanted) = shared.parking.land(landing) {
-        shared.park(unwanted);
-    }
+    at(Point::Landing);
+    shared.land(Landing { claim: Claim { call, digest, spent }, result: result.map(Arc::new) });
     drop(seat);
 }
 
@@ -120,7 +117,6 @@ struct Course<'a> {
     digest: RequestDigest,
     prompt: &'a Prompt,
     deadline: Instant,
-    begun: Timestamp,
     conversation: Option<Conversation>,
 }
 
@@ -181,6 +177,16 @@ impl Course<'_> {
 
     /// The token in doubt about this request, if there is one, else a fresh one.
     async fn first(&self) -> Result<Held, RedeemError> {
+        let held = self.resume_or_reserve().await?;
+        let basis = match held {
+            Held::Reserved(_) => Basis::Fresh,
+            Held::Presented(_) => Basis::Resumed,
+        };
+        self.shared.parking.decide(self.call, basis);
+        Ok(held)
+    }
+
+    async fn resume_or_reserve(&self) -> Result<Held, RedeemError> {
         let (vault, abuse) = (&self.shared.withdrawals, self.pins.abuse);
         let (model, key) = (&self.prompt.model, self.key()?);
         let drawn = vault.reserve_unless_in_doubt(self.call, self.digest, model, key, abuse).await;
@@ -261,6 +267,7 @@ impl Course<'_> {
                     }
                 },
             };
+            at(Point::StreamOpened);
             let presented = match self.present(held).await {
                 Ok(presented) => presented,
                 Err(error) => return Step::End(failed(error)),
@@ -273,14 +280,16 @@ impl Course<'_> {
             };
             let authority = self.shared.transport.authority();
             let reply = exchange::exchange(stream, authority, body, self.bounds()).await;
+            at(Point::Answered);
             let outcome = outcome::read(reply, &self.prompt.model);
             if outcome.accepts_signature() {
                 *signatures = Signatures::Accepted;
             }
-            let window = Window { begun: self.begun, now: self.shared.settings.clock.now() };
+            let window = Window { begun: presented.drawn(), now: self.shared.settings.clock.now() };
             let past = Past { trail, history: presented.history(), resumed, window };
             match outcome.judge(past, &self.prompt.model) {
                 Verdict::Repeat(kind, hint) => {
+                    at(Point::Repeating);
                     tracing::debug!(attempt, "no usable answer; the token's state is unknown");
                     trail = Trail::Silent;
                     last = kind;

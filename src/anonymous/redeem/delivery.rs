@@ -1,5 +1,7 @@
 //! An answer on its way to the client, and the moment at which its token is settled.
 
+use std::sync::Arc;
+
 /// The provider's answer, whole: `proxy_response` as it came (protocol.md §4). JSON, and not an error body.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -16,20 +18,24 @@ pub enum Ending {
     Abandoned,
 }
 
-type OnEnd = Box<dyn FnOnce(Answer, Ending) + Send>;
+type OnEnd = Box<dyn FnOnce(Arc<Answer>, Ending) + Send>;
 
 /// An answer not yet handed over. The token is settled when the client has it ([`Delivery::delivered`]),
 /// and kept for the same request when this is dropped first. Neither blocks nor awaits, so both may happen
 /// inside a body's poll.
 pub struct Delivery {
-    answer: Answer,
+    /// Shared with the other callers of the same call.
+    answer: Arc<Answer>,
     on_end: Option<OnEnd>,
 }
 
 impl Delivery {
     /// `on_end` runs once, when the delivery ends, and is given the answer back. It must not block.
-    pub fn new(answer: Answer, on_end: impl FnOnce(Answer, Ending) + Send + 'static) -> Self {
-        Self { answer, on_end: Some(Box::new(on_end)) }
+    pub fn new(
+        answer: impl Into<Arc<Answer>>,
+        on_end: impl FnOnce(Arc<Answer>, Ending) + Send + 'static,
+    ) -> Self {
+        Self { answer: answer.into(), on_end: Some(Box::new(on_end)) }
     }
 
     /// What to hand over.
@@ -44,8 +50,7 @@ impl Delivery {
 
     fn end(&mut self, ending: Ending) {
         if let Some(on_end) = self.on_end.take() {
-            let answer = Answer { body: std::mem::take(&mut self.answer.body) };
-            on_end(answer, ending);
+            on_end(Arc::clone(&self.answer), ending);
         }
     }
 }
@@ -68,7 +73,7 @@ mod tests {
             let seen = Arc::new(Mutex::new(Vec::new()));
             let log = Arc::clone(&seen);
             let delivery = Delivery::new(Answer { body: b"{}".to_vec() }, move |answer, ending| {
-                log.lock().unwrap().push((answer.body, ending));
+                log.lock().unwrap().push((answer.body.clone(), ending));
             });
             if deliver {
                 delivery.delivered();

@@ -97,7 +97,9 @@ pub enum RedeemErrorKind {
         limit: Option<usize>,
     },
     /// No token of this model can be drawn now. Unspent.
-    #[error("no usable token for {model}; run `llmtor tokens mint --model {model} --count 10`")]
+    #[error(
+        "no usable token for {model}; tokens are minted by themselves from time to time (`llmtor tokens` says when), or now by `llmtor tokens mint --model {model} --count 10 --now`"
+    )]
     OutOfTokens {
         /// The model that was asked for.
         model: ModelName,
@@ -105,7 +107,9 @@ pub enum RedeemErrorKind {
         maturing: Option<Timestamp>,
     },
     /// The backend wants abuse tokens and the vault lacks one (or this month's). Unspent.
-    #[error("an abuse token is missing; run `llmtor abuse setup`")]
+    #[error(
+        "an abuse token is missing: run `llmtor abuse setup`. That of a new month also comes by itself, at the latest 15 minutes after the month's beginning (UTC) or 10 after llmtor is back"
+    )]
     AbuseTokensMissing,
     /// The vault failed. The text is the vault's own and names no secret. Unspent before the token was
     /// presented, InDoubt after.

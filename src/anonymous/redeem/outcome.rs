@@ -26,8 +26,10 @@
 //! | answer that is older, younger or without a time; blocked, provider's error, unreadable content; `token expired`, `cannot reuse` | wiped without a word; another is tried |
 //! | anything else | as above |
 //!
-//! A minute, and not a day: a clock that stood in the past and was put right a moment ago makes an answer of a moment ago
-//! lapse. A clock that is wrong now costs such a token, and never shows another prompt's answer.
+//! "This call" begins when the token is drawn, and one that may be spent is drawn only when the clock shows the end of its
+//! term at that moment, whatever it showed before. A minute, and not a day: a clock that stood in the past and was put
+//! right a moment ago makes an answer of a moment ago lapse. A clock that is wrong now costs such a token, and never
+//! shows another prompt's answer.
 //!
 //! Keeping a token in doubt costs at most a delay; giving one back wrongly would let the backend answer a later
 //! prompt with this one's answer.

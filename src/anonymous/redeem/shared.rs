@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Settings;
-use super::parking::{Landing, Parking};
+use super::parking::{Landed, Landing, Left, Parking};
 use super::route::Conversations;
+use super::share::Share;
 use crate::anonymous::transport::Transport;
 use crate::vault::{AbuseRule, PinnedKeys, Withdrawals};
 
@@ -72,20 +73,37 @@ impl Shared {
         self.tasks.spawn_on(work, &self.runtime)
     }
 
-    /// Keeps a result that nobody took, for the next identical request; for a bounded time and size.
-    pub(super) fn park(self: &Arc<Self>, landing: Landing) {
+    /// A call ends: its result goes to whoever waits for it.
+    pub(super) fn land(self: &Arc<Self>, landing: Landing) {
+        let call = landing.claim.call;
+        match self.parking.land(landing) {
+            Landed::Unclaimed(left) => self.keep(left),
+            Landed::Wanted(callers, result) => {
+                for (hand, caller) in callers {
+                    // One that went away meanwhile drops its share, and so lets go of it.
+                    drop(caller.send(Share::new(Arc::clone(self), call, hand, result.clone())));
+                }
+            }
+        }
+    }
+
+    /// Keeps a result that nobody took, for the next identical request; for a bounded time.
+    pub(super) fn keep(self: &Arc<Self>, left: Left) {
         let shared = Arc::clone(self);
-        match self.parking.park(landing) {
-            Ok(call) => drop(self.spawn(async move {
+        match left {
+            Left::Parked(number) => drop(self.spawn(async move {
                 tokio::select! {
                     () = tokio::time::sleep(shared.settings.parking.time) => {}
                     () = shared.parking.closed() => {}
                 }
-                if let Some(landing) = shared.parking.expire(call) {
+                if let Some(landing) = shared.parking.expire(number) {
                     landing.claim.leave(&shared).await;
                 }
             })),
-            Err(landing) => drop(self.spawn(async move { landing.claim.leave(&shared).await })),
+            Left::Unwanted(landing) if landing.claim.spent.is_some() => {
+                drop(self.spawn(async move { landing.claim.leave(&shared).await }));
+            }
+            Left::Unwanted(_) => {}
         }
     }
 }

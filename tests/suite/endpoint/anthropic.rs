@@ -156,7 +156,7 @@ async fn who_waits_sees_pings_and_then_the_answer_or_why_there_is_none() {
     let server = start_with(Scripted::new(script), restless()).await;
     let failed = events(&server.send(message(r#","stream":true"#)).await);
     let last = failed.last().unwrap();
-    assert_eq!((&last["type"], &last["error"]["type"]), (&json!("error"), &json!("api_error")));
+    assert_eq!((&last["type"], &last["error"]["type"]), (&json!("error"), &json!("overloaded_error")));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use llmtor::clock::Timestamp;
 use llmtor::wire::ModelName;
 use serde_json::{Value, json};
 
-use super::harness::{Scripted, hello, start};
+use super::harness::{Scripted, hello, request, start};
 
 /// Kind, fate; status, type, code; whether the SDK may repeat, and after how many seconds.
 type Row = (Kind, TokenFate, u16, &'static str, &'static str, Option<&'static str>);
@@ -29,6 +29,7 @@ fn rows() -> Vec<Row> {
     let permission = "permission_error";
     vec![
         (Kind::ShuttingDown, Unspent, 503, server, "shutting_down", Some("5")),
+        (Kind::ShuttingDown, InDoubt, 504, server, "shutting_down", Some("5")),
         (Kind::TooLarge { limit: Some(9) }, Unspent, 400, invalid, "context_length_exceeded", None),
         (Kind::OutOfTokens { model: model(), maturing: None }, Unspent, 429, quota, quota, None),
         (Kind::AbuseTokensMissing, Unspent, 403, permission, "abuse_token_missing", None),
@@ -39,6 +40,7 @@ fn rows() -> Vec<Row> {
         (Kind::AbuseTokenBlacklisted, InDoubt, 403, permission, "abuse_token_blacklisted", None),
         (vault(), Unspent, 500, server, "vault_error", None),
         (starting(None), Unspent, 503, server, "tor_not_ready", Some("5")),
+        (starting(None), InDoubt, 504, server, "tor_not_ready", Some("5")),
         (starting(pause), Unspent, 503, server, "tor_not_ready", Some("9")),
         (Kind::Unreachable, Unspent, 503, server, "backend_unreachable", Some("1")),
         (Kind::UnknownModel { model: model() }, Unspent, 404, invalid, "model_not_found", None),
@@ -56,14 +58,14 @@ fn rows() -> Vec<Row> {
         (Kind::AnswerLost, Spent, 502, "api_error", "answer_lost", None),
         (Kind::TokenReused, Spent, 502, "api_error", "token_reused", None),
         (Kind::TimedOut { phase: Phase::FirstByte }, InDoubt, 504, server, "backend_timeout", Some("1")),
-        (Kind::ConnectionLost, InDoubt, 502, server, "connection_lost", Some("1")),
+        (Kind::ConnectionLost, InDoubt, 504, server, "connection_lost", Some("1")),
         // The same kind, but the token is gone: a repeat would take another.
         (Kind::ConnectionLost, Spent, 502, server, "connection_lost", None),
-        (Kind::BackendGarbled, InDoubt, 502, server, "backend_garbled", Some("1")),
+        (Kind::BackendGarbled, InDoubt, 504, server, "backend_garbled", Some("1")),
         (
             Kind::BackendFailing { status: 500, retry_after: None },
             InDoubt,
-            502,
+            504,
             server,
             "backend_failing",
             Some("1"),
@@ -71,12 +73,12 @@ fn rows() -> Vec<Row> {
         (
             Kind::BackendFailing { status: 500, retry_after: pause },
             InDoubt,
-            502,
+            504,
             server,
             "backend_failing",
             Some("9"),
         ),
-        (Kind::Interrupted, InDoubt, 500, server, "interrupted", Some("1")),
+        (Kind::Interrupted, InDoubt, 504, server, "interrupted", Some("1")),
     ]
 }
 
@@ -98,6 +100,40 @@ async fn every_kind_has_its_status_and_tells_the_sdk_whether_a_repeat_is_free() 
             "{shown}"
         );
         assert_eq!(response.header("retry-after"), again, "{shown}");
+    }
+}
+
+/// What the identical request brings is not known: each API's clients are told so by status and header.
+#[tokio::test]
+async fn an_unknown_outcome_is_a_504_that_may_be_repeated_in_every_api() {
+    let calls = [
+        ("POST /v1/chat/completions", hello("")),
+        ("POST /v1/responses", r#"{"model":"gpt-4.1","input":"hi"}"#.to_owned()),
+        ("POST /v1/completions", r#"{"model":"gpt-4.1","prompt":"hi"}"#.to_owned()),
+        ("POST /v1/messages", hello(r#","max_tokens":9"#)),
+        ("POST /api/chat", hello("")),
+        ("POST /api/generate", r#"{"model":"gpt-4.1","prompt":"hi"}"#.to_owned()),
+    ];
+    for kind in [
+        Kind::TimedOut { phase: Phase::FirstByte },
+        Kind::TimedOut { phase: Phase::Whole },
+        Kind::ConnectionLost,
+        Kind::BackendGarbled,
+        Kind::BackendFailing { status: 502, retry_after: None },
+        Kind::Interrupted,
+    ] {
+        for (line, body) in &calls {
+            for body in [
+                body.clone(),
+                body.replace('}', r#","stream":true}"#).replace(r#""hi","stream":true}"#, r#""hi"}"#),
+            ] {
+                let server = start(Scripted::failing(kind.clone(), TokenFate::InDoubt)).await;
+                let response = server.send(request(line, &[], &body)).await;
+                assert_eq!(response.status, 504, "{kind:?} {line} {}", response.text());
+                assert_eq!(response.header("x-should-retry"), Some("true"), "{kind:?} {line}");
+                assert_eq!(response.header("retry-after"), Some("1"), "{kind:?} {line}");
+            }
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use llmtor::anonymous::face::catalog::{Catalog, Listing};
 use llmtor::anonymous::http::{Conduct, Endpoint, Faces, Limits, serve};
 use llmtor::anonymous::redeem::{
-    Answer, Delivery, Ending, Prompt, Redeem, RedeemError, RedeemErrorKind, Redemption, TokenFate,
+    Answer, Asking, Attempt, Delivery, Ending, Prompt, Redeem, RedeemError, RedeemErrorKind, Redemption,
+    TokenFate,
 };
 use llmtor::anonymous::transport::fetch::Fetch;
 use llmtor::clock::{ManualClock, Timestamp};
@@ -31,6 +32,7 @@ type Script =
 /// Redemption by script; remembers how each delivery ended.
 pub(super) struct Scripted {
     script: Script,
+    attempts: Arc<Mutex<Vec<Attempt>>>,
     endings: Arc<Mutex<Vec<Ending>>>,
 }
 
@@ -39,7 +41,11 @@ impl Scripted {
     where
         F: Future<Output = Result<Vec<u8>, RedeemError>> + Send + 'static,
     {
-        Self { script: Box::new(move |prompt| Box::pin(script(prompt))), endings: Arc::default() }
+        Self {
+            script: Box::new(move |prompt| Box::pin(script(prompt))),
+            attempts: Arc::default(),
+            endings: Arc::default(),
+        }
     }
 
     /// Always the same answer.
@@ -57,6 +63,11 @@ impl Scripted {
         Self::new(move |_| std::future::ready(Err(RedeemError::new(kind.clone(), token))))
     }
 
+    /// What every call that came was said to be.
+    pub(super) fn attempts(&self) -> Arc<Mutex<Vec<Attempt>>> {
+        Arc::clone(&self.attempts)
+    }
+
     /// For calls that must not get this far.
     pub(super) fn untouched() -> Self {
         Self::new(|_| async { panic!("redemption was reached") })
@@ -64,7 +75,8 @@ impl Scripted {
 }
 
 impl Redeem for Scripted {
-    fn redeem(&self, prompt: Prompt) -> Redemption<'_> {
+    fn redeem(&self, prompt: Prompt, asking: Asking) -> Redemption<'_> {
+        self.attempts.lock().unwrap().push(asking.attempt());
         let answering = (self.script)(prompt);
         let endings = Arc::clone(&self.endings);
         Box::pin(async move {

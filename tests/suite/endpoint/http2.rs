@@ -10,7 +10,7 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use llmtor::anonymous::http::Limits;
-use llmtor::anonymous::redeem::{Answer, Delivery, Ending, Prompt, Redeem, Redemption};
+use llmtor::anonymous::redeem::{Answer, Asking, Delivery, Ending, Prompt, Redeem, Redemption};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
@@ -225,7 +225,7 @@ impl Resuming {
 }
 
 impl Redeem for Resuming {
-    fn redeem(&self, _prompt: Prompt) -> Redemption<'_> {
+    fn redeem(&self, _prompt: Prompt, _asking: Asking) -> Redemption<'_> {
         let mut books = self.0.lock().unwrap();
         let body = books.kept.take().unwrap_or_else(|| {
             books.tokens += 1;
@@ -235,7 +235,7 @@ impl Redeem for Resuming {
         Box::pin(async move {
             Ok(Delivery::new(Answer { body }, move |answer, ending| {
                 if ending == Ending::Abandoned {
-                    kept.lock().unwrap().kept = Some(answer.body);
+                    kept.lock().unwrap().kept = Some(answer.body.clone());
                 }
             }))
         })

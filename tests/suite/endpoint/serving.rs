@@ -6,7 +6,7 @@ use async_openai::types::chat::CreateChatCompletionResponse;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use llmtor::anonymous::face::catalog::Listing;
-use llmtor::anonymous::redeem::Ending;
+use llmtor::anonymous::redeem::{Attempt, Ending};
 use llmtor::clock::Timestamp;
 use llmtor::wire::ModelName;
 use serde_json::json;
@@ -239,4 +239,27 @@ async fn calls_that_outlast_the_grace_period_are_cut() {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
     assert!(answer.is_empty());
+}
+
+#[tokio::test]
+async fn a_retry_is_known_by_the_count_of_the_official_sdks_in_every_api() {
+    for line in ["POST /v1/chat/completions", "POST /api/chat", "POST /v1/messages"] {
+        for (count, expected) in [
+            ("", Attempt::First),
+            ("0", Attempt::First),
+            ("1", Attempt::Retry),
+            ("2", Attempt::Retry),
+            ("-1", Attempt::First),
+            ("many", Attempt::First),
+            ("99999999999999999999", Attempt::First),
+        ] {
+            let scripted = Scripted::echo();
+            let attempts = scripted.attempts();
+            let server = start(scripted).await;
+            let headers = [("x-stainless-retry-count", count)];
+            let response = server.send(request(line, &headers, hello(r#","max_tokens":9"#))).await;
+            assert_eq!(response.status, 200, "{}", response.text());
+            assert_eq!(*attempts.lock().unwrap(), [expected], "{line} {count}");
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! The process dies at each step of an issuance; the next one finds what it left.
 
 use llmtor::blind::{Signature, TokenMessage};
+use llmtor::clock::{Clock as _, Timestamp};
 use llmtor::identity::{MintOrder, Readiness};
 use llmtor::keys::Keyring;
+use llmtor::vault::LossReason;
 
 use super::issuer::{Fault, public_key};
 use super::{MODEL, Process, World, model};
@@ -23,6 +25,12 @@ async fn restart(world: &World) -> (Process, llmtor::identity::Recovered) {
     let process = world.start();
     let recovered = process.identity.recover().await.expect("recovered");
     (process, recovered)
+}
+
+/// Credits, why, and when it was found.
+async fn losses(process: &Process) -> Vec<(u64, LossReason, Timestamp)> {
+    let losses = process.vault.census().losses().await.expect("losses");
+    losses.into_iter().map(|loss| (loss.credits, loss.reason, loss.found)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,6 +96,53 @@ async fn later_a_debited_credit_is_reported_lost_and_not_paid_twice() {
     assert_eq!((recovered.made, recovered.lost, recovered.unclear), (0, 1, 0));
     assert_eq!(world.issuer.used(), 1, "no second debit");
     assert_eq!(process.stock().await.blinded, 0);
+    let found = world.clock.now();
+    assert_eq!(losses(&process).await, [(1, LossReason::Lost, found)], "it is on record");
+    drop(process);
+    let (process, _) = restart(&world).await;
+    assert_eq!(losses(&process).await, [(1, LossReason::Lost, found)], "and is said once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_mark_a_credit_that_may_be_gone_is_on_record_as_unclear() {
+    let world = World::new(10).await;
+    die_in_flight(&world, Fault::HangAfter, 1).await;
+    // Another session of the same account forgets the marks.
+    world.session_file().wipe().expect("wiped");
+    world.clock.advance(3_600);
+    let (process, recovered) = restart(&world).await;
+    assert_eq!((recovered.lost, recovered.unclear), (0, 1));
+    assert_eq!(losses(&process).await, [(1, LossReason::Unclear, world.clock.now())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credit_that_is_on_record_as_lost_does_not_make_another_look_lost() {
+    let world = World::new(10).await;
+    // Of two that die in flight one is debited.
+    world.issuer.script([Fault::HangAfter, Fault::HangBefore]);
+    let process = world.start();
+    let order = MintOrder { model: model(), count: 2, readiness: Readiness::Now };
+    tokio::select! {
+        minted = process.identity.mint(order, &|_| ()) => panic!("it ended: {minted:?}"),
+        () = async { for _ in 0..2 { world.issuer.hung().await } } => {}
+    }
+    drop(process);
+    world.clock.advance(3_600);
+    world.issuer.forget();
+    // The other one is ordered anew, and dies once more before it is debited.
+    world.issuer.script([Fault::HangBefore]);
+    let process = world.start();
+    tokio::select! {
+        recovered = process.identity.recover() => panic!("it ended: {recovered:?}"),
+        () = world.issuer.hung() => {}
+    }
+    assert_eq!(losses(&process).await, [(1, LossReason::Lost, world.clock.now())]);
+    drop(process);
+    world.clock.advance(3_600);
+    let (process, recovered) = restart(&world).await;
+    assert_eq!((recovered.made, recovered.lost), (1, 0));
+    assert_eq!((world.issuer.used(), process.stock().await.available), (2, 1));
+    assert_eq!(losses(&process).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

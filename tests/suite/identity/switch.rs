@@ -1,6 +1,7 @@
 //! Another account signs in, or the first one out: nothing begun under one account is sent under another.
 
 use llmtor::identity::{Identity, MintOrder, Obtained, Predecessor, Readiness, Session};
+use llmtor::vault::LossReason;
 
 use super::issuer::Fault;
 use super::{OTHER_SESSION, Process, SESSION, World, model};
@@ -41,6 +42,8 @@ async fn another_account_never_sends_what_was_blinded_under_the_first() {
     let signed_in = other.sign_in().await.expect("signed in");
     assert_eq!(signed_in.predecessor, Predecessor::Another);
     assert_eq!((signed_in.abandoned.credits, signed_in.abandoned.abuse), (1, 1));
+    let losses = process.vault.census().losses().await.expect("losses");
+    assert_eq!((losses[0].credits, losses[0].reason), (1, LossReason::GivenUp));
     assert_eq!(other.recover().await.expect("recovered").made, 0);
     let order = MintOrder { model: model(), count: 2, readiness: Readiness::Now };
     assert_eq!(other.mint(order, &|_| ()).await.expect("begun").made, 2);

@@ -52,7 +52,8 @@ async fn after_a_restart_and_a_rotation_the_same_bytes_go_out() {
     let gate = Arc::new(Semaphore::new(0));
     let bench = Bench::new(2, Scripted::playing(vec![Act::Hang.after(&gate)]).await).await;
     let redeemer = Arc::clone(&bench.redeemer);
-    let call = tokio::spawn(async move { redeemer.redeem(super::prompt("hello")).await.map(drop) });
+    let call =
+        tokio::spawn(async move { redeemer.redeem(super::prompt("hello"), super::first()).await.map(drop) });
     bench.backend.wait_for(1).await;
     let first = bench.backend.seen().remove(0);
     // The vault goes away under the call, as when the process dies.

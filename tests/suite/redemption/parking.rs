@@ -7,14 +7,14 @@ use llmtor::anonymous::redeem::{RedeemErrorKind, TokenFate};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::{Bench, parking, prompt};
+use super::{Bench, first, parking, prompt};
 use crate::support::scripted::{Act, Scripted, completion};
 
 /// Begins a call, waits until the backend has it, and hangs up.
 async fn hang_up(bench: &Bench, text: &str, requests: usize) {
     let redeemer = Arc::clone(&bench.redeemer);
     let prompt = prompt(text);
-    let call = tokio::spawn(async move { redeemer.redeem(prompt).await.map(drop) });
+    let call = tokio::spawn(async move { redeemer.redeem(prompt, first()).await.map(drop) });
     bench.backend.wait_for(requests).await;
     call.abort();
     assert!(call.await.is_err());
@@ -29,7 +29,7 @@ async fn a_call_whose_caller_hung_up_is_adopted_while_it_runs() {
     let bench = Bench::with(2, backend, settings).await;
     hang_up(&bench, "hello", 1).await;
     let redeemer = Arc::clone(&bench.redeemer);
-    let again = tokio::spawn(async move { redeemer.redeem(prompt("hello")).await });
+    let again = tokio::spawn(async move { redeemer.redeem(prompt("hello"), first()).await });
     tokio::task::yield_now().await;
     gate.add_permits(1);
     let delivery = again.await.unwrap().unwrap();
@@ -134,7 +134,7 @@ async fn a_drain_waits_for_what_can_end_and_leaves_the_rest_in_doubt() {
     let bench = Bench::with(3, Scripted::playing(acts).await, settings).await;
     drop(bench.redeem("parked").await.unwrap());
     let redeemer = Arc::clone(&bench.redeemer);
-    let hanging = tokio::spawn(async move { redeemer.redeem(prompt("hanging")).await.map(drop) });
+    let hanging = tokio::spawn(async move { redeemer.redeem(prompt("hanging"), first()).await.map(drop) });
     bench.backend.wait_for(2).await;
     bench.redeemer.drain(Duration::from_millis(50)).await;
     let error = hanging.await.unwrap().unwrap_err();
@@ -154,7 +154,7 @@ async fn a_drain_lets_a_call_finish_within_its_grace() {
         Bench::with(1, Scripted::playing(vec![Act::completion("one").after(&gate)]).await, settings).await;
     let redeemer = Arc::clone(&bench.redeemer);
     let call = tokio::spawn(async move {
-        let delivery = redeemer.redeem(prompt("hello")).await.unwrap();
+        let delivery = redeemer.redeem(prompt("hello"), first()).await.unwrap();
         delivery.delivered();
     });
     bench.backend.wait_for(1).await;

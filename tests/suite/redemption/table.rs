@@ -238,7 +238,7 @@ async fn a_token_of_another_key_is_not_shown_to_the_backend() {
         let keys = std::sync::Arc::new([(model(), key)].into());
         super::redeemer(&bench.vault, &bench.backend, Settings { keys, ..settings() })
     };
-    let error = with(other).redeem(super::prompt("hello")).await.err().unwrap();
+    let error = with(other).redeem(super::prompt("hello"), super::first()).await.err().unwrap();
     assert_eq!(error.kind(), &RedeemErrorKind::OutOfTokens { model: model(), maturing: None });
     assert!(bench.backend.seen().is_empty());
     let count = |key| {
@@ -250,7 +250,7 @@ async fn a_token_of_another_key_is_not_shown_to_the_backend() {
     // Pinned again, it pays.
     let stock = count(super::key()).await;
     assert_eq!((stock.available, stock.other_key), (1, 0));
-    with(super::key()).redeem(super::prompt("hello")).await.unwrap().delivered();
+    with(super::key()).redeem(super::prompt("hello"), super::first()).await.unwrap().delivered();
     bench.expect_stock("paid", [0, 0, 0, 1]).await;
 }
 
@@ -267,7 +267,7 @@ async fn nothing_is_drawn_when_nobody_listens() {
         std::sync::Arc::new(transport),
         settings(),
     );
-    let error = redeemer.redeem(super::prompt("hello")).await.err().unwrap();
+    let error = redeemer.redeem(super::prompt("hello"), super::first()).await.err().unwrap();
     assert_eq!((error.kind(), error.token()), (&RedeemErrorKind::Unreachable, TokenFate::Unspent));
     bench.expect_stock("unreachable", UNSPENT).await;
 }

@@ -149,7 +149,7 @@ impl House {
     }
 
     /// `--home`, `--log` and `rest`.
-    fn arguments<'a>(&'a self, name: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
+    pub fn arguments<'a>(&'a self, name: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
         [&["--home", name, "--log", &self.level][..], rest].concat()
     }
 }

@@ -27,8 +27,9 @@ pub struct Program {
 }
 
 /// `llmtor` with an environment that holds nothing of the developer's: home and temporary files go under `room`.
+/// Another build of it than the tests' own is taken from `LLMTOR_BIN`, for runs so long that the build matters.
 pub fn command(room: &Path) -> Command {
-    let mut command = Command::new(SHIPPED);
+    let mut command = Command::new(std::env::var_os("LLMTOR_BIN").unwrap_or_else(|| SHIPPED.into()));
     confine(&mut command, room);
     command
 }
@@ -120,7 +121,23 @@ impl Program {
 
     /// Whether it has ended.
     pub fn ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
+        self.status().is_some()
+    }
+
+    /// How it ended, once it has.
+    pub fn status(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// The process's number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL, and the end of the process.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        self.child.wait().unwrap();
     }
 
     /// SIGTERM, and the end of the process.

@@ -14,7 +14,7 @@ use super::super::error::{ApiError, Failure};
 use super::super::handover::Exchange;
 use super::super::reply::Reply;
 use super::super::route::Ollama;
-use super::{Service, json};
+use super::{Service, asking, json};
 use crate::anonymous::face::error::RequestError;
 use crate::anonymous::ollama::models;
 use crate::anonymous::ollama::request::{self, Loaded, Wanted};
@@ -58,11 +58,12 @@ impl Service {
         exchange: Exchange,
     ) -> Result<Response<Reply>, ApiError> {
         let now = Moment { at: self.0.clock.now(), started: Instant::now() };
+        let asking = asking(request.headers());
         let body = self.body(request).await?;
         let wanted = read(&body, now).map_err(Failure::Request)?;
         drop(body);
         match wanted {
-            Wanted::Call(call) => self.run(call, models::resolve, exchange).await,
+            Wanted::Call(call) => self.run(call, models::resolve, asking, exchange).await,
             Wanted::Loaded(Loaded { model, answer }) => {
                 self.model(models::resolve, &model)?;
                 Ok(json(Reply::plain(answer)))

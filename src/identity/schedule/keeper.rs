@@ -1,0 +1,281 @@
+//! Keeping the appointments: reads what there is, has done what is due, and notes it before and after.
+
+use std::collections::BTreeMap;
+
+use tokio_util::sync::CancellationToken;
+
+use super::agenda::{Admission, Agenda, Continuity, Kept, News, Outcome};
+use super::policy::{Decision, Shelf};
+use super::rotation::{Holding, Rotation, Step};
+use super::{Activity, Obstacle, Office, Schedule};
+use crate::identity::abuse::{self, AbuseStatus};
+use crate::identity::{ErrorKind, IdentityError};
+use crate::keys::Keyring;
+use crate::secret::Secret;
+use crate::vault::{Note, PinnedKeys};
+use crate::wire::ModelName;
+
+impl Schedule {
+    /// One step: whatever is due by now is done.
+    pub async fn tick(
+        &self,
+        office: &impl Office,
+        continuity: Continuity,
+        stop: &CancellationToken,
+    ) -> Result<(), IdentityError> {
+        let keyring = office.keyring();
+        let stock = self.stock(&keyring).await?;
+        self.warn(&stock).await?;
+        if self.activity == Activity::On && self.is_admitted(office).await? {
+            self.top_up(office, &stock, continuity, stop).await?;
+        }
+        // A look may have found that the session is over.
+        if self.is_admitted(office).await? {
+            self.rotate(office, &keyring, continuity).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether anything can be asked of the backend.
+    pub(super) async fn is_admitted(&self, office: &impl Office) -> Result<bool, IdentityError> {
+        Ok(office.is_open() && self.read(Agenda::admission).await? == Admission::SignedIn)
+    }
+
+    /// Somebody signed in, with these credits: what was missed is kept, late.
+    pub async fn signed_in(&self, credits: &BTreeMap<String, i64>) -> Result<(), IdentityError> {
+        self.change(Agenda::signed_in).await?;
+        self.credits_seen(credits).await
+    }
+
+    /// Tokens of `model` were minted by hand.
+    pub async fn minted_by_hand(&self, model: &ModelName) -> Result<(), IdentityError> {
+        self.change(|agenda| agenda.minted_by_hand(model)).await
+    }
+
+    /// The account was asked for, and has these credits.
+    pub async fn credits_seen(&self, credits: &BTreeMap<String, i64>) -> Result<(), IdentityError> {
+        let now = self.clock.now();
+        self.change(|agenda| {
+            agenda.credits_seen(credits, |model| self.plans.of(model), now, &mut rand::rng());
+        })
+        .await
+    }
+
+    async fn top_up(
+        &self,
+        office: &impl Office,
+        stock: &BTreeMap<ModelName, Kept>,
+        continuity: Continuity,
+        stop: &CancellationToken,
+    ) -> Result<(), IdentityError> {
+        let now = self.clock.now();
+        let due = self
+            .change(|agenda| {
+                agenda.reconcile(stock, |model| self.plans.of(model), now, continuity, &mut rand::rng());
+                agenda.due(now)
+            })
+            .await?;
+        for model in due {
+            // The session may have ended at the one before.
+            if stop.is_cancelled() || !self.is_admitted(office).await? {
+                break;
+            }
+            let held = stock.get(&model).map_or(0, |kept| kept.held);
+            self.look(office, &model, held, stop).await?;
+        }
+        Ok(())
+    }
+
+    /// Counts, and tops up if that does not last.
+    async fn look(
+        &self,
+        office: &impl Office,
+        model: &ModelName,
+        held: u64,
+        stop: &CancellationToken,
+    ) -> Result<(), IdentityError> {
+        let now = self.clock.now();
+        let per_day = self.deposits.habits().await?.get(model).and_then(|habit| habit.per_day(now));
+        let found = Shelf { held, per_day, credits: u64::MAX };
+        let plan = self.plans.of(model);
+        let lasts = plan.decide(&found) == Decision::Enough;
+        // Durable before anything is asked.
+        let then = self.change(|agenda| agenda.begin(model, plan, now, &mut rand::rng())).await?;
+        let (outcome, said) = if lasts {
+            (Outcome::Done, None)
+        } else {
+            match self.mint(office, model, found, stop).await {
+                Ok(outcome) => (outcome, None),
+                Err(obstacle) => (outcome_of(obstacle.kind), Some(obstacle.message)),
+            }
+        };
+        let news = self.change(|agenda| agenda.conclude(model, then, outcome)).await?;
+        tell(model, outcome, said.as_deref(), news);
+        Ok(())
+    }
+
+    async fn mint(
+        &self,
+        office: &impl Office,
+        model: &ModelName,
+        found: Shelf,
+        stop: &CancellationToken,
+    ) -> Result<Outcome, Obstacle> {
+        let account = office.credits().await?;
+        self.credits_seen(&account).await.map_err(|error| Obstacle::from(&error))?;
+        let credits = account.get(model.as_str()).copied().unwrap_or(0).max(0).unsigned_abs();
+        let count = match self.plans.of(model).decide(&Shelf { credits, ..found }) {
+            Decision::Enough => return Ok(Outcome::Done),
+            Decision::NoCredit => return Ok(Outcome::NoCredit),
+            Decision::Mint(count) => count,
+        };
+        let minted = office.mint(model, count, stop).await?;
+        tracing::info!(%model, made = minted.made, "topped up");
+        match minted.stopped {
+            Some(error) => Err(Obstacle::from(&error)),
+            // Asked to stop: the rest at the repetition.
+            None if minted.made < count as usize => Ok(Outcome::Failed),
+            None => Ok(Outcome::Done),
+        }
+    }
+
+    /// Fetches the abuse token of a new month, if that is due.
+    async fn rotate(
+        &self,
+        office: &impl Office,
+        keyring: &Keyring,
+        continuity: Continuity,
+    ) -> Result<(), IdentityError> {
+        let now = self.clock.now();
+        let status = AbuseStatus::of(&self.deposits.abuse().await?, keyring, now);
+        let holding = holding(&status, keyring);
+        let before = self.rotation().await?;
+        let mut rotation = before.clone();
+        let step = rotation.tick(holding, abuse::seconds_left(now), now, continuity, &mut rand::rng());
+        // Durable before anything is asked.
+        if rotation != before {
+            self.keep(Note::Rotation, &rotation).await?;
+            *self.rotation.lock().await = Some(rotation.clone());
+        }
+        if step == Step::Wait {
+            return Ok(());
+        }
+        match office.renew_abuse().await {
+            Ok(()) => tracing::info!("the abuse token of this month is here"),
+            Err(obstacle) if obstacle.kind == ErrorKind::SignIn => {
+                let ended = self.change(Agenda::session_ended).await?;
+                if ended == News::Yes {
+                    tracing::warn!("no abuse token for this month: {}", obstacle.message);
+                }
+            }
+            Err(obstacle) if rotation.failures() == 1 => {
+                tracing::warn!("no abuse token for this month yet, it is tried again: {}", obstacle.message);
+            }
+            Err(obstacle) => tracing::info!("no abuse token for this month yet: {}", obstacle.message),
+        }
+        Ok(())
+    }
+
+    /// What is held of each model with a pinned key.
+    pub(super) async fn stock(&self, keyring: &Keyring) -> Result<BTreeMap<ModelName, Kept>, IdentityError> {
+        let pinned: PinnedKeys = keyring
+            .models()
+            .filter_map(|model| Some((model.clone(), keyring.model(model)?.fingerprint())))
+            .collect();
+        let mut held = self.deposits.held(pinned.clone()).await?;
+        let stock = pinned.into_iter().map(|(model, key)| {
+            let held = held.remove(&model).unwrap_or(0);
+            (model, Kept { key: key.to_string(), held })
+        });
+        Ok(stock.collect())
+    }
+
+    /// Looks into the agenda, which is read if it was not.
+    pub(super) async fn read<T>(&self, look: impl FnOnce(&Agenda) -> T) -> Result<T, IdentityError> {
+        let mut agenda = self.agenda.lock().await;
+        let read = match agenda.take() {
+            Some(read) => read,
+            None => self.note(Note::TopUps).await?,
+        };
+        Ok(look(agenda.insert(read)))
+    }
+
+    /// Changes the agenda; durable on return.
+    pub(super) async fn change<T>(&self, edit: impl FnOnce(&mut Agenda) -> T) -> Result<T, IdentityError> {
+        let mut agenda = self.agenda.lock().await;
+        let before = match agenda.take() {
+            Some(read) => read,
+            None => self.note(Note::TopUps).await?,
+        };
+        let mut after = before.clone();
+        let answer = edit(&mut after);
+        if after != before {
+            let kept = self.keep(Note::TopUps, &after).await;
+            if let Err(error) = kept {
+                *agenda = Some(before);
+                return Err(error);
+            }
+        }
+        *agenda = Some(after);
+        Ok(answer)
+    }
+
+    /// When the abuse token comes.
+    pub(super) async fn rotation(&self) -> Result<Rotation, IdentityError> {
+        let mut rotation = self.rotation.lock().await;
+        if rotation.is_none() {
+            *rotation = Some(self.note(Note::Rotation).await?);
+        }
+        Ok(rotation.clone().unwrap_or_default())
+    }
+
+    /// A note that is not there, or of another version, is begun anew.
+    async fn note<T: serde::de::DeserializeOwned + Default>(&self, note: Note) -> Result<T, IdentityError> {
+        let content = self.deposits.note(note).await?;
+        Ok(content.and_then(|content| serde_json::from_slice(content.expose()).ok()).unwrap_or_default())
+    }
+
+    async fn keep<T: serde::Serialize>(&self, note: Note, content: &T) -> Result<(), IdentityError> {
+        let content = serde_json::to_vec(content).map_err(|_| IdentityError::Internal)?;
+        Ok(self.deposits.keep_note(note, Secret::new(content)).await?)
+    }
+}
+
+fn outcome_of(kind: ErrorKind) -> Outcome {
+    match kind {
+        ErrorKind::SignIn => Outcome::SignedOut,
+        ErrorKind::NoQuota => Outcome::NoCredit,
+        ErrorKind::Refused => Outcome::Refused,
+        ErrorKind::Alarm => Outcome::Alarm,
+        ErrorKind::Transient | ErrorKind::Storage | ErrorKind::Configuration => Outcome::Failed,
+    }
+}
+
+/// Says once what stands in the way. The model's name is the user's to see.
+fn tell(model: &ModelName, outcome: Outcome, said: Option<&str>, news: News) {
+    let said = said.unwrap_or_default();
+    match (outcome, news) {
+        (Outcome::Done, _) | (_, News::No) => {}
+        (Outcome::Failed, News::Yes) => {
+            tracing::info!(%model, "not topped up this time, it is tried again: {said}");
+        }
+        (Outcome::NoCredit, News::Yes) => tracing::warn!(
+            %model,
+            "not topped up: the account has no credit for it; buy some; `llmtor account` shows what is there"
+        ),
+        (Outcome::SignedOut, News::Yes) => {
+            tracing::warn!("no more top-ups until the next sign-in: {said}");
+        }
+        (Outcome::Refused | Outcome::Alarm, News::Yes) => tracing::warn!(%model, "not topped up: {said}"),
+    }
+}
+
+fn holding(status: &AbuseStatus, keyring: &Keyring) -> Holding {
+    if keyring.abuse_transient().is_none() || !status.permanent {
+        Holding::None
+    } else if status.transient.is_some_and(|held| held >= status.current) {
+        Holding::Current
+    } else {
+        Holding::Old
+    }
+}
