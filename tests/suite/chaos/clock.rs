@@ -31,7 +31,7 @@ fn a_clock_that_jumps_costs_no_token_and_shows_no_other_prompts_answer() {
         assert!(client::post(daemon.at, &daemon.key, 0, &body).is_err());
         await_death(&mut daemon.program, &failpoints);
 
-        let daemon = stage.serve(&clock(again), &[]);
+        let mut daemon = stage.serve(&clock(again), &[]);
         // Seen from there the doubt is past its term: the prompt is paid for anew, and its token is maybe spent.
         let lapsed = again - begun >= TERM;
         expected.maybe_spent += u64::from(lapsed);
@@ -42,6 +42,8 @@ fn a_clock_that_jumps_costs_no_token_and_shows_no_other_prompts_answer() {
             assert_eq!(reply.texts(), Some(vec![client::echo(&canary)]), "{}", reply.body);
             expected.asked.insert(canary, times);
         }
+        // In peace: an answer that is not written down as delivered would be long in doubt by the next clock.
+        assert!(daemon.program.stop().success());
     }
     Books::balance(stage, expected);
 }
