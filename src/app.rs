@@ -9,6 +9,7 @@
 //! | `doctor` | what stands in the way of a call |
 //! | `identity` | the way out of the identity plane |
 //! | `tor` | the settings of the Tor client built in |
+//! | `memory` | what is in memory stays out of files |
 //! | `demo` | a reference backend and a daemon in one process |
 //!
 //! Invariants: the identity plane is handed `Deposits` and the anonymous plane `Withdrawals`, and neither
@@ -25,6 +26,7 @@ mod holder;
 mod identity;
 mod listen;
 pub mod logging;
+pub mod memory;
 mod operations;
 mod redemption;
 mod tor;

@@ -32,7 +32,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::app::logging;
+use crate::app::{logging, memory};
 use crate::config::{Config, Layers};
 use crate::datadir::Home;
 
@@ -46,6 +46,7 @@ const HOME_VARIABLE: &str = "LLMTOR_HOME";
 
 /// Runs the command line `arguments` (the program's name first) to its end.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    memory::keep_out_of_files();
     std::panic::set_hook(Box::new(|panic| output::panicked(panic.location())));
     let raw: Vec<OsString> = arguments.into_iter().collect();
     let parsed = match Arguments::try_parse_from(&raw) {

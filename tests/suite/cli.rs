@@ -3,7 +3,9 @@
 mod bench;
 mod commands;
 mod demo;
+mod disk;
 mod doctor;
 mod life;
+mod tokens;
 mod topup;
 mod usage;
