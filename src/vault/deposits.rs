@@ -255,6 +255,8 @@ impl Books {
             )?
             .execute((token, &model, key.as_bytes(), not_before.unix(), sealed))?;
         self.wipe_issuance(id)?;
+        // A habit begins with the first token, not with the first use: the backend knows the former anyway.
+        self.habits.begin(&model, self.clock.now());
         let model = model.parse().map_err(|_| VaultError::Corrupt)?;
         self.draw.put(&model, key, token, not_before);
         Ok(())
