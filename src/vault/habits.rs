@@ -1,6 +1,6 @@
 //! How much each model is used: what a stock is measured by.
 //!
-//! One smoothed number a model and the count of the day under way; no history, no time of day. It is sealed, since how
+//! One smoothed number a model, as it is and as it was at the last review, and the counts since; no history, no time of day. It is sealed, since how
 //! much somebody asks is nobody's business, and it follows tokens that are settled, so a call that is given up counts
 //! when its token does.
 //!
@@ -32,6 +32,34 @@ pub struct Habit {
     mean: f64,
     /// Days behind the mean; saturates.
     days: u32,
+    /// At the last review.
+    review: Reading,
+}
+
+/// A habit as it was at a midnight (UTC): the same all day long, so that what is decided by it does not depend on the hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reading {
+    /// Uses a day that were to be expected.
+    pub per_day: f64,
+    /// Which day it was since the habit began, from 1.
+    pub day: u32,
+    /// Uses since that midnight.
+    pub since: u64,
+}
+
+/// The readings of a habit by which a stock is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pace {
+    /// Of the last midnight.
+    pub today: Reading,
+    /// Of the last [review](is_review); of day 0 before the first.
+    pub review: Reading,
+}
+
+/// Whether stocks are reviewed on this day of a habit: on days 2, 8, 18, 28 and so on. The same for everybody; its reading
+/// holds until the next, since a machine can be off for days.
+pub fn is_review(day: u32) -> bool {
+    day == 2 || day % 10 == 8
 }
 
 impl Habit {
@@ -39,6 +67,7 @@ impl Habit {
     pub fn note(&mut self, uses: u64, now: Timestamp) {
         self.turn(now);
         self.today = self.today.saturating_add(uses);
+        self.review.since = self.review.since.saturating_add(uses);
     }
 
     /// Uses a day to be expected from `now` on; the day under way counts for the part of it that is over. None before
@@ -52,6 +81,14 @@ impl Habit {
         }
         let so_far = float(habit.today);
         Some(habit.mean.max(habit.smoothed(so_far)))
+    }
+
+    /// The readings that hold at `now`; none on the first day.
+    pub fn pace(&self, now: Timestamp) -> Option<Pace> {
+        let mut habit = *self;
+        habit.turn(now);
+        let today = Reading { per_day: habit.mean, day: habit.days, since: habit.today };
+        (habit.days > 0).then_some(Pace { today, review: habit.review })
     }
 
     /// Whole days behind the estimate.
@@ -71,6 +108,9 @@ impl Habit {
             let closing = float(std::mem::take(&mut self.today));
             self.mean = self.smoothed(closing);
             self.days = self.days.saturating_add(1);
+            if is_review(self.days) {
+                self.review = Reading { per_day: self.mean, day: self.days, since: 0 };
+            }
         }
         self.day = self.day.max(day);
     }
@@ -86,6 +126,9 @@ impl Habit {
             &self.today.to_be_bytes(),
             &self.mean.to_be_bytes(),
             &self.days.to_be_bytes(),
+            &self.review.per_day.to_be_bytes(),
+            &self.review.day.to_be_bytes(),
+            &self.review.since.to_be_bytes(),
         ]
         .concat()
     }
@@ -94,13 +137,22 @@ impl Habit {
         let (day, rest) = bytes.split_first_chunk()?;
         let (today, rest) = rest.split_first_chunk()?;
         let (mean, rest) = rest.split_first_chunk()?;
-        let days = rest.try_into().ok()?;
-        let mean = f64::from_be_bytes(*mean);
+        let (days, rest) = rest.split_first_chunk()?;
+        let (per_day, rest) = rest.split_first_chunk()?;
+        let (review, since) = rest.split_first_chunk()?;
+        let rate = |bytes: &[u8; 8]| {
+            Some(f64::from_be_bytes(*bytes)).filter(|rate| rate.is_finite() && *rate >= 0.0)
+        };
         Some(Self {
             day: i64::from_be_bytes(*day),
             today: u64::from_be_bytes(*today),
-            mean: if mean.is_finite() && mean >= 0.0 { mean } else { return None },
-            days: u32::from_be_bytes(days),
+            mean: rate(mean)?,
+            days: u32::from_be_bytes(*days),
+            review: Reading {
+                per_day: rate(per_day)?,
+                day: u32::from_be_bytes(*review),
+                since: u64::from_be_bytes(since.try_into().ok()?),
+            },
         })
     }
 }
@@ -123,6 +175,13 @@ enum Kept {
 }
 
 impl Ledger {
+    /// The days of `model` are counted from now on, if they are not yet.
+    pub(super) fn begin(&mut self, model: &str, now: Timestamp) {
+        if !self.by_model.contains_key(model) {
+            self.note(model, 0, now);
+        }
+    }
+
     pub(super) fn note(&mut self, model: &str, uses: u64, now: Timestamp) {
         let (habit, kept) = self.by_model.entry(model.to_owned()).or_insert((Habit::default(), Kept::NotYet));
         habit.note(uses, now);
@@ -131,7 +190,7 @@ impl Ledger {
 }
 
 impl Deposits {
-    /// How much each model is used; a model never used is absent.
+    /// How much each model is used; a model that there never was a token of is absent.
     pub async fn habits(&self) -> Result<BTreeMap<ModelName, Habit>, VaultError> {
         let work = |books: &mut Books| {
             let by_model = books.habits.by_model.iter();
@@ -212,6 +271,24 @@ mod tests {
         assert_eq!(habit.per_day(at(2)), before);
         habit.note(5, at(2));
         assert_eq!(habit.days(), 9);
+    }
+
+    #[test]
+    fn a_reading_is_the_same_all_day_and_a_review_holds_until_the_next() {
+        let mut habit = Habit::default();
+        habit.note(0, at(0));
+        assert_eq!(habit.pace(at(0)), None);
+        (0..9).for_each(|day| habit.note(10, at(day)));
+        let before = habit.pace(at(8)).unwrap();
+        assert_eq!((before.review.day, before.review.since), (8, 10));
+        habit.note(1_000, at(8));
+        let after = habit.pace(at(8)).unwrap();
+        assert_eq!(after.review, Reading { since: 1_010, ..before.review });
+        assert_eq!(after.today, Reading { since: 1_010, ..before.today });
+        let later = habit.pace(at(12)).unwrap();
+        assert_eq!((later.review, later.today.day), (after.review, 12));
+        assert!(later.today.per_day > after.today.per_day);
+        assert_eq!(habit.pace(at(18)).unwrap().review.day, 18);
     }
 
     proptest! {
