@@ -88,8 +88,8 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Choice(&["frugal", "balanced", "strong"]),
         default: Preset::Text("balanced"),
         doc: "How many tokens are minted ahead of need, and how seldom. The more lie in stock, the less their issuing tells of\n\
-              their spending; what each costs and buys is in docs/linking-game.md. `frugal` ties up few credits, `strong` months\n\
-              of use.",
+              their spending. In the simulation of docs/linking-game.md the backend can name the account of one pseudonym in seven\n\
+              with `frugal`, one in eleven with `balanced`, one in twenty with `strong`, which ties up the most credits.",
     },
     Key {
         path: "server.listen",

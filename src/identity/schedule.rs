@@ -23,7 +23,7 @@
 //! | waking from sleep; a clock set ahead | stays. If it was missed: late |
 //! | late | however many were missed there is one, drawn anew from [`agenda::LEAST`] to about an hour ahead, and kept: the moment of waking or starting is when its user begins to work, and must not be when the account mints |
 //! | the clock is set back behind the drawing of the appointment | drawn anew from now |
-//! | no credit | said once; looks go on at their regular times, and at the first sight of credit there is a first one again |
+//! | no credit, a refusal | said once; the next look is a day later than it would be. At the first sight of credit (`llmtor account`, a sign-in, another model's look) there is a first one again |
 //! | the session is over | said once; no request until a sign-in, then what was missed is late |
 //! | a forged signature | said; the model is not looked at until another key is pinned, or a mint by hand succeeds |
 //! | a mint by hand | stays; the next look counts what is there |

@@ -20,6 +20,8 @@ pub const LEAST: i64 = 300;
 const LATENESS: i64 = 3600;
 /// Seconds before a look that failed is repeated, on average; doubles with each failure.
 const PATIENCE: i64 = 600;
+/// After a look that found no credit, or a refusal, the next is so many seconds later than it would be.
+const HOPELESS: i64 = 86_400;
 /// The longest such pause, on average.
 const LONGEST_PATIENCE: i64 = 8 * 3600;
 /// A clock that stands so many seconds before the drawing of an appointment was set back.
@@ -234,12 +236,17 @@ impl Agenda {
                 return self.session_ended();
             }
             Outcome::Done => entry.standing = Standing::Regular,
+            // Looks are hours apart; of what somebody has to change first, the backend need not hear every few hours.
             Outcome::NoCredit => entry.standing = Standing::NoCredit,
             Outcome::Refused => entry.standing = Standing::Refused,
             Outcome::Alarm => entry.standing = Standing::Stopped,
         }
         entry.failures = 0;
-        entry.due = then.max(entry.drawn.plus_seconds(LEAST));
+        let patience = match entry.standing {
+            Standing::NoCredit | Standing::Refused => HOPELESS,
+            Standing::First | Standing::Regular | Standing::Stopped => 0,
+        };
+        entry.due = then.plus_seconds(patience).max(entry.drawn.plus_seconds(LEAST));
         if entry.standing == before && outcome != Outcome::Done { News::No } else { News::Yes }
     }
 
