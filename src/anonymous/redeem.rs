@@ -30,6 +30,7 @@ mod share;
 mod shared;
 mod upstream;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ pub use parking::ParkingRules;
 
 use crate::anonymous::transport::Transport;
 use crate::clock::SharedClock;
-use crate::vault::{AbuseRule, CallId, PinnedKeys, Withdrawals};
+use crate::vault::{AbuseRule, CallId, PinnedKeys, RequestDigest, Withdrawals};
 use crate::wire::ModelName;
 use parking::{Boarding, Hand};
 use share::Share;
@@ -149,10 +150,10 @@ pub trait Redeem: Send + Sync + 'static {
     /// the next identical prompt adopts it.
     fn redeem(&self, prompt: Prompt, asking: Asking) -> Redemption<'_>;
 
-    /// Whether `count` calls for `model` could be paid for now. Nothing is kept for them: it is asked so that a request for
-    /// several answers fails before some of them are paid for.
-    fn afford<'a>(&'a self, model: &'a ModelName, count: usize) -> Affording<'a> {
-        let _ = (model, count);
+    /// Whether a call for each of these messages could be paid for now, or is already. Nothing is kept for them: it is asked
+    /// so that a request for several answers fails before some of them are paid for.
+    fn afford<'a>(&'a self, model: &'a ModelName, messages: &'a [&'a RawValue]) -> Affording<'a> {
+        let _ = (model, messages);
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -162,8 +163,8 @@ impl Redeem for Arc<Redeemer> {
         Box::pin(Redeemer::redeem(self, prompt, asking))
     }
 
-    fn afford<'a>(&'a self, model: &'a ModelName, count: usize) -> Affording<'a> {
-        Box::pin(Redeemer::afford(self, model, count))
+    fn afford<'a>(&'a self, model: &'a ModelName, messages: &'a [&'a RawValue]) -> Affording<'a> {
+        Box::pin(Redeemer::afford(self, model, messages))
     }
 }
 
@@ -208,10 +209,15 @@ impl Redeemer {
         }
     }
 
-    /// Whether `count` calls for `model` could be paid for now.
-    pub async fn afford(&self, model: &ModelName, count: usize) -> Result<(), RedeemError> {
+    /// Whether a call for each of these messages could be paid for now, or is already: answers that wait for somebody, and
+    /// tokens in doubt about the very request, cost nothing more.
+    pub async fn afford(&self, model: &ModelName, messages: &[&RawValue]) -> Result<(), RedeemError> {
         let shared = &self.shared;
-        call::afford(shared, &shared.pins(), model, count).await
+        let mut wanted: HashMap<RequestDigest, usize> = HashMap::new();
+        for messages in messages {
+            *wanted.entry(shared.withdrawals.digest(model, messages.get().as_bytes())).or_default() += 1;
+        }
+        call::afford(shared, &shared.pins(), model, wanted).await
     }
 
     /// Other keys are pinned: calls that begin from now on follow them. Those under way, and what is parked for an

@@ -75,12 +75,13 @@ impl Books {
         Ok(until.map(Timestamp::from_unix))
     }
 
-    /// Whether a token is in doubt about this request.
-    pub(super) fn in_doubt(&self, digest: RequestDigest) -> Result<bool, VaultError> {
-        let mut statement = self.conn.prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM tokens WHERE state = 'in_doubt' AND digest = ?1)",
-        )?;
-        Ok(statement.query_row([digest.0], |row| row.get(0))?)
+    /// How many tokens are in doubt about this request.
+    pub(super) fn doubts(&self, digest: RequestDigest) -> Result<usize, VaultError> {
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT count(*) FROM tokens WHERE state = 'in_doubt' AND digest = ?1")?;
+        let count: i64 = statement.query_row([digest.0], |row| row.get(0))?;
+        Ok(usize::try_from(count).unwrap_or(0))
     }
 
     pub(super) fn present(

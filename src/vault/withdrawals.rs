@@ -176,9 +176,14 @@ impl Withdrawals {
     ) -> Result<Option<Reserved>, VaultError> {
         let draw = self.draw(call, model, key, abuse);
         let work = move |books: &mut Books| {
-            if books.in_doubt(digest)? { Ok(None) } else { draw(books).map(Some) }
+            if books.doubts(digest)? > 0 { Ok(None) } else { draw(books).map(Some) }
         };
         self.mailbox.call(Durability::Relaxed, work).await.inspect(|_| at(Point::ReserveCommitted))
+    }
+
+    /// How many tokens are in doubt about this very request.
+    pub async fn doubts(&self, digest: RequestDigest) -> Result<usize, VaultError> {
+        self.mailbox.call(Durability::Relaxed, move |books| books.doubts(digest)).await
     }
 
     fn draw(

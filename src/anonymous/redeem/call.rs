@@ -19,6 +19,7 @@
 //! A dropped call (the grace period is over) leaves the token to the vault's guards: a reserved one is released,
 //! a presented one is in doubt.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -423,15 +424,21 @@ impl Course<'_> {
     }
 }
 
-/// Draws `count` tokens and puts them back: whether they are there. The vault tells it best, since it knows which of them
-/// may be drawn.
+/// Draws as many tokens as are `wanted` and not paid for yet, and puts them back: whether they are there. The vault tells
+/// it best, since it knows which of them may be drawn.
 pub(super) async fn afford(
     shared: &Shared,
     pins: &Pins,
     model: &ModelName,
-    count: usize,
+    wanted: HashMap<RequestDigest, usize>,
 ) -> Result<(), RedeemError> {
     let key = key(pins, model)?;
+    let mut count = 0;
+    for (digest, wanted) in wanted {
+        let doubts = shared.withdrawals.doubts(digest).await;
+        let doubts = doubts.map_err(|error| vault_error(error, TokenFate::Unspent))?;
+        count += wanted.saturating_sub(shared.parking.unclaimed(digest) + doubts);
+    }
     let mut drawn = Vec::with_capacity(count);
     let mut result = Ok(());
     while result.is_ok() && drawn.len() < count {

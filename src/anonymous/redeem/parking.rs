@@ -230,6 +230,14 @@ impl Parking {
         Boarding::Begun(hand, seat.take(hand, asking))
     }
 
+    /// How many calls, running or ended, wait for an identical request.
+    pub(super) fn unclaimed(&self, digest: RequestDigest) -> usize {
+        let lot = self.lot();
+        let orphans = lot.running.values().filter(|seat| seat.digest == digest && seat.callers.is_empty());
+        let parked = lot.parked.iter().filter(|(_, ended)| ended.landing.claim.digest == digest);
+        orphans.count() + parked.count()
+    }
+
     /// What the token of `call` is.
     pub(super) fn decide(&self, call: CallId, basis: Basis) {
         if let Some(seat) = self.lot().running.get_mut(&call) {

@@ -170,6 +170,8 @@ impl fmt::Display for Books {
     }
 }
 
+type Breach = fn(&mut Books);
+
 #[test]
 fn each_law_is_seen_to_be_broken() {
     let token = |number: u8| [number; 32];
@@ -189,7 +191,6 @@ fn each_law_is_seen_to_be_broken() {
         ..Expected::default()
     };
     assert_eq!(good.faults(&expected), Vec::<String>::new());
-    type Breach = fn(&mut Books);
     let breaches: [(&str, Breach); 12] = [
         ("1: issued", |books| books.issued += 1),
         ("1: issued", |books| books.available -= 1),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use llmtor::anonymous::redeem::{RedeemErrorKind, TokenFate};
+use llmtor::anonymous::redeem::{Prompt, RedeemErrorKind, TokenFate};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -167,9 +167,9 @@ async fn a_drain_lets_a_call_finish_within_its_grace() {
 #[tokio::test]
 async fn what_several_answers_would_cost_is_looked_at_before_the_first_is_paid_for() {
     let bench = Bench::with(2, Scripted::playing(Vec::new()).await, parking(Duration::from_secs(60))).await;
-    let model = prompt("hello").model;
-    assert!(bench.redeemer.afford(&model, 2).await.is_ok());
-    let error = bench.redeemer.afford(&model, 3).await.unwrap_err();
+    let Prompt { model, messages } = prompt("hello");
+    assert!(bench.redeemer.afford(&model, &[&*messages; 2]).await.is_ok());
+    let error = bench.redeemer.afford(&model, &[&*messages; 3]).await.unwrap_err();
     assert!(matches!(error.kind(), RedeemErrorKind::OutOfTokens { .. }));
     assert_eq!(error.token(), TokenFate::Unspent);
     bench.expect_stock("nothing was kept", [2, 0, 0, 0]).await;

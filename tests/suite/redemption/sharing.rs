@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use llmtor::anonymous::redeem::{Asking, Delivery, RedeemError, Settings};
+use llmtor::anonymous::redeem::{Asking, Delivery, Prompt, RedeemError, Settings};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -181,6 +181,22 @@ async fn one_request_for_several_answers_resumes_as_many_tokens_and_shares_none_
         assert_eq!(texts.len(), 3);
         bench.expect_stock("three resumed", [1, 0, 0, 3]).await;
     }
+}
+
+#[tokio::test]
+async fn what_is_in_doubt_or_parked_for_a_request_need_not_be_afforded_again() {
+    let (bench, gate) = doubtful(2, 1).await;
+    let Prompt { model, messages } = prompt("hello");
+    let afford = async |count: usize| bench.redeemer.afford(&model, &vec![&*messages; count]).await.is_ok();
+    assert!(afford(3).await && !afford(4).await);
+    // One of the two is answered, and waits for somebody.
+    gate.add_permits(1);
+    drop(answer(ask(&bench, first())).await);
+    assert!(afford(3).await && !afford(4).await);
+    let Prompt { messages: other, .. } = prompt("other");
+    assert!(bench.redeemer.afford(&model, &[&*other; 2]).await.is_err(), "of another request");
+    let stock = bench.stock().await;
+    assert_eq!((stock.available, stock.in_doubt, stock.presented), (1, 1, 1));
 }
 
 #[tokio::test]
