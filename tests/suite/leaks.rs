@@ -92,7 +92,30 @@ fn logs(world: &World) -> Vec<Place> {
     ]
 }
 
+/// Kills the daemon while a call with `body`, of which `word` is a part, waits for its answer; its log, and all files.
+fn kill_in_call(world: &mut World, body: &str, word: &[u8]) -> (Place, Vec<Place>) {
+    let before = world.relay.recorded().len();
+    std::thread::scope(|scope| {
+        let daemon = &world.daemon;
+        let call = scope.spawn(move || {
+            // The connection breaks; what is read is not asked about.
+            let _ = std::panic::catch_unwind(|| daemon.post_chat(&[], body));
+        });
+        while !world.relay.recorded().iter().skip(before).any(|request| contains(request, word)) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let pid = daemon.program.pid().to_string();
+        assert!(std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+        call.join().unwrap();
+    });
+    world.daemon.program.kill();
+    let log = Place { name: "the killed daemon's log".into(), content: world.daemon.program.stderr() };
+    assert!(log.content.len() > 1_000, "the daemon logged next to nothing at trace level");
+    (log, files_under(world.room()))
+}
+
 #[test]
+#[expect(clippy::too_many_lines, reason = "one life of a daemon, told in its order")]
 fn a_canary_is_found_nowhere_but_in_the_prompt() {
     let prompt = "canaryPrompt7f3aQxW";
     let identifying = [
@@ -149,26 +172,8 @@ fn a_canary_is_found_nowhere_but_in_the_prompt() {
     assert!(lost.status >= 500, "{} {}", lost.status, lost.body);
 
     // Killed while a call waits for its answer, which is then had by the same request after the restart.
-    let before = world.relay.recorded().len();
     let killed = body(true, "canaryKilled99");
-    std::thread::scope(|scope| {
-        let (daemon, killed) = (&world.daemon, &killed);
-        let call = scope.spawn(move || {
-            // The connection breaks; what is read is not asked about.
-            let _ = std::panic::catch_unwind(|| daemon.post_chat(&[], killed));
-        });
-        while !world.relay.recorded().iter().skip(before).any(|request| contains(request, b"canaryKilled99"))
-        {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-        let pid = world.daemon.program.pid().to_string();
-        assert!(std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
-        call.join().unwrap();
-    });
-    world.daemon.program.kill();
-    let killed_log = Place { name: "the killed daemon's log".into(), content: world.daemon.program.stderr() };
-    assert!(killed_log.content.len() > 1_000, "the daemon logged next to nothing at trace level");
-    let after_kill = files_under(world.room());
+    let (killed_log, after_kill) = kill_in_call(&mut world, &killed, b"canaryKilled99");
     world.relay.swallow_answers(false);
     world.daemon = world.serve("client", &[]);
     let reply = world.daemon.post_chat(&[], &killed);

@@ -39,7 +39,9 @@ fn found(canaries: &[Canary], memory: &[u8]) -> Vec<&'static str> {
         .collect();
     let pair = |bytes: &[u8]| usize::from(bytes[0]) << 8 | usize::from(bytes[1]);
     let mut begins = vec![false; 1 << 16];
-    needles.iter().for_each(|(_, needle)| begins[pair(needle)] = true);
+    for (_, needle) in &needles {
+        begins[pair(needle)] = true;
+    }
     let mut found = Vec::new();
     for at in 0..memory.len().saturating_sub(1) {
         if begins[pair(&memory[at..])] {

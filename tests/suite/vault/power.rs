@@ -372,7 +372,9 @@ impl World {
         for file in fs::read_dir(directory).unwrap() {
             fs::remove_file(file.unwrap().path()).unwrap();
         }
-        image.into_iter().for_each(|(name, content)| fs::write(directory.join(name), content).unwrap());
+        for (name, content) in image {
+            fs::write(directory.join(name), content).unwrap();
+        }
         self.vault = Some(self.place.open());
         self.note_synced();
     }
