@@ -87,9 +87,9 @@ pub const KEYS: &[Key] = &[
         path: "privacy",
         kind: Kind::Choice(&["frugal", "balanced", "strong"]),
         default: Preset::Text("balanced"),
-        doc: "How many tokens are minted ahead of need, and how seldom. The more lie in stock, the less their issuing tells of\n\
-              their spending; what each costs and buys is in docs/linking-game.md. `frugal` ties up few credits, `strong` months\n\
-              of use.",
+        doc: "How many tokens are minted ahead of need. The more lie in stock, the less their issuing tells of their\n\
+              spending. A model begins with 300 (`frugal`), 800 (`balanced`) or 3000 tokens (`strong`); what each costs and\n\
+              buys is in docs/linking-game.md.",
     },
     Key {
         path: "server.listen",

@@ -95,8 +95,8 @@ impl Schedule {
         stop: &CancellationToken,
     ) -> Result<(), IdentityError> {
         let now = self.clock.now();
-        let per_day = self.deposits.habits().await?.get(model).and_then(|habit| habit.per_day(now));
-        let found = Shelf { held, per_day, credits: u64::MAX };
+        let pace = self.deposits.habits().await?.get(model).and_then(|habit| habit.pace(now));
+        let found = Shelf { held, pace, credits: u64::MAX };
         let plan = self.plans.of(model);
         let lasts = plan.decide(&found) == Decision::Enough;
         // Durable before anything is asked.

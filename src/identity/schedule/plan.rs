@@ -76,7 +76,7 @@ mod tests {
     fn decide(own: Stocking, held: u64, credits: u64) -> Decision {
         let model: ModelName = "m".parse().unwrap();
         let plans = Plans::new(Privacy::Balanced, BTreeMap::from([(model.clone(), own)]));
-        plans.of(&model).decide(&Shelf { held, per_day: Some(3.0), credits })
+        plans.of(&model).decide(&Shelf { held, pace: None, credits })
     }
 
     #[test]
