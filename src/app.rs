@@ -4,16 +4,18 @@
 //! | --- | --- |
 //! | `operations` | what can be done with a home, once, for the command line and for the daemon |
 //! | `access` | who does it: whoever holds the home's lock |
+//! | `restore` | a home out of a backup |
 //! | `daemon` | vault, both planes, local endpoint and control socket in one process |
 //! | `redemption` | which way out, how patient, whose tokens |
 //! | `doctor` | what stands in the way of a call |
 //! | `identity` | the way out of the identity plane |
 //! | `tor` | the settings of the Tor client built in |
+//! | `memory` | what is in memory stays out of files |
 //! | `demo` | a reference backend and a daemon in one process |
 //!
 //! Invariants: the identity plane is handed `Deposits` and the anonymous plane `Withdrawals`, and neither
 //! sees the other's; keys under which things are sealed are derived from the home's master key by label,
-//! one label a purpose; nothing here reads a token.
+//! one label a purpose; nothing here reads a token, but for the abuse tokens of a backup ([`crate::vault::backups`]).
 
 mod access;
 mod api_key;
@@ -25,8 +27,10 @@ mod holder;
 mod identity;
 mod listen;
 pub mod logging;
+pub mod memory;
 mod operations;
 mod redemption;
+pub mod restore;
 mod tor;
 
 pub use access::{base_url, lock_for_daemon, perform, read_api_key};

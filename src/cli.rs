@@ -8,6 +8,7 @@ mod abuse;
 mod account;
 mod arguments;
 mod backend;
+mod backup;
 mod compat;
 mod completions;
 mod demo;
@@ -21,6 +22,8 @@ mod logout;
 mod man;
 mod operate;
 mod output;
+mod passphrase;
+mod restore;
 mod serve;
 mod status;
 mod tokens;
@@ -32,7 +35,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::app::logging;
+use crate::app::{logging, memory};
 use crate::config::{Config, Layers};
 use crate::datadir::Home;
 
@@ -46,6 +49,7 @@ const HOME_VARIABLE: &str = "LLMTOR_HOME";
 
 /// Runs the command line `arguments` (the program's name first) to its end.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    memory::keep_out_of_files();
     std::panic::set_hook(Box::new(|panic| output::panicked(panic.location())));
     let raw: Vec<OsString> = arguments.into_iter().collect();
     let parsed = match Arguments::try_parse_from(&raw) {
@@ -80,8 +84,10 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Login(_) => login::run(context).await,
         Command::Logout => logout::run(context).await,
         Command::Account => account::run(context).await,
-        Command::Abuse(_) => abuse::run(context).await,
+        Command::Abuse(command) => abuse::run(command, context).await,
         Command::Tokens(command) => tokens::run(command, context).await,
+        Command::Backup(options) => backup::run(options, context).await,
+        Command::Restore(options) => restore::run(options, context).await,
         Command::Status => status::run(context).await,
         Command::Tor(_) => tor::run(context).await,
         Command::Doctor => doctor::run(context).await,

@@ -10,18 +10,21 @@
 //! | `vault.db` | tokens ([`crate::vault`]) |
 //! | `session.sealed`, `api-key`, `control.sock` | session with the identity plane; key of the local endpoint; local socket |
 //! | `master.key`, `master.toml` | master key if there is no keyring; where the master key is |
+//! | `origin.toml` | where a restored home was copied from, until it is taken over |
 //! | `lock` | held, with our pid in it, while a process works here |
 //!
 //! Deliberately absent: any fallback to another directory. A home that cannot be used is an error that says
 //! what to do.
 
 mod master_key;
+mod staging;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 pub use master_key::{KeyStore, MasterKey};
+pub use staging::Staging;
 
 /// `DIR` of `--home`; 0700.
 #[derive(Clone)]
@@ -54,6 +57,12 @@ pub enum HomeError {
         /// What the system said.
         kind: io::ErrorKind,
     },
+    /// A restore makes a whole home, and there is one.
+    #[error(
+        "{} holds something already and was left alone; restore into another home (--home DIR), or move that one away",
+        .0.display()
+    )]
+    Occupied(PathBuf),
     /// Another process works here.
     #[error("llmtor{} is using this home; stop it first, or choose another home with --home", pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
     InUse {
@@ -162,6 +171,11 @@ impl Home {
         master_key::load(self, store)
     }
 
+    /// Keeps a master key that was made elsewhere; for a home that has none. Blocks as [`Home::master_key`] does.
+    pub fn adopt_master_key(&self, store: KeyStore, key: &MasterKey) -> Result<(), HomeError> {
+        master_key::adopt(self, store, key)
+    }
+
     /// The directory.
     pub fn root(&self) -> &Path {
         &self.root
@@ -185,6 +199,11 @@ impl Home {
     /// Session with the identity plane.
     pub fn session_path(&self) -> PathBuf {
         self.root.join("session.sealed")
+    }
+
+    /// Where a restored home was copied from; there until it is taken over.
+    pub fn origin_path(&self) -> PathBuf {
+        self.root.join("origin.toml")
     }
 
     /// Key of the local endpoint.

@@ -14,6 +14,7 @@
 pub mod abuse;
 pub mod account;
 mod api;
+mod backup;
 pub mod dial;
 pub mod error;
 pub mod issuance;

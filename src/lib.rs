@@ -7,6 +7,7 @@ pub mod anonymous;
 pub mod app;
 #[cfg(feature = "backend")]
 pub mod backend;
+pub mod backup;
 pub mod blind;
 #[cfg(all(feature = "identity", feature = "anonymous", feature = "backend"))]
 pub mod cli;

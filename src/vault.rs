@@ -1,7 +1,8 @@
 //! The vault: tokens at rest, and who may do what with them.
 //!
-//! One SQLite file, one thread that touches it ([`thread`]), and three handles that the compiler keeps apart:
-//! [`Deposits`] (identity plane, puts in), [`Withdrawals`] (anonymous plane, takes out), [`Census`] (counts).
+//! One SQLite file, one thread that touches it ([`thread`]), and four handles that the compiler keeps apart:
+//! [`Deposits`] (identity plane, puts in), [`Withdrawals`] (anonymous plane, takes out), [`Census`] (counts) and
+//! [`Backups`] (composition root, copies).
 //! Neither plane's handle offers a verb of the other, and no column can name an account.
 //!
 //! # States, and what a crash makes of them
@@ -33,11 +34,15 @@
 //!   The term counts from the last time that it was presented. A token that comes back from it is drawn only while the
 //!   clock shows its end: a clock that ran ahead and was set back makes it wait again.
 //!
-//! Deliberately absent: an archive of spent tokens, times of spending, and any way to read a token without presenting
-//! it. How much a model is used is kept smoothed, and sealed ([`habits`]).
+//! - A copy, or a vault that was copied for good, is paused: it spends nothing ([`custody`]).
+//!
+//! Deliberately absent: an archive of spent tokens, times of spending, and any way to read a credit token without
+//! presenting it ([`backups`] says what a backup may read). How much a model is used is kept smoothed, and sealed ([`habits`]).
 
+pub mod backups;
 mod books;
 mod census;
+pub mod custody;
 mod deposits;
 pub mod draw;
 mod error;
@@ -65,7 +70,9 @@ use crate::secret::Secret;
 use crate::wire::ModelName;
 use crate::wire::redemption::Epoch;
 
+pub use backups::Backups;
 pub use census::Census;
+pub use custody::Custody;
 pub use deposits::Deposits;
 pub use error::{Shortage, VaultError, VaultErrorKind};
 pub use listing::{Entry, EntryId, Lookup, Standing};
@@ -159,6 +166,11 @@ impl Vault {
     /// For the composition root: what is there, nothing that could be spent.
     pub fn census(&self) -> Census {
         Census::new(self.mailbox.clone())
+    }
+
+    /// For the composition root: backups.
+    pub fn backups(&self) -> Backups {
+        Backups::new(self.mailbox.clone())
     }
 
     /// Finishes what is queued, folds the WAL in and cuts it to nothing, closes the file.

@@ -43,6 +43,9 @@ impl Daemon {
         let (listeners, base_url) = listen::bind(config.server.listen)?;
         let api_key = api_key::read_or_make(home, &lock, &mut rand::rng())?;
         let operations = Arc::new(Operations::open(home, &lock, config).await?);
+        if operations.custody().await? != crate::vault::Custody::Ours {
+            tracing::warn!("the vault is paused and spends nothing; `llmtor status` says why and what to do");
+        }
         let control = Server::bind(&home.control_path())?;
         let WayOut { transport, tor, name, pictures } =
             redemption::way_out(home, config, operations.clock())?;

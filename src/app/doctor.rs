@@ -29,6 +29,7 @@ use crate::datadir::{Home, HomeError};
 use crate::identity::{IdentityError, IdentityUrl};
 use crate::keys::Keyring;
 use crate::tor::{Blockage, Phase, Status};
+use crate::vault::{Custody, VaultError};
 use crate::wire::redemption::Epoch;
 
 use super::operations::month;
@@ -206,6 +207,12 @@ fn keys(keyring: &Keyring) -> Check {
 }
 
 async fn vault(operations: &Operations) -> Check {
+    match operations.custody().await {
+        Ok(Custody::Ours) => {}
+        Ok(Custody::Restored) => return failed(CheckName::Vault, VaultError::NotTakenOver.into()),
+        Ok(Custody::Retired) => return failed(CheckName::Vault, VaultError::Retired.into()),
+        Err(error) => return failed(CheckName::Vault, error),
+    }
     let found = async { Ok::<_, AppError>((operations.stock().await?, operations.abuse().await?)) };
     let (stock, abuse) = match found.await {
         Ok(found) => found,

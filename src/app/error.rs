@@ -7,12 +7,13 @@ use crate::anonymous::transport::loopback::LoopbackUrlError;
 use crate::anonymous::transport::target::TargetError;
 use crate::anonymous::transport::tls::{InvalidPin, TlsError};
 use crate::backend::BackendError;
+use crate::backup::BackupError;
 use crate::control::{ControlError, Refusal, RefusalKind};
 use crate::datadir::HomeError;
 use crate::identity::{ErrorKind, IdentityError};
-use crate::keys::ChangedKeys;
 use crate::keys::import::ImportError;
 use crate::keys::store::StoreError;
+use crate::keys::{ChangedKeys, KeyName};
 use crate::tor::{Phase, Status, TorError};
 use crate::vault::VaultError;
 
@@ -127,6 +128,35 @@ pub enum AppError {
     /// The demo's backend.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// A backup was not made or not read.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// There are no abuse tokens to back up.
+    #[error("no permanent abuse token is held, so there is nothing to back up")]
+    NothingToBackUp,
+    /// A token in a backup cannot be judged.
+    #[error("no key is pinned for `{0}`, so a token in a backup cannot be verified; nothing was changed")]
+    NoAbuseKey(KeyName),
+    /// A token in a backup is not the backend's.
+    #[error("the backup's token is not signed by the pinned key of `{0}`; nothing was changed")]
+    NotSigned(KeyName),
+    /// Another permanent token is held.
+    #[error("this home holds another permanent abuse token than the backup; nothing was changed")]
+    OtherPermanentToken,
+    /// There is nothing to take over.
+    #[error("this vault is not paused: its tokens are in use here already")]
+    NotPaused,
+    /// Something else was typed.
+    #[error("not confirmed; the vault stays paused. To take its tokens over, type: {0}")]
+    NotConfirmed(&'static str),
+    /// The vault that the backup was made of is open.
+    #[error("the vault that this one was copied from is in use on this machine{}, in {}", pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), home.display())]
+    SourceInUse {
+        /// Where it is.
+        home: PathBuf,
+        /// By whom, if that is known.
+        pid: Option<u32>,
+    },
     /// A blocking task was lost.
     #[error("an internal task stopped; start llmtor again")]
     Internal,
@@ -145,7 +175,11 @@ impl AppError {
 
     fn kind(&self) -> RefusalKind {
         match self {
-            Self::Home(HomeError::InUse { .. }) | Self::AlreadyRunning { .. } => RefusalKind::Busy,
+            Self::Home(HomeError::InUse { .. }) | Self::AlreadyRunning { .. } | Self::SourceInUse { .. } => {
+                RefusalKind::Busy
+            }
+            Self::Backup(error) => backup_kind(error),
+            Self::NotSigned(_) => RefusalKind::Forged,
             Self::Identity(error) => identity_kind(error),
             Self::TorNotReady(_) => RefusalKind::Unreachable,
             Self::ChangedKeys(_) => RefusalKind::KeyChanged,
@@ -162,8 +196,13 @@ impl AppError {
             | Self::AmbiguousToken(_)
             | Self::NotADemoHome(_)
             | Self::Import { .. }
-            | Self::FilesDisagree(_) => RefusalKind::Usage,
-            Self::NoDaemon
+            | Self::FilesDisagree(_)
+            | Self::NoAbuseKey(_)
+            | Self::NotPaused
+            | Self::NotConfirmed(_) => RefusalKind::Usage,
+            Self::NothingToBackUp
+            | Self::OtherPermanentToken
+            | Self::NoDaemon
             | Self::Home(_)
             | Self::Vault(_)
             | Self::Keys(_)
@@ -209,6 +248,17 @@ impl AppError {
             Self::ApiKeyDamaged => Some("remove it; a new key is made at the next start"),
             Self::UnknownPort => Some("start `llmtor serve` first, or set a port in server.listen"),
             Self::NotADemoHome(_) => Some("leave --home out for a temporary one, or name an empty directory"),
+            Self::NothingToBackUp => Some("run `llmtor abuse setup` first"),
+            Self::NoAbuseKey(_) => Some("run `llmtor keys import FILE` with the operator's published keys"),
+            Self::NotSigned(_) => Some(
+                "it is a backup for another backend, or the operator has changed keys: compare `llmtor keys list` with the \
+                 published ones",
+            ),
+            Self::OtherPermanentToken => {
+                Some("is it this account's backup? If the backup's token is the one to use, add --replace")
+            }
+            Self::NotConfirmed(_) => Some("run `llmtor restore --take-over` when it is true"),
+            Self::SourceInUse { .. } => Some("stop it first, so that no token is spent twice"),
             Self::FilesDisagree(_) => Some("import the files one by one and compare the fingerprints shown"),
             _ => None,
         }
@@ -222,6 +272,25 @@ fn not_ready(status: &Status) -> String {
             format!("Tor is not ready in time: {} % done, {stage}", status.percent)
         }
         Phase::Ready | Phase::Dormant => "Tor became ready only now".to_owned(),
+    }
+}
+
+fn backup_kind(error: &BackupError) -> RefusalKind {
+    match error {
+        BackupError::ShortPassphrase
+        | BackupError::NeedsPassphrase
+        | BackupError::NeedsIdentity
+        | BackupError::InvalidRecipient
+        | BackupError::InvalidIdentity => RefusalKind::Usage,
+        BackupError::NotABackup(_)
+        | BackupError::WrongPassphrase
+        | BackupError::WrongIdentity
+        | BackupError::Damaged
+        | BackupError::Newer { .. }
+        | BackupError::TooLarge
+        | BackupError::Exists(_)
+        | BackupError::Unwritable { .. }
+        | BackupError::Sealing => RefusalKind::Failed,
     }
 }
 

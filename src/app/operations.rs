@@ -5,6 +5,7 @@
 //! recognised it; keys are pinned all or none. Dropping an operation's future leaves nothing half done that the next one
 //! does not finish.
 
+pub(in crate::app) mod backup;
 mod supply;
 mod tokens;
 
@@ -29,13 +30,13 @@ use crate::identity::{
 use crate::keys::{self, Keyring, Replacement};
 use crate::secret::Secret;
 use crate::tor::Tor;
-use crate::vault::{Census, Deposits, Stock, Vault, VaultKeys, Withdrawals};
+use crate::vault::{Census, Deposits, Stock, Vault, Withdrawals};
 use crate::wire::ModelName;
 use crate::wire::redemption::Epoch;
 
 use super::identity::{IdentityWay, Unready};
 use super::redemption::{WayOut, pinned};
-use super::{AppError, SESSION, VAULT_DIGEST, VAULT_SEALING, doctor};
+use super::{AppError, SESSION, doctor};
 
 /// Told whenever other keys are pinned.
 type KeysWatcher = Box<dyn Fn(&Keyring) + Send + Sync>;
@@ -78,9 +79,7 @@ impl Operations {
         let (vault, session_key, keyring) = tokio::task::spawn_blocking(move || {
             let (home, store, clock) = opening;
             let master = home.master_key(store)?;
-            let keys =
-                VaultKeys { sealing: master.derive(VAULT_SEALING), digest: master.derive(VAULT_DIGEST) };
-            let (vault, found) = Vault::open(&home.vault_path(), keys, clock)?;
+            let (vault, found) = Vault::open(&home.vault_path(), backup::vault_keys(&master), clock)?;
             tracing::info!(?found, "vault opened");
             Ok::<_, AppError>((vault, master.derive(SESSION), keys::store::load(&home)?))
         })
@@ -204,6 +203,12 @@ impl Operations {
             }
             Operation::Account => self.account().await.map(Report::Account),
             Operation::AbuseSetup => self.abuse_setup().await.map(Report::AbuseSetup),
+            Operation::AbuseStatus => self.abuse_status().await.map(Report::AbuseStatus),
+            Operation::AbuseRotate => self.abuse_rotate().await.map(Report::AbuseRotate),
+            Operation::AbuseBackup(order) => self.abuse_backup(order).await.map(Report::AbuseBackup),
+            Operation::AbuseRestore(order) => self.abuse_restore(order).await.map(Report::AbuseRestore),
+            Operation::Backup(order) => self.backup(order).await.map(Report::Backup),
+            Operation::TakeOver { sentence } => self.take_over(&sentence).await.map(Report::TakeOver),
             Operation::Login { session } => self.login(&session.0).await.map(Report::Login),
             Operation::Logout => self.logout().await.map(Report::Logout),
             Operation::KeysImport { files, changed } => self.import(&files, changed).map(Report::KeysImport),
@@ -234,6 +239,7 @@ impl Operations {
             identity_url: url(self.config.backend.identity_url()),
             anonymous_url: url(self.config.backend.anonymous_url()),
             logged_in: self.home.session_path().exists(),
+            custody: self.custody().await?,
             models: self.stock().await?,
             supply: self.supply().await?,
             abuse: self.abuse().await?,

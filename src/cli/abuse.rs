@@ -1,22 +1,145 @@
-//! `llmtor abuse setup`
+//! `llmtor abuse setup`, `status`, `rotate`, `backup`, `restore`
 
+use std::io::Read as _;
+use std::path::Path;
+
+use crate::backup::Overwrite;
+use crate::control::message::backup::{
+    AbuseBackupOrder, AbuseBackupReport, AbuseRestoreOrder, AbuseRestoreReport, AbuseStatusReport, Held,
+    Restoration,
+};
+use crate::control::message::{AbuseReport, SecretText};
 use crate::control::{Operation, Report};
+use crate::secret::Secret;
 
 use super::Context;
+use super::arguments::AbuseCommand;
 use super::exit::{Exit, Failure};
 use super::operate::{mismatch, operate};
+use super::passphrase::{self, Purpose};
 use super::tokens;
 
-pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
-    let Report::AbuseSetup(report) = operate(context, Operation::AbuseSetup).await? else {
-        return Err(mismatch());
-    };
-    context.output.result(&report, || {
-        let obtained = match report.obtained.as_slice() {
-            [] => "nothing was missing".to_owned(),
-            some => format!("obtained: {}", some.join(", ")),
-        };
-        format!("{obtained}\n{}", tokens::abuse(&report))
-    });
+/// More than any backup of abuse tokens is long, bytes.
+const LIMIT: u64 = 1 << 20;
+
+pub(super) async fn run(command: AbuseCommand, context: &Context) -> Result<Exit, Failure> {
+    let output = context.output;
+    match command {
+        AbuseCommand::Setup => {
+            let Report::AbuseSetup(report) = operate(context, Operation::AbuseSetup).await? else {
+                return Err(mismatch());
+            };
+            output.result(&report, || set_up(&report));
+        }
+        AbuseCommand::Status => {
+            let Report::AbuseStatus(report) = operate(context, Operation::AbuseStatus).await? else {
+                return Err(mismatch());
+            };
+            output.result(&report, || status(&report));
+        }
+        AbuseCommand::Rotate => {
+            let Report::AbuseRotate(report) = operate(context, Operation::AbuseRotate).await? else {
+                return Err(mismatch());
+            };
+            output.result(&report, || {
+                format!(
+                    "calls from now on carry a fresh token for {}\n\
+                     the old one counts until the month is over, whoever has it; the permanent token is the same as before",
+                    report.month
+                )
+            });
+        }
+        AbuseCommand::Backup { place, passphrase, force } => {
+            let path = place.file.as_deref().map(absolute).transpose()?;
+            let passphrase = SecretText(passphrase::read(&passphrase, Purpose::Seal)?);
+            let overwrite = if force { Overwrite::Replace } else { Overwrite::Refuse };
+            let order = AbuseBackupOrder { path, passphrase, overwrite };
+            let Report::AbuseBackup(report) = operate(context, Operation::AbuseBackup(order)).await? else {
+                return Err(mismatch());
+            };
+            output.result(&report, || backed_up(&report));
+        }
+        AbuseCommand::Restore { place, passphrase, replace } => {
+            // A file that is not there is told before a passphrase is asked for.
+            let text = place.file.as_deref().map(read).transpose()?;
+            let passphrase = SecretText(passphrase::read(&passphrase, Purpose::Open)?);
+            let held = if replace { Held::Replace } else { Held::Keep };
+            let order = AbuseRestoreOrder { text, passphrase, held };
+            let Report::AbuseRestore(report) = operate(context, Operation::AbuseRestore(order)).await? else {
+                return Err(mismatch());
+            };
+            output.result(&report, || restored(&report));
+        }
+    }
     Ok(Exit::Done)
+}
+
+/// The daemon, which may write the file, works elsewhere.
+pub(super) fn absolute(path: &Path) -> Result<std::path::PathBuf, Failure> {
+    std::path::absolute(path)
+        .map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", path.display())))
+}
+
+fn read(path: &Path) -> Result<SecretText, Failure> {
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(LIMIT).read_to_string(&mut text))
+        .map_err(|error| Failure::new(Exit::Usage, format!("{} cannot be read: {error}", path.display())))?;
+    Ok(SecretText(Secret::new(text)))
+}
+
+fn set_up(report: &AbuseReport) -> String {
+    let obtained = match report.obtained.as_slice() {
+        [] => "nothing was missing".to_owned(),
+        some => format!("obtained: {}", some.join(", ")),
+    };
+    format!("{obtained}\n{}", tokens::abuse(report))
+}
+
+fn status(report: &AbuseStatusReport) -> String {
+    let AbuseStatusReport { required, permanent, transient, current } = report;
+    if !required && !permanent && transient.is_none() {
+        return "abuse tokens: not asked for by this backend".into();
+    }
+    let permanent = if *permanent {
+        "held; a backup keeps it from being lost: `llmtor abuse backup FILE`"
+    } else {
+        "missing; run `llmtor abuse setup`, or `llmtor abuse restore` if this account had one before"
+    };
+    let transient = match transient {
+        Some(month) if month == current => format!("held for {month}"),
+        Some(month) => format!("of {month}, and it is {current}; run `llmtor abuse setup`"),
+        None => "missing; run `llmtor abuse setup`".into(),
+    };
+    format!("permanent token: {permanent}\nmonthly token: {transient}")
+}
+
+fn backed_up(report: &AbuseBackupReport) -> String {
+    let place =
+        report.path.as_ref().map_or_else(|| "on the server".into(), |path| format!("in {}", path.display()));
+    let month = match &report.transient {
+        Some(month) => format!("the permanent token and the one for {month}"),
+        None => "the permanent token".into(),
+    };
+    format!("{month}: sealed {place}\nwithout the passphrase they cannot be had from it again")
+}
+
+fn restored(report: &AbuseRestoreReport) -> String {
+    let month = report.month.as_deref().unwrap_or_default();
+    let permanent = match report.permanent {
+        Restoration::Restored => "restored",
+        _ => "was held already",
+    };
+    let transient = match report.transient {
+        Restoration::Restored => format!("restored for {month}"),
+        Restoration::Held => "was held already".into(),
+        Restoration::OtherKept => {
+            format!("another one for {month} is held and stays; --replace takes the backup's")
+        }
+        Restoration::OtherMonth => {
+            format!("skipped, because it is for {month}; run `llmtor abuse setup` for this month's")
+        }
+        Restoration::Absent => "not in the backup; run `llmtor abuse setup`".into(),
+    };
+    format!("permanent token: {permanent}\nmonthly token: {transient}")
 }

@@ -1,5 +1,7 @@
 //! What can be typed.
 
+mod backup;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -9,6 +11,8 @@ use url::Url;
 use crate::wire::ModelName;
 
 use super::exit::EXIT_CODES;
+
+pub(super) use backup::{AbuseCommand, BackupOptions, PassphraseOptions, RestoreOptions};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -96,6 +100,28 @@ pub(super) enum Command {
     /// not needed, and no token is spent. Nothing is asked of anybody by another way. The exit code is that of the first
     /// problem; warnings do not count.
     Doctor,
+    /// Seals the whole vault into one file (age), under a passphrase or to a recipient
+    ///
+    /// In it: the tokens, the master key, the pinned keys, the settings. Not in it: the session (log in again), the local
+    /// endpoint's key, Tor's state, and issuances that are under way. The vault need not be stopped.
+    ///
+    /// With --retire this vault spends nothing from then on: for moving to another machine. A running daemon then answers
+    /// calls with an error that says so.
+    #[command(
+        after_help = "Examples:\n  llmtor backup vault.age\n  llmtor backup --retire --recipient age1… vault.age"
+    )]
+    Backup(BackupOptions),
+    /// Makes a home out of a backup, and takes over its tokens when you say so
+    ///
+    /// The home must not be there yet, or be empty. It is paused: a token that two vaults spend shows one prompt's answer
+    /// to the other. It spends only after a sentence was typed that says that the old machine does not use the tokens any
+    /// more; the home that the backup was made of is retired then, if it is on this machine. What the old machine spent
+    /// since the backup is found out token by token, on the way.
+    #[command(
+        after_help = "Examples:\n  llmtor restore vault.age\n  llmtor restore --identity key.txt vault.age --home DIR\n  \
+                      llmtor restore --take-over"
+    )]
+    Restore(RestoreOptions),
     /// The Tor client of the running daemon
     #[command(subcommand)]
     Tor(TorCommand),
@@ -198,13 +224,6 @@ pub(super) struct LoginOptions {
     /// Reads the session from standard input
     #[arg(long, required = true)]
     session_stdin: bool,
-}
-
-/// `abuse …`
-#[derive(Subcommand)]
-pub(super) enum AbuseCommand {
-    /// Gets the abuse tokens that are missing
-    Setup,
 }
 
 /// `tor …`

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal as _, Read as _};
 
-use crate::control::message::SessionText;
+use crate::control::message::SecretText;
 use crate::control::{Operation, Report};
 use crate::secret::Secret;
 
@@ -31,7 +31,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
         drop(Secret::new(error.into_bytes()));
         Failure::new(Exit::Usage, "the session on standard input is not text")
     })?;
-    let session = SessionText(Secret::new(text));
+    let session = SecretText(Secret::new(text));
     let Report::Login(report) = operate(context, Operation::Login { session }).await? else {
         return Err(mismatch());
     };

@@ -46,10 +46,11 @@ pub(super) async fn operate_in(
 
 pub(super) async fn show(output: Output, mut watched: watch::Receiver<Option<Progress>>) {
     let bar = output.bar();
-    bar.set_message("minting");
-    bar.enable_steady_tick(Duration::from_millis(200));
     while watched.changed().await.is_ok() {
         if let Some(progress) = *watched.borrow_and_update() {
+            // Not before: most operations have no progress to show.
+            bar.set_message("minting");
+            bar.enable_steady_tick(Duration::from_millis(200));
             bar.set_length(progress.total.into());
             bar.set_position(progress.done.into());
         }

@@ -12,6 +12,7 @@ use super::Context;
 use super::arguments::ServeOptions;
 use super::exit::{Exit, Failure};
 use super::output::Output;
+use super::status;
 
 /// The first line of standard output with `--json`.
 #[derive(Serialize)]
@@ -40,6 +41,9 @@ pub(super) async fn run(options: &ServeOptions, context: &Context) -> Result<Exi
         context
             .output
             .remark("no keys are pinned, so no model can be asked for; run `llmtor keys import FILE`");
+    }
+    if let Some(paused) = status::paused(daemon.operations().custody().await?) {
+        context.output.remark(paused);
     }
     let starting = daemon.tor().map(|tor| tokio::spawn(show(context.output, tor.changes())));
     let result = daemon.run(&mut signals).await;

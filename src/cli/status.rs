@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::control::message::{DaemonReport, StatusReport, TorPhase, TorReport};
 use crate::control::{Operation, Report};
+use crate::vault::Custody;
 
 use super::Context;
 use super::exit::{Exit, Failure};
@@ -34,6 +35,21 @@ pub(super) fn progress(tor: &TorReport) -> String {
     }
 }
 
+/// What to know of a vault that spends nothing.
+pub(super) fn paused(custody: Custody) -> Option<&'static str> {
+    match custody {
+        Custody::Ours => None,
+        Custody::Restored => Some(
+            "this vault was restored from a backup and spends nothing; when the old machine does not use its tokens any \
+             more, run `llmtor restore --take-over`",
+        ),
+        Custody::Retired => Some(
+            "another vault was to take this one's tokens over, and this one spends nothing; if the copy is not in use, run \
+             `llmtor restore --take-over`",
+        ),
+    }
+}
+
 fn text(report: &StatusReport) -> String {
     let mut text = match &report.daemon {
         Some(daemon) => {
@@ -53,6 +69,9 @@ fn text(report: &StatusReport) -> String {
     let _ = writeln!(text, "identity plane: {}", or_none(&report.identity_url));
     let _ = writeln!(text, "anonymous plane: {}", or_none(&report.anonymous_url));
     let _ = writeln!(text, "session: {session}");
+    if let Some(paused) = paused(report.custody) {
+        let _ = writeln!(text, "PAUSED: {paused}");
+    }
     text + &tokens::table(&report.models)
         + &tokens::supplies(&report.supply)
         + &tokens::abuse(&report.abuse)

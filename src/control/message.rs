@@ -1,5 +1,6 @@
 //! What is said over the control socket.
 
+pub mod backup;
 mod supply;
 mod tokens;
 
@@ -9,9 +10,13 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::secret::Secret;
-use crate::vault::Stock;
+use crate::vault::{Custody, Stock};
 use crate::wire::ModelName;
 
+use backup::{
+    AbuseBackupOrder, AbuseBackupReport, AbuseRestoreOrder, AbuseRestoreReport, AbuseStatusReport,
+    BackupOrder, BackupReport, RotateReport, TakeOverReport,
+};
 pub use supply::{NextTopUp, SupplyLevel, SupplyReport, Usable};
 pub use tokens::{ExplainReport, LossReason, LossReport, LossesReport, TokenReport, TokenState};
 
@@ -45,10 +50,25 @@ pub enum Operation {
     Account,
     /// Get the abuse tokens that are missing.
     AbuseSetup,
+    /// Tell which abuse tokens are held.
+    AbuseStatus,
+    /// Get a fresh transient abuse token.
+    AbuseRotate,
+    /// Seal the abuse tokens for the official client's format.
+    AbuseBackup(AbuseBackupOrder),
+    /// Take abuse tokens out of such a backup.
+    AbuseRestore(AbuseRestoreOrder),
+    /// Seal the whole vault into a file.
+    Backup(BackupOrder),
+    /// Let a paused vault spend again.
+    TakeOver {
+        /// What was typed: [`sentence`](backup::sentence) and no other.
+        sentence: String,
+    },
     /// Keep a session.
     Login {
         /// As pasted.
-        session: SessionText,
+        session: SecretText,
     },
     /// End the session, at the backend and here.
     Logout,
@@ -96,16 +116,16 @@ pub struct KeyFile {
     pub text: String,
 }
 
-/// A session as pasted. Wiped when dropped; serialised only onto the control socket.
-pub struct SessionText(pub Secret<String>);
+/// A session as pasted, or a passphrase as typed. Wiped when dropped; serialised only onto the control socket.
+pub struct SecretText(pub Secret<String>);
 
-impl Serialize for SessionText {
+impl Serialize for SecretText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.0.expose())
     }
 }
 
-impl<'de> Deserialize<'de> for SessionText {
+impl<'de> Deserialize<'de> for SecretText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(|text| Self(Secret::new(text)))
     }
@@ -150,6 +170,18 @@ pub enum Report {
     Account(AccountReport),
     /// Of [`Operation::AbuseSetup`].
     AbuseSetup(AbuseReport),
+    /// Of [`Operation::AbuseStatus`].
+    AbuseStatus(AbuseStatusReport),
+    /// Of [`Operation::AbuseRotate`].
+    AbuseRotate(RotateReport),
+    /// Of [`Operation::AbuseBackup`].
+    AbuseBackup(AbuseBackupReport),
+    /// Of [`Operation::AbuseRestore`].
+    AbuseRestore(AbuseRestoreReport),
+    /// Of [`Operation::Backup`].
+    Backup(BackupReport),
+    /// Of [`Operation::TakeOver`].
+    TakeOver(TakeOverReport),
     /// Of [`Operation::Login`].
     Login(LoginReport),
     /// Of [`Operation::Logout`].
@@ -212,6 +244,9 @@ pub struct StatusReport {
     pub anonymous_url: Option<String>,
     /// Whether a session is held.
     pub logged_in: bool,
+    /// Whether the vault's tokens may be spent here.
+    #[serde(default)]
+    pub custody: Custody,
     /// Counts per model and state.
     pub models: BTreeMap<ModelName, Stock>,
     /// How long each stock lasts, and what happens next by itself.

@@ -180,7 +180,7 @@ async fn write_event(writer: &mut OwnedWriteHalf, event: &Event) -> io::Result<(
 
 #[cfg(test)]
 mod tests {
-    use super::super::message::{KeysReport, SessionText};
+    use super::super::message::{KeysReport, SecretText};
     use super::*;
 
     /// Tells progress, then waits for ever on `Account` and reports on anything else.
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(report, Ok(Report::KeysList(KeysReport::default())));
         let refusal = ask(&daemon.socket, &Operation::Tokens, &progress).await.unwrap();
         assert_eq!(refusal, Err(Refusal::new(RefusalKind::NoCredit, "none").advise("buy")));
-        let session = SessionText(crate::secret::Secret::new("four".into()));
+        let session = SecretText(crate::secret::Secret::new("four".into()));
         let refusal = ask(&daemon.socket, &Operation::Login { session }, &progress).await.unwrap();
         assert_eq!(refusal.unwrap_err().message, "4");
         drop(watched);

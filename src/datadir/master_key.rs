@@ -62,6 +62,16 @@ impl MasterKey {
         derived
     }
 
+    /// For a backup: 64 hex digits. Whoever has them and the vault has the tokens.
+    pub fn to_backup(&self) -> Secret<String> {
+        self.to_text()
+    }
+
+    /// Out of a backup.
+    pub fn from_backup(text: &str) -> Result<Self, HomeError> {
+        Self::from_text(text)
+    }
+
     fn generate() -> Self {
         let mut bytes = [0u8; 32];
         rand::rng().fill_bytes(&mut bytes);
@@ -178,33 +188,53 @@ fn load_with<R: Ring>(
             return Err(HomeError::KeyGone);
         }
         let key = MasterKey::generate();
-        let in_keyring = match wanted {
-            KeyStore::File => None,
-            KeyStore::Auto if !evident => None,
-            KeyStore::Auto => {
-                let stored = store_in(ring(), &key, LOOK);
-                if stored.is_err() {
-                    tracing::warn!(
-                        "the keyring did not take the master key (none there, or locked): it is kept in the file master.key"
-                    );
-                }
-                stored.ok()
-            }
-            KeyStore::Keyring => {
-                Some(store_in(ring(), &key, UNLOCK).map_err(|Unreachable| HomeError::NoKeyring)?)
-            }
-        };
-        if let Some(entry) = in_keyring {
-            (key, Place::Keyring, Some(entry))
-        } else {
-            home.write_private(&file_path, key.to_text().expose().as_bytes())?;
-            (key, Place::File, None)
-        }
+        let (store, entry) = keep(home, wanted, evident, &ring, &key)?;
+        (key, store, entry)
     };
+    record(home, &key, store, entry)?;
+    Ok(key)
+}
+
+/// Keeps a key that was made elsewhere, in a home that has none.
+pub(super) fn adopt(home: &Home, wanted: KeyStore, key: &MasterKey) -> Result<(), HomeError> {
+    let (store, entry) = keep(home, wanted, evident_keyring(), &|| SystemRing, key)?;
+    record(home, key, store, entry)
+}
+
+/// Puts the key where it is to be.
+fn keep<R: Ring>(
+    home: &Home,
+    wanted: KeyStore,
+    evident: bool,
+    ring: &impl Fn() -> R,
+    key: &MasterKey,
+) -> Result<(Place, Option<String>), HomeError> {
+    let in_keyring = match wanted {
+        KeyStore::File => None,
+        KeyStore::Auto if !evident => None,
+        KeyStore::Auto => {
+            let stored = store_in(ring(), key, LOOK);
+            if stored.is_err() {
+                tracing::warn!(
+                    "the keyring did not take the master key (none there, or locked): it is kept in the file master.key"
+                );
+            }
+            stored.ok()
+        }
+        KeyStore::Keyring => Some(store_in(ring(), key, UNLOCK).map_err(|Unreachable| HomeError::NoKeyring)?),
+    };
+    if let Some(entry) = in_keyring {
+        return Ok((Place::Keyring, Some(entry)));
+    }
+    home.write_private(&home.root().join("master.key"), key.to_text().expose().as_bytes())?;
+    Ok((Place::File, None))
+}
+
+/// Writes down where the key is.
+fn record(home: &Home, key: &MasterKey, store: Place, entry: Option<String>) -> Result<(), HomeError> {
     let record = Record { store, entry, check: key.check() };
     let text = toml::to_string(&record).map_err(|_| HomeError::KeyDamaged)?;
-    home.write_private(&record_path, text.as_bytes())?;
-    Ok(key)
+    home.write_private(&home.root().join("master.toml"), text.as_bytes())
 }
 
 /// Stores the key under a fresh entry and reads it back before anything relies on it.

@@ -14,6 +14,8 @@
 //! Both tokens tie this user's redemptions together (for the length of the month, and for good); that is what the
 //! backend asks for.
 
+mod theft;
+
 use crate::blind::{BlindSignature, BlindedMessage, BlindingSecret, Fingerprint, PublicKey, TokenMessage};
 use crate::clock::Timestamp;
 use crate::identity::api::Rejected;

@@ -129,6 +129,15 @@ impl Api {
         enveloped(&answer.map_err(Rejected::outside_abuse)?)
     }
 
+    pub(crate) async fn put<T: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, Rejected> {
+        let answer = self.call(Method::PUT, segments, Some(encode(body)?)).await;
+        enveloped(&answer.map_err(Rejected::outside_abuse)?)
+    }
+
     /// As [`Api::post`], for the abuse endpoints: the protocol does not say that they wrap their answer, so both are
     /// read, and gives their 409 and 429 a meaning.
     pub(crate) async fn post_bare<T: DeserializeOwned>(

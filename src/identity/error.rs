@@ -82,13 +82,18 @@ pub enum IdentityError {
     },
     /// The permanent abuse token was issued before, and its ten minutes of grace are over.
     #[error(
-        "this account's permanent abuse token was issued before and can be issued only once; \
-         use the home that holds it"
+        "this account's permanent abuse token was issued before and can be issued only once; use the home that holds \
+         it, or restore a backup: `llmtor abuse restore FILE`, or --server for the server's copy"
     )]
     AbuseAlreadyIssued,
     /// More than 30 transient abuse tokens this month.
     #[error("this account has had all its transient abuse tokens for this month; wait for the next month")]
     AbuseExhausted,
+    /// The server keeps no backup of the abuse tokens.
+    #[error(
+        "the server keeps no backup for this account; `llmtor abuse backup --server`, where the tokens are, makes one"
+    )]
+    NoServerBackup,
     /// The key cannot blind.
     #[error("blinding failed under the pinned key of `{0}`; import the keys again")]
     Blinding(KeyName),
@@ -210,9 +215,11 @@ impl IdentityError {
             | Self::RateLimited
             | Self::NotTheBackend(..)
             | Self::Internal => ErrorKind::Transient,
-            Self::Refused(_) | Self::NotOffered(_) | Self::AbuseAlreadyIssued | Self::AbuseExhausted => {
-                ErrorKind::Refused
-            }
+            Self::Refused(_)
+            | Self::NotOffered(_)
+            | Self::AbuseAlreadyIssued
+            | Self::AbuseExhausted
+            | Self::NoServerBackup => ErrorKind::Refused,
             Self::NoQuota(_) => ErrorKind::NoQuota,
             Self::ForgedSignature { .. } => ErrorKind::Alarm,
             Self::Vault(_) | Self::Home(_) => ErrorKind::Storage,

@@ -1,10 +1,11 @@
 //! What the vault thread holds: the connection, the keys, and the caches over the file.
 //!
-//! Caches ([`DrawIndex`], the habits, the current abuse tokens) change only inside a batch; if its commit fails they are
+//! Caches ([`DrawIndex`], the habits, the current abuse tokens, the custody) change only inside a batch; if its commit fails they are
 //! distrusted and read anew before the next.
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
+use super::custody::Custody;
 use super::draw::DrawIndex;
 use super::habits::Ledger as Habits;
 use super::sealing::{Place, Sealer};
@@ -43,6 +44,8 @@ pub(super) struct Books {
     pub(super) transient: Option<HeldAbuse>,
     /// Whether there may be superseded abuse tokens to wipe.
     pub(super) sweep_due: bool,
+    /// Whether the tokens may be spent here.
+    pub(super) custody: Custody,
     caches: Caches,
     /// When to look for lapsed doubts next.
     pub(super) next_lapse: Timestamp,
@@ -64,6 +67,7 @@ impl Books {
             permanent: None,
             transient: None,
             sweep_due: true,
+            custody: Custody::default(),
             caches: Caches::Distrusted,
             next_lapse: Timestamp::from_unix(i64::MIN),
             commits: 0,
@@ -103,6 +107,7 @@ impl Books {
     /// At the beginning of each transaction: caches that can be trusted, and no doubt past its term.
     pub(super) fn refresh(&mut self) -> Result<(), VaultError> {
         if self.caches == Caches::Distrusted {
+            self.custody = self.identification()?.custody;
             self.read_draw_index()?;
             self.read_habits()?;
             self.read_abuse_tokens()?;

@@ -151,6 +151,7 @@ impl Books {
     }
 
     fn begin(&mut self, batch: &[NewIssuance]) -> Result<(), VaultError> {
+        self.custody.check()?;
         // All checks before the first write: a refusal must leave nothing behind.
         let mut seen = HashSet::new();
         for new in batch {
@@ -325,27 +326,14 @@ impl Books {
 
     fn finalize_abuse(&mut self, kind: AbuseKind, signature: &Signature) -> Result<(), VaultError> {
         let pending = self.pending_abuse(kind)?.ok_or(VaultError::UnknownIssuance)?;
-        let (name, epoch) = kind.columns();
+        let (_, epoch) = kind.columns();
         let held = match kind {
             AbuseKind::Permanent => None,
             AbuseKind::Transient(_) => self.transient.as_ref().map(|held| held.epoch.number()),
         };
         let is_over = epoch < Epoch::at(self.clock.now().unix()).number();
         if !is_over || held.is_none_or(|held| held <= epoch) {
-            self.conn
-                .prepare_cached("UPDATE abuse_tokens SET superseded = 1 WHERE kind = ?1 AND superseded = 0")?
-                .execute([name])?;
-            let id = self.fresh_id("abuse_tokens")?;
-            let place = Place { table: "abuse_tokens", row: &id.to_be_bytes(), subject: name };
-            let sealed = self.sealer.seal(&place, &[pending.message.expose(), signature.expose()]);
-            self.conn
-                .prepare_cached(
-                    "INSERT INTO abuse_tokens (id, kind, epoch, key, superseded, sealed)
-                     VALUES (?1, ?2, ?3, ?4, 0, ?5)",
-                )?
-                .execute((id, name, epoch, pending.key.as_bytes(), sealed))?;
-            self.sweep_due = true;
-            self.sweep_abuse_tokens()?;
+            self.hold_abuse(kind, pending.key, pending.message.expose(), signature.expose())?;
         }
         self.abandon_abuse(kind)?;
         self.read_abuse_tokens()

@@ -74,6 +74,18 @@ pub enum VaultError {
     /// The vault was closed, the program is stopping.
     #[error("the vault is closed because llmtor is stopping")]
     Closed,
+    /// A copy that nobody has taken over. Nothing was drawn.
+    #[error(
+        "this vault was restored from a backup and is paused, so that no token is spent in two places: when the machine \
+         that it was copied from does not use these tokens any more, run `llmtor restore --take-over`"
+    )]
+    NotTakenOver,
+    /// A copy was made to be used in its stead. Nothing was drawn.
+    #[error(
+        "this vault was moved elsewhere by a backup and is retired, so that no token is spent in two places: use the \
+         copy, or, when the copy does not use these tokens, run `llmtor restore --take-over` here"
+    )]
+    Retired,
     /// Nothing to draw.
     #[error("{}", out_of_tokens(model, *shortage))]
     OutOfTokens {
@@ -109,6 +121,8 @@ pub enum VaultErrorKind {
     Storage,
     /// The vault is closed.
     Closed,
+    /// Its tokens may be another vault's: [`VaultError::NotTakenOver`], [`VaultError::Retired`].
+    Paused,
 }
 
 impl VaultError {
@@ -126,6 +140,7 @@ impl VaultError {
             | Self::DamagedRecord => VaultErrorKind::File,
             Self::Full | Self::Unwritable | Self::Storage { .. } => VaultErrorKind::Storage,
             Self::Closed => VaultErrorKind::Closed,
+            Self::NotTakenOver | Self::Retired => VaultErrorKind::Paused,
         }
     }
 

@@ -9,7 +9,7 @@
 //! | `habits` | how much a model is used, smoothed; sealed | never |
 //! | `notes` | what the identity plane must remember across a restart, such as its next top-up; sealed | replaced |
 //! | `losses` | credits that no token came of: model, when it was found, how many, why | the user has them forgotten |
-//! | `meta` | the key check | never |
+//! | `meta` | the key check; lineage, generation and custody ([`super::custody`]) | never |
 //!
 //! Deliberately absent: any column that could name an account, a session, a RequestID beside a token, or
 //! the time of a spend. Row ids are random, so that they do not tell the order of issuance. Token bytes,
@@ -105,6 +105,8 @@ CREATE TABLE losses (
     credits INTEGER NOT NULL CHECK (credits > 0),
     reason  TEXT NOT NULL CHECK (reason IN ('lost', 'unclear', 'given_up'))
 ) STRICT;
+INSERT INTO meta (name, value)
+    VALUES ('lineage', randomblob(16)), ('generation', x'00000000'), ('custody', CAST('ours' AS BLOB));
 ";
 
 /// Opens `path`, making it if it is not there, and brings it to the newest format.

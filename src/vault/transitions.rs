@@ -36,6 +36,7 @@ impl Books {
         key: Fingerprint,
         rule: AbuseRule,
     ) -> Result<(i64, Timestamp), VaultError> {
+        self.custody.check()?;
         self.abuse_for(rule)?;
         let now = self.clock.now();
         let mut waiting = Vec::new();
@@ -88,6 +89,7 @@ impl Books {
         rule: AbuseRule,
         digest: RequestDigest,
     ) -> Result<(Payment, History), VaultError> {
+        self.custody.check()?;
         let (sealed, maybe_spent): (Vec<u8>, bool) = self
             .conn
             .prepare_cached(
@@ -122,12 +124,13 @@ impl Books {
         Ok((payment(&grip.model, &token, abuse), history(maybe_spent)))
     }
 
-    /// None also if the record is damaged: the call then takes another token, which is safe.
+    /// None also while the token rests after a take-over ([`super::custody`]), and if the record is damaged: the call then takes another token, which is safe.
     pub(super) fn resume(
         &mut self,
         call: CallId,
         digest: RequestDigest,
     ) -> Result<Option<(Grip, Payment, History)>, VaultError> {
+        self.custody.check()?;
         match self.resume_intact(call, digest) {
             Err(VaultError::DamagedRecord) => Ok(None),
             other => other,
@@ -141,9 +144,9 @@ impl Books {
     ) -> Result<Option<(Grip, Payment, History)>, VaultError> {
         let mut statement = self.conn.prepare_cached(
             "SELECT id, model, sealed, maybe_spent, permanent, transient FROM tokens
-             WHERE state = 'in_doubt' AND digest = ?1 ORDER BY presented_at, id LIMIT 1",
+             WHERE state = 'in_doubt' AND digest = ?1 AND (maybe_spent = 0 OR not_before <= ?2) ORDER BY presented_at, id LIMIT 1",
         )?;
-        let mut rows = statement.query([digest.0])?;
+        let mut rows = statement.query((digest.0, self.clock.now().unix()))?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let grip = Grip { id: row.get(0)?, model: model_at(row, 1)?, call };
         let token = self.open_token(grip.id, &grip.model, row.get_ref(2)?.as_blob().unwrap_or_default())?;

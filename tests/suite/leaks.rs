@@ -2,7 +2,11 @@
 //!
 //! Two real processes log everything they and their libraries can say (trace). Planted are a prompt, its
 //! answer (the embedded model echoes), headers and identifying fields; searched are the logs, every file under
-//! both homes and the temporary directory, and the bytes that the backend received.
+//! both homes and the temporary directory, and the bytes that the backend received. The daemon is stopped in an orderly
+//! way, and killed with calls under way.
+
+#[cfg(target_os = "linux")]
+mod memory;
 
 use std::path::Path;
 
@@ -110,7 +114,7 @@ fn a_canary_is_found_nowhere_but_in_the_prompt() {
         )
     };
 
-    let mut world = World::start(6, "trace");
+    let mut world = World::start(8, "trace");
     let plain = world.daemon.post_chat(&identifying, &body(false, prompt));
     assert_eq!(plain.status, 200, "{}", plain.body);
     assert!(plain.body.contains(prompt), "the answer does not echo, so no canary was planted in it");
@@ -136,12 +140,52 @@ fn a_canary_is_found_nowhere_but_in_the_prompt() {
     let lost = world.daemon.post_chat(&identifying, &body(false, "canaryLostPrompt97"));
     assert!(lost.status >= 500, "{} {}", lost.status, lost.body);
 
-    let received = world.relay.recorded();
+    let again = body(false, "canaryLostPrompt97");
+    world.relay.swallow_answers(false);
+    let resumed = world.daemon.post_chat(&[("X-Stainless-Retry-Count", "1")], &again);
+    assert_eq!(resumed.status, 200, "{}", resumed.body);
+    world.relay.swallow_answers(true);
+    let lost = world.daemon.post_chat(&identifying, &body(true, "canaryDoubt98"));
+    assert!(lost.status >= 500, "{} {}", lost.status, lost.body);
+
+    // Killed while a call waits for its answer, which is then had by the same request after the restart.
+    let before = world.relay.recorded().len();
+    let killed = body(true, "canaryKilled99");
+    std::thread::scope(|scope| {
+        let (daemon, killed) = (&world.daemon, &killed);
+        let call = scope.spawn(move || {
+            // The connection breaks; what is read is not asked about.
+            let _ = std::panic::catch_unwind(|| daemon.post_chat(&[], killed));
+        });
+        while !world.relay.recorded().iter().skip(before).any(|request| contains(request, b"canaryKilled99"))
+        {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let pid = world.daemon.program.pid().to_string();
+        assert!(std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+        call.join().unwrap();
+    });
+    world.daemon.program.kill();
+    let killed_log = Place { name: "the killed daemon's log".into(), content: world.daemon.program.stderr() };
+    assert!(killed_log.content.len() > 1_000, "the daemon logged next to nothing at trace level");
+    let after_kill = files_under(world.room());
+    world.relay.swallow_answers(false);
+    world.daemon = world.serve("client", &[]);
+    let reply = world.daemon.post_chat(&[], &killed);
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let stock = world.report("client", &["tokens"])["models"][MODEL].clone();
+    assert_eq!((&stock["in_doubt"], &stock["spent"]), (&1.into(), &4.into()), "{stock}");
+
+    let mut received = world.relay.recorded();
+    received.retain(|request| !request.is_empty());
     assert!(received.len() >= 3, "the relay saw {} connections", received.len());
     assert!(contains(&received[0], prompt.as_bytes()), "the relay did not record the prompt");
 
     let mut spoken =
         vec![Canary::new("the prompt", prompt), Canary::new("the lost prompt", "canaryLostPrompt97")];
+    for word in ["canaryDoubt98", "canaryKilled99"] {
+        spoken.push(Canary::new(word, word));
+    }
     for (name, value) in identifying {
         spoken.push(Canary::new(name, value));
     }
@@ -161,6 +205,11 @@ fn a_canary_is_found_nowhere_but_in_the_prompt() {
         Canary::new("the API key", world.daemon.api_key.clone()),
     ];
 
+    for canaries in [&spoken, &paid] {
+        assert_clean("killed", canaries, &after_kill);
+        assert_clean("killed", canaries, std::slice::from_ref(&killed_log));
+    }
+
     // While everything runs, write-ahead logs included; then after an orderly end.
     for when in ["running", "stopped"] {
         if when == "stopped" {
@@ -168,7 +217,6 @@ fn a_canary_is_found_nowhere_but_in_the_prompt() {
             assert!(world.backend.stop().success());
         }
         let logs = logs(&world);
-        assert!(logs[0].content.len() > 1_000, "the daemon logged next to nothing at trace level");
         let disk = files_under(world.room());
         assert!(disk.iter().any(|place| place.name.contains("vault")), "no vault file was searched");
 
@@ -187,7 +235,7 @@ fn a_canary_is_found_nowhere_but_in_the_prompt() {
     // What the backend received: the prompt and the payment, and nothing else of ours.
     let wire: Vec<Place> =
         received.into_iter().map(|content| Place { name: "a request".into(), content }).collect();
-    assert_clean("on the wire", &spoken[2..], &wire);
+    assert_clean("on the wire", &spoken[4..], &wire);
     assert_clean("on the wire", &secrets, &wire);
 }
 

@@ -1,6 +1,7 @@
 //! Redemption against a scripted backend: real sockets, a real vault file. Tokens are made up, not signed: the
 //! script says what the backend thinks of them.
 
+mod copies;
 mod doubt;
 mod parking;
 mod sharing;

@@ -5,6 +5,7 @@
 
 mod books;
 mod crash;
+mod custody;
 mod files;
 #[cfg(target_os = "linux")]
 mod keyring;

@@ -360,6 +360,7 @@ impl Look {
             Kind::AbuseTokenBlacklisted => {
                 never(StatusCode::FORBIDDEN, PERMISSION, "abuse_token_blacklisted")
             }
+            Kind::VaultPaused { .. } => never(StatusCode::FORBIDDEN, PERMISSION, "vault_paused"),
             Kind::Vault { .. } => never(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "vault_error"),
             Kind::TransportNotReady { retry_after, .. } => {
                 again(StatusCode::SERVICE_UNAVAILABLE, "tor_not_ready", retry_after.unwrap_or(LATER))

@@ -477,6 +477,9 @@ fn vault_error(error: VaultError, fate: TokenFate) -> RedeemError {
         },
         VaultError::NoAbuseTokens => RedeemErrorKind::AbuseTokensMissing,
         VaultError::Closed => RedeemErrorKind::ShuttingDown,
+        paused @ (VaultError::NotTakenOver | VaultError::Retired) => {
+            RedeemErrorKind::VaultPaused { message: paused.to_string() }
+        }
         other => RedeemErrorKind::Vault { message: other.to_string() },
     };
     RedeemError::new(kind, fate)

@@ -108,7 +108,7 @@ pub enum RedeemErrorKind {
     },
     /// The backend wants abuse tokens and the vault lacks one (or this month's). Unspent.
     #[error(
-        "an abuse token is missing: run `llmtor abuse setup`. That of a new month also comes by itself, at the latest 15 minutes after the month's beginning (UTC) or 10 after llmtor is back"
+        "an abuse token is missing: run `llmtor abuse setup`, or `llmtor abuse restore` if this account had one before. That of a new month also comes by itself, at the latest 15 minutes after the month's beginning (UTC) or 10 after llmtor is back"
     )]
     AbuseTokensMissing,
     /// The vault failed. The text is the vault's own and names no secret. Unspent before the token was
@@ -116,6 +116,12 @@ pub enum RedeemErrorKind {
     #[error("the vault failed: {message}")]
     Vault {
         /// For the user; says what to do.
+        message: String,
+    },
+    /// The vault's tokens may be another vault's: it was restored or retired, and nobody took it over. Unspent.
+    #[error("{message}")]
+    VaultPaused {
+        /// The vault's own text; says what to do.
         message: String,
     },
     /// The way out is not open yet. Unspent.
@@ -146,13 +152,24 @@ pub enum RedeemErrorKind {
     )]
     AbuseTokensWanted,
     /// The signature of an abuse token is not the backend's. Unspent.
-    #[error("the backend does not accept the abuse token; run `llmtor abuse setup`")]
+    #[error(
+        "the backend does not accept the signature of an abuse token: run `llmtor abuse rotate` for a fresh monthly one; \
+         if that does not help, compare `llmtor keys list` with the operator's published keys, and bring the permanent \
+         one back with `llmtor abuse restore`"
+    )]
     AbuseTokenInvalid,
     /// The transient abuse token is not of this month. Unspent.
-    #[error("the abuse token has expired; run `llmtor abuse setup`")]
+    #[error(
+        "the monthly abuse token is not of the backend's current month: run `llmtor abuse setup` for this month's, and \
+         check this machine's clock if one of this month is held (`llmtor abuse status`)"
+    )]
     AbuseTokenExpired,
     /// The operator has banned an abuse token. Unspent.
-    #[error("the operator has blacklisted the abuse token of this installation")]
+    #[error(
+        "the operator has blacklisted an abuse token of this installation and does not say which: if it is the monthly \
+         one, `llmtor abuse rotate` gets another; if it is the permanent one, there is no other for this account, and only \
+         the operator can lift that"
+    )]
     AbuseTokenBlacklisted,
     /// The backend has no such model, though a key for it is pinned here. Unspent.
     #[error("the backend does not offer {model}")]
@@ -234,6 +251,23 @@ pub enum RedeemErrorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_with_an_abuse_token_comes_with_what_to_do_about_just_that() {
+        use RedeemErrorKind as Kind;
+        for (kind, command) in [
+            (Kind::AbuseTokensMissing, "llmtor abuse setup"),
+            (Kind::AbuseTokensWanted, "llmtor keys import"),
+            (Kind::AbuseTokenInvalid, "llmtor abuse restore"),
+            (Kind::AbuseTokenExpired, "llmtor abuse status"),
+            (Kind::AbuseTokenBlacklisted, "llmtor abuse rotate"),
+        ] {
+            let told = kind.to_string();
+            assert!(told.contains(command), "{told}");
+        }
+        // There is no remedy for this one, and it says so.
+        assert!(Kind::AbuseTokenBlacklisted.to_string().contains("only the operator"));
+    }
 
     #[test]
     fn only_an_unspent_or_a_resumable_token_makes_a_retry_free() {

@@ -15,7 +15,7 @@ use crate::identity::{
     ScheduleParts,
 };
 use crate::keys::Keyring;
-use crate::vault::Deposits;
+use crate::vault::{Custody, Deposits, VaultError};
 use crate::wire::ModelName;
 
 use super::{AppError, Operations, Unready};
@@ -60,6 +60,16 @@ impl Operations {
         Ok(self.schedule.abuse_due().await?.and_then(minute_after))
     }
 
+    /// A paused vault asks nobody for anything: its account is another vault's business.
+    async fn not_paused(&self) -> Result<(), Obstacle> {
+        let paused = match self.custody().await.map_err(|error| obstacle(&error))? {
+            Custody::Ours => return Ok(()),
+            Custody::Restored => VaultError::NotTakenOver,
+            Custody::Retired => VaultError::Retired,
+        };
+        Err(obstacle(&paused.into()))
+    }
+
     /// From when on tokens may be used that are minted with a delay, or without.
     pub(super) fn usable(&self, readiness: Readiness) -> Usable {
         match readiness {
@@ -79,6 +89,7 @@ impl Office for Operations {
     }
 
     async fn credits(&self) -> Result<BTreeMap<String, i64>, Obstacle> {
+        self.not_paused().await?;
         Self::credits(self).await.map_err(|error| obstacle(&error))
     }
 
@@ -100,6 +111,7 @@ impl Office for Operations {
     }
 
     async fn renew_abuse(&self) -> Result<(), Obstacle> {
+        self.not_paused().await?;
         let _turn = self.turn.lock().await;
         let identity = self.identity(Unready::Fails).await.map_err(|error| obstacle(&error))?;
         identity.abuse_setup().await.map(drop).map_err(|error| Obstacle::from(&error))

@@ -168,8 +168,8 @@ fn explanation(entry: &Entry) -> Vec<String> {
     if entry.history == History::MaybeSpent {
         lines.insert(
             1,
-            "It was in doubt before, until the backend had forgotten what it may have answered: maybe it is spent. A call \
-             that finds it so takes another without a word, and this one is wiped."
+            "It was in doubt before, until the backend had forgotten what it may have answered, or it came with a backup \
+             that another vault could spend from: maybe it is spent. A call that finds it so takes another without a word, and this one is wiped."
                 .to_owned(),
         );
     }

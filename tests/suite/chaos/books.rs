@@ -127,9 +127,9 @@ impl Books {
     }
 }
 
-/// How many tokens the client has in `state`.
-pub fn held(stage: &Stage, state: &str) -> u64 {
-    stage.house.report(HOME, &["tokens"])["models"][MODEL][state].as_u64().unwrap()
+/// How many tokens the client has in the state `which`.
+pub fn held(stage: &Stage, which: &str) -> u64 {
+    stage.house.report(HOME, &["tokens"])["models"][MODEL][which].as_u64().unwrap()
 }
 
 /// How many credits the client says are lost.
@@ -189,7 +189,8 @@ fn each_law_is_seen_to_be_broken() {
         ..Expected::default()
     };
     assert_eq!(good.faults(&expected), Vec::<String>::new());
-    let breaches: [(&str, fn(&mut Books)); 12] = [
+    type Breach = fn(&mut Books);
+    let breaches: [(&str, Breach); 12] = [
         ("1: issued", |books| books.issued += 1),
         ("1: issued", |books| books.available -= 1),
         ("1: something else", |books| (books.lost, books.available) = (1, 0)),

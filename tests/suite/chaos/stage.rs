@@ -45,11 +45,12 @@ impl Stage {
         Self { house, provider, chaos }
     }
 
-    /// `llmtor` on the home `name`, with the identity plane through the proxy, too.
+    /// `llmtor` on the home `name`, with the identity plane through the proxy, too, and minting only when it is told to.
     pub fn command(&self, name: &str, failpoints: &str, arguments: &[&str]) -> Command {
         let mut command = program::command(self.house.room());
         let through = format!("backend.identity_url={}", self.chaos.url());
         command.env("FAILPOINTS", failpoints).args(self.house.arguments(name, &["--set", &through]));
+        command.args(["--set", "topup.enabled=false"]);
         command.args(arguments);
         command
     }

@@ -38,6 +38,16 @@ impl Ended {
     }
 }
 
+impl Ended {
+    /// Asserts that it failed, with `--json`, in a way of this kind.
+    #[track_caller]
+    pub(super) fn refused_json(&self, kind: &str) {
+        let told = self.json();
+        assert_eq!((&told["event"], &told["kind"]), (&"error".into(), &kind.into()), "{}", self.all());
+        assert_ne!(self.code, Some(0), "{}", self.all());
+    }
+}
+
 /// Runs to the end, whatever the end is.
 pub(super) fn llmtor(room: &Path, environment: &[(&str, &str)], arguments: &[&str], input: &str) -> Ended {
     let mut command = program::command(room);

@@ -22,6 +22,8 @@ fn help_names_every_command_and_every_exit_code() {
         "account",
         "abuse",
         "tokens",
+        "backup",
+        "restore",
         "status",
         "doctor",
         "env",

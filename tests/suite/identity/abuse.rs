@@ -37,6 +37,29 @@ async fn a_new_month_brings_a_new_transient_token_and_keeps_the_permanent_one() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_brings_another_token_of_the_month_and_says_when_there_are_no_more() {
+    let world = World::new(0).await;
+    let process = world.start();
+    process.identity.abuse_setup().await.expect("setup");
+    let transient = |process: &super::Process| {
+        let backups = process.vault.backups();
+        async move { backups.export_abuse().await.expect("read").expect("held").transient.expect("held").0.token }
+    };
+    let before = transient(&process).await;
+    // Its answer is lost, and what was begun is finished by the next.
+    world.issuer.script([Fault::AnswerLost, Fault::RateLimited, Fault::RateLimited]);
+    process.identity.abuse_rotate().await.expect_err("not reachable");
+    assert!(transient(&process).await.matches(before.expose()));
+    assert_eq!(process.identity.abuse_rotate().await.expect("rotated"), Epoch::at(START));
+    assert!(!transient(&process).await.matches(before.expose()));
+    world.issuer.script([Fault::Exhausted]);
+    let error = process.identity.abuse_rotate().await.expect_err("exhausted");
+    assert!(matches!(error, IdentityError::AbuseExhausted), "{error}");
+    // What is held is held.
+    assert!(process.identity.abuse_status().await.expect("status").is_complete());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_is_asked_for_again_with_the_same_blinded_token() {
     let world = World::new(0).await;
     world.issuer.script([Fault::HangAfter]);

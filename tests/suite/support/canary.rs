@@ -14,7 +14,7 @@ impl Canary {
         Self { what, bytes: bytes.into() }
     }
 
-    /// As it is, as hex in either case, and as base64 at each of the three alignments.
+    /// As it is, as hex in either case, as base64 at each of the three alignments, and text also as UTF-16 of either order.
     pub fn disguises(&self) -> Vec<Vec<u8>> {
         let hex = hex(&self.bytes);
         let mut all = vec![self.bytes.clone(), hex.to_uppercase().into_bytes(), hex.into_bytes()];
@@ -25,6 +25,10 @@ impl Canary {
             if whole.len() >= 9 {
                 all.push(STANDARD.encode(whole).into_bytes());
             }
+        }
+        if let Ok(text) = std::str::from_utf8(&self.bytes) {
+            all.push(text.encode_utf16().flat_map(u16::to_le_bytes).collect());
+            all.push(text.encode_utf16().flat_map(u16::to_be_bytes).collect());
         }
         all
     }

@@ -1,0 +1,209 @@
+//! What leaves the home to be kept elsewhere, always under a passphrase or somebody's key.
+//!
+//! | format | holds | who reads it |
+//! | --- | --- | --- |
+//! | [`abuse`] | the two abuse tokens, in plain inside | the official client and this one, from a file or from the server |
+//! | [`archive`] | a whole vault with its master key, settings and pinned keys | this one; the outer layer is age |
+//!
+//! Invariants: plaintext is in memory only, and wiped; what is written is written whole, to its owner alone, and replaces
+//! nothing unasked ([`write`]); a file that cannot be read leaves everything as it was.
+//!
+//! Deliberately absent: the session (whoever finds a backup and its passphrase should not be signed in as well), the key
+//! of the local endpoint, Tor's state (a copied guard would tie two machines together), and a passphrase from an argument
+//! or a variable, where other programs see it.
+
+pub mod abuse;
+pub mod archive;
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::secret::Secret;
+
+/// The fewest characters of a passphrase that something new is sealed under. Whoever holds the file, and for the server's
+/// copy that is the operator, may try as many as they like.
+pub const SHORTEST_PASSPHRASE: usize = 10;
+
+/// What a backup is sealed under, or opened with.
+#[derive(Clone)]
+pub struct Passphrase(Secret<String>);
+
+impl Passphrase {
+    /// For opening: whatever was typed.
+    pub fn new(text: Secret<String>) -> Self {
+        Self(text)
+    }
+
+    /// For sealing: one that is long enough.
+    pub fn to_seal(text: Secret<String>) -> Result<Self, BackupError> {
+        if text.expose().chars().count() < SHORTEST_PASSPHRASE {
+            return Err(BackupError::ShortPassphrase);
+        }
+        Ok(Self(text))
+    }
+
+    fn expose(&self) -> &str {
+        self.0.expose()
+    }
+}
+
+/// What is done about a file that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overwrite {
+    /// It stays, and nothing is written.
+    Refuse,
+    /// It is replaced.
+    Replace,
+}
+
+/// Why a backup was not made or not read. Names no secret and nothing of the content.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BackupError {
+    /// Too short.
+    #[error(
+        "the passphrase is too short: take at least {SHORTEST_PASSPHRASE} characters, better a few random words"
+    )]
+    ShortPassphrase,
+    /// Not in the format at all.
+    #[error("this is no such backup: {0}")]
+    NotABackup(&'static str),
+    /// The cipher refuses, which has two reasons that look the same.
+    #[error("the backup does not open: the passphrase is wrong, or the file is damaged; nothing was changed")]
+    WrongPassphrase,
+    /// It is sealed to other recipients.
+    #[error("the backup is not for this identity file; nothing was changed")]
+    WrongIdentity,
+    /// It is sealed under a passphrase, not to a recipient.
+    #[error("the backup is sealed under a passphrase; leave --identity out")]
+    NeedsPassphrase,
+    /// It is sealed to a recipient.
+    #[error("the backup is sealed to a recipient; name the file with the identity: --identity FILE")]
+    NeedsIdentity,
+    /// It ends early, or was changed.
+    #[error("the backup is damaged or cut short; nothing was changed. Take another copy of it")]
+    Damaged,
+    /// A newer program made it.
+    #[error("the backup has format {found}, this llmtor knows up to {known}; install a newer llmtor")]
+    Newer {
+        /// Its format.
+        found: u32,
+        /// The newest known here.
+        known: u32,
+    },
+    /// Not a recipient.
+    #[error("not a recipient: expected one like age1…, as `age-keygen` prints it")]
+    InvalidRecipient,
+    /// Not an identity file.
+    #[error(
+        "no identity was found in that file: expected a line AGE-SECRET-KEY-1…, as `age-keygen` writes it"
+    )]
+    InvalidIdentity,
+    /// Larger than the server takes.
+    #[error("the backup is larger than the 100 KiB that the server keeps; keep it in a file")]
+    TooLarge,
+    /// There is such a file.
+    #[error("{} is there already and was left alone; choose another name, or use --force", .0.display())]
+    Exists(PathBuf),
+    /// The file cannot be written.
+    #[error("{} cannot be written ({kind}); check the directory and its permissions", path.display())]
+    Unwritable {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        kind: io::ErrorKind,
+    },
+    /// The system's cipher failed; a defect.
+    #[error("sealing failed; nothing was written")]
+    Sealing,
+}
+
+/// Writes a file whole and to its owner alone: a draft beside it, synced, then put in place. After a crash the file is
+/// there whole or not at all.
+pub fn write(path: &Path, bytes: &[u8], overwrite: Overwrite) -> Result<(), BackupError> {
+    let unwritable =
+        |error: &io::Error| BackupError::Unwritable { path: path.to_owned(), kind: error.kind() };
+    if overwrite == Overwrite::Refuse && path.symlink_metadata().is_ok() {
+        return Err(BackupError::Exists(path.to_owned()));
+    }
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{:016x}.new", rand::random::<u64>()));
+    let draft = PathBuf::from(draft);
+    let written = fill(&draft, bytes).and_then(|()| place(&draft, path, overwrite));
+    if written.is_err() {
+        // It may not have been made at all.
+        drop(fs::remove_file(&draft));
+    }
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => BackupError::Exists(path.to_owned()),
+        _ => unwritable(&error),
+    })
+}
+
+fn fill(draft: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(draft)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn place(draft: &Path, path: &Path, overwrite: Overwrite) -> io::Result<()> {
+    match overwrite {
+        Overwrite::Replace => fs::rename(draft, path)?,
+        // A link is refused where a file has appeared meanwhile; a renaming would replace it.
+        Overwrite::Refuse => match fs::hard_link(draft, path) {
+            Ok(()) => fs::remove_file(draft)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+            // A memory stick's file system has no links.
+            Err(_) => fs::rename(draft, path)?,
+        },
+    }
+    match path.parent() {
+        Some(directory) if cfg!(unix) => {
+            let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+            fs::File::open(directory)?.sync_all()
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_there_is_replaced_only_when_that_was_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("backup.age");
+        write(&path, b"first", Overwrite::Refuse).unwrap();
+        let refused = write(&path, b"second", Overwrite::Refuse).unwrap_err();
+        assert!(refused.to_string().contains("--force"), "{refused}");
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        write(&path, b"second", Overwrite::Replace).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"second");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft stays");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_written_is_its_owner_s_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("backup.age");
+        write(&path, b"", Overwrite::Refuse).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let nowhere = dir.path().join("no/such/backup.age");
+        assert!(matches!(write(&nowhere, b"", Overwrite::Refuse), Err(BackupError::Unwritable { .. })));
+    }
+
+    #[test]
+    fn a_short_passphrase_seals_nothing() {
+        let of = |text: &str| Passphrase::to_seal(Secret::new(text.to_owned()));
+        assert!(of("nine char").is_err());
+        assert!(of("ten chars!").is_ok() && of("zehn Öfen!").is_ok());
+    }
+}

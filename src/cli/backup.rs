@@ -1,0 +1,53 @@
+//! `llmtor backup`
+
+use std::fmt::Write as _;
+
+use crate::backup::Overwrite;
+use crate::control::message::SecretText;
+use crate::control::message::backup::{BackupOrder, BackupReport, LockOrder, SourceOrder};
+use crate::control::{Operation, Report};
+use crate::vault::Custody;
+
+use super::Context;
+use super::abuse::absolute;
+use super::arguments::BackupOptions;
+use super::exit::{Exit, Failure};
+use super::operate::{mismatch, operate};
+use super::passphrase::{self, Purpose};
+
+pub(super) async fn run(options: BackupOptions, context: &Context) -> Result<Exit, Failure> {
+    let path = absolute(&options.file)?;
+    let lock = if options.recipients.is_empty() {
+        LockOrder::Passphrase(SecretText(passphrase::read(&options.passphrase, Purpose::Seal)?))
+    } else {
+        LockOrder::Recipients(options.recipients)
+    };
+    let order = BackupOrder {
+        path,
+        lock,
+        overwrite: if options.force { Overwrite::Replace } else { Overwrite::Refuse },
+        source: if options.retire { SourceOrder::Retired } else { SourceOrder::Kept },
+    };
+    let Report::Backup(report) = operate(context, Operation::Backup(order)).await? else {
+        return Err(mismatch());
+    };
+    context.output.result(&report, || text(&report));
+    Ok(Exit::Done)
+}
+
+fn text(report: &BackupReport) -> String {
+    let mut text = format!("sealed in {}; the session is not in it", report.path.display());
+    if report.left_behind > 0 {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "\nnote: {} begun issuances are not in it either; they are finished here, by the next `llmtor tokens mint`",
+            report.left_behind
+        );
+    }
+    if report.custody == Custody::Retired {
+        text += "\nthis vault is retired and spends nothing; \
+                 if the copy is never used, `llmtor restore --take-over` brings it back";
+    }
+    text
+}

@@ -1,0 +1,152 @@
+//! `llmtor restore`
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Read as _};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::app::AppError;
+use crate::app::restore::{Restoration, Restored};
+use crate::backup::Passphrase;
+use crate::backup::archive::Unlock;
+use crate::config::Config;
+use crate::control::message::backup::{TakeOverReport, sentence};
+use crate::control::{Operation, Report};
+use crate::datadir::Home;
+use crate::secret::Secret;
+use crate::vault::Custody;
+
+use super::Context;
+use super::arguments::RestoreOptions;
+use super::exit::{Exit, Failure};
+use super::operate::{mismatch, operate_in};
+use super::passphrase::{self, Purpose};
+use super::status::paused;
+
+/// More than any vault is large, bytes.
+const LIMIT: u64 = 1 << 30;
+/// More than any identity file is long, bytes.
+const IDENTITY_LIMIT: u64 = 1 << 20;
+
+#[derive(Serialize)]
+struct Done {
+    home: PathBuf,
+    /// When the backup was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    made: Option<String>,
+    custody: Custody,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taken_over: Option<TakeOverReport>,
+}
+
+pub(super) async fn run(options: RestoreOptions, context: &Context) -> Result<Exit, Failure> {
+    let Some(file) = &options.file else {
+        let (home, config) = context.open(&[])?;
+        let report = take_over(context, &home, &config, custody(context, &home, &config).await?).await?;
+        let home = home.root().to_owned();
+        finish(context, &Done { home, made: None, custody: Custody::Ours, taken_over: Some(report) });
+        return Ok(Exit::Done);
+    };
+    let sealed = read(file, LIMIT)?;
+    let unlock = match &options.identity {
+        Some(path) => Unlock::Identity(text(path)?),
+        None => Unlock::Passphrase(Passphrase::new(passphrase::read(&options.passphrase, Purpose::Open)?)),
+    };
+    let target = context.home_path()?;
+    let begun = tokio::task::spawn_blocking(move || Restoration::begin(&target, &sealed, &unlock));
+    let begun = begun.await.map_err(|_| Failure::from(AppError::Internal))??;
+    let config = context.config(Some(begun.home()), &[])?;
+    let Restored { home, manifest } = begun.finish(&config).await?;
+
+    let wanted = options.take_over || (std::io::stdin().is_terminal() && !context.output.is_json());
+    let taken_over = if wanted {
+        match take_over(context, &home, &config, Custody::Restored).await {
+            Ok(report) => Some(report),
+            // The home is restored all the same, and stays paused.
+            Err(failure) if !options.take_over => {
+                context.output.remark(&failure.message);
+                None
+            }
+            Err(failure) => return Err(failure),
+        }
+    } else {
+        None
+    };
+    let custody = if taken_over.is_some() { Custody::Ours } else { Custody::Restored };
+    finish(context, &Done { home: home.root().to_owned(), made: Some(manifest.made), custody, taken_over });
+    Ok(Exit::Done)
+}
+
+fn finish(context: &Context, done: &Done) {
+    context.output.result(done, || {
+        let mut text = match &done.made {
+            Some(made) => format!(
+                "the backup of {made} is restored in {}; log in again before minting: llmtor login --session-stdin",
+                done.home.display()
+            ),
+            None => String::new(),
+        };
+        if let Some(report) = &done.taken_over {
+            text += "\nthis vault's tokens are spent from here now; any that were spent elsewhere meanwhile are dropped when \
+                     they are met";
+            if let Some(retired) = &report.retired {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "\nretired: {}", retired.display());
+            }
+        }
+        if let Some(paused) = paused(done.custody) {
+            text += "\nPAUSED: ";
+            text += paused;
+        }
+        text.trim_start().to_owned()
+    });
+}
+
+async fn custody(context: &Context, home: &Home, config: &Config) -> Result<Custody, Failure> {
+    let Report::Status(report) = operate_in(context.output, home, config, Operation::Status).await? else {
+        return Err(mismatch());
+    };
+    Ok(report.custody)
+}
+
+/// Has the sentence typed, and lets the vault spend.
+async fn take_over(
+    context: &Context,
+    home: &Home,
+    config: &Config,
+    custody: Custody,
+) -> Result<TakeOverReport, Failure> {
+    let sentence = match sentence(custody) {
+        Some(expected) if std::io::stdin().is_terminal() => {
+            context.output.remark(&format!(
+                "A token that two vaults spend shows the answer to one's prompt to the other. If it is true, type:\n  \
+                 {expected}"
+            ));
+            passphrase::stdin_line()?
+        }
+        Some(_) => passphrase::stdin_line()?,
+        // The operation says that there is nothing to take over.
+        None => String::new(),
+    };
+    let operation = Operation::TakeOver { sentence };
+    let Report::TakeOver(report) = operate_in(context.output, home, config, operation).await? else {
+        return Err(mismatch());
+    };
+    Ok(report)
+}
+
+fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
+        .map_err(|error| Failure::new(Exit::Usage, format!("{} cannot be read: {error}", path.display())))?;
+    Ok(bytes)
+}
+
+fn text(path: &Path) -> Result<Secret<String>, Failure> {
+    String::from_utf8(read(path, IDENTITY_LIMIT)?).map(Secret::new).map_err(|error| {
+        drop(Secret::new(error.into_bytes()));
+        Failure::new(Exit::Usage, format!("{} is not an identity file", path.display()))
+    })
+}

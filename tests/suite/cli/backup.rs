@@ -1,0 +1,205 @@
+//! Whole vaults: sealed, restored, taken over; and what cannot be restored changes nothing.
+
+use std::path::Path;
+use std::time::Duration;
+
+use age::secrecy::ExposeSecret as _;
+use age::x25519;
+
+use super::bench::{Backend, Daemon, Ended, MODEL, chat, hello, llmtor, succeed};
+use crate::support::program::{self, Program};
+
+const TAKE_OVER: &str = "The old machine does not use these tokens any more.";
+
+/// Writes `key.txt`; the recipient that belongs to it.
+fn identity(room: &Path) -> String {
+    let identity = x25519::Identity::generate();
+    std::fs::write(room.join("key.txt"), identity.to_string().expose_secret()).unwrap();
+    identity.to_public().to_string()
+}
+
+fn restore(room: &Path, home: &str, more: &[&str], input: &str) -> Ended {
+    let restore = ["restore", "--identity", "key.txt", "--json", "--home", home];
+    llmtor(room, &[], &[&restore[..], more].concat(), input)
+}
+
+fn serve(backend: &Backend, home: &str) -> Daemon {
+    let mut program =
+        Program::start(backend.room(), &["serve", "--home", home, "--listen", "127.0.0.1:0", "--json"]);
+    let ready = program.ready();
+    let text = |key: &str| ready[key].as_str().unwrap().to_owned();
+    Daemon { base_url: text("base_url"), api_key: text("api_key"), program }
+}
+
+fn names(room: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(room).unwrap().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.sort_unstable();
+    names.retain(|name| name != "tmp");
+    names
+}
+
+#[test]
+fn a_vault_moves_to_another_home_and_only_one_of_the_two_spends() {
+    let backend = Backend::start(9);
+    let room = backend.room();
+    backend.init(None);
+    backend.stock_up(4);
+    let source = backend.serve();
+    assert_eq!(chat(&source.base_url, &source.api_key, &hello(false)).status, 200);
+    let recipient = identity(room);
+    // Made by the daemon, of a vault that is in use.
+    succeed(room, &["backup", "vault.age", "--recipient", &recipient, "--home", "client"], "");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(room.join("vault.age")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    let restored = restore(room, "moved", &["vault.age"], "").json();
+    assert_eq!(restored["custody"], "restored", "{restored}");
+    let status = succeed(room, &["status", "--json", "--home", "moved"], "").json();
+    let state = (&status["custody"], &status["logged_in"], &status["models"][MODEL]["available"]);
+    assert_eq!(state, (&"restored".into(), &false.into(), &3.into()), "{status}");
+    assert!(succeed(room, &["status", "--home", "moved"], "").stdout.contains("PAUSED"));
+    let daemon = serve(&backend, "moved");
+    let refused = chat(&daemon.base_url, &daemon.api_key, &hello(false));
+    assert_eq!(refused.status, 403, "{}", refused.body);
+    for words in ["vault_paused", "llmtor restore --take-over"] {
+        assert!(refused.body.contains(words), "{}", refused.body);
+    }
+
+    // Not while the other one runs, not for another sentence; through the daemon, as any operation.
+    let take_over =
+        |typed: &str| llmtor(room, &[], &["restore", "--take-over", "--json", "--home", "moved"], typed);
+    take_over(TAKE_OVER).refused_json("busy");
+    drop(source);
+    take_over("yes").refused_json("usage");
+    let taken = take_over(TAKE_OVER).json();
+    assert!(taken["taken_over"]["retired"].as_str().is_some_and(|home| home.ends_with("client")), "{taken}");
+    take_over(TAKE_OVER).refused_json("usage");
+
+    // The tokens rest for some minutes; fresh ones, of this vault alone, need not.
+    let status = succeed(room, &["status", "--json", "--home", "moved"], "").json();
+    let stock = &status["models"][MODEL];
+    assert_eq!((&stock["available"], &stock["maturing"]), (&0.into(), &3.into()), "{status}");
+    succeed(room, &["login", "--session-stdin", "--home", "moved"], &backend.session);
+    succeed(room, &["tokens", "mint", "--model", MODEL, "--count", "1", "--now", "--home", "moved"], "");
+    assert_eq!(chat(&daemon.base_url, &daemon.api_key, &hello(false)).status, 200);
+
+    // The old one is told, by every way there is.
+    let old = backend.serve();
+    let refused = chat(&old.base_url, &old.api_key, &hello(false));
+    assert!(refused.status == 403 && refused.body.contains("retired"), "{}", refused.body);
+    let doctor = llmtor(room, &[], &["doctor", "--json", "--home", "client"], "").json();
+    let vault = doctor["checks"].as_array().unwrap().iter().find(|check| check["name"] == "vault").unwrap();
+    assert_eq!(vault["verdict"], "problem", "{doctor}");
+    let mint = ["tokens", "mint", "--model", MODEL, "--count", "1", "--home", "client"];
+    llmtor(room, &[], &mint, "").refused(1, &["retired"]);
+}
+
+#[test]
+fn a_backup_that_does_not_open_changes_nothing() {
+    let room = tempfile::tempdir().unwrap();
+    let room = room.path();
+    succeed(room, &["tokens", "--home", "h"], "");
+    let passphrase = "a long enough passphrase";
+    let backup = ["backup", "vault.age", "--passphrase-fd", "0", "--home", "h"];
+    llmtor(room, &[], &backup, "short").refused(2, &["at least 10 characters"]);
+    succeed(room, &backup, passphrase);
+    llmtor(room, &[], &backup, passphrase).refused(1, &["is there already", "--force"]);
+
+    let sealed = std::fs::read(room.join("vault.age")).unwrap();
+    let recipient = identity(room);
+    succeed(room, &["backup", "key.age", "--recipient", &recipient, "--home", "h"], "");
+    let by_key = std::fs::read(room.join("key.age")).unwrap();
+    std::fs::write(room.join("cut.age"), &by_key[..by_key.len() / 2]).unwrap();
+    std::fs::write(room.join("text.age"), "just some text").unwrap();
+    let newer = age::encrypt(&recipient.parse::<x25519::Recipient>().unwrap(), b"{\"format\":99}\n").unwrap();
+    std::fs::write(room.join("newer.age"), newer).unwrap();
+    let before = names(room);
+
+    let by_passphrase = |file: &str, typed: &str| {
+        llmtor(room, &[], &["restore", file, "--passphrase-fd", "0", "--home", "new"], typed)
+    };
+    by_passphrase("vault.age", "another long passphrase").refused(1, &["passphrase is wrong"]);
+    by_passphrase("key.age", passphrase).refused(2, &["--identity"]);
+    by_passphrase("text.age", passphrase).refused(1, &["not an age file"]);
+    by_passphrase("no-such.age", passphrase).refused(2, &["no-such.age"]);
+    restore(room, "new", &["vault.age"], "").refused_json("usage");
+    restore(room, "new", &["cut.age"], "").refused_json("failed");
+    let newer = restore(room, "new", &["newer.age"], "");
+    assert!(newer.stdout.contains("install a newer llmtor"), "{}", newer.all());
+    // A home that is in use is never restored over.
+    let vault = std::fs::read(room.join("h/vault.db")).unwrap();
+    restore(room, "h", &["key.age"], "").refused_json("failed");
+    assert_eq!(std::fs::read(room.join("h/vault.db")).unwrap(), vault);
+    assert_eq!(names(room), before);
+    llmtor(room, &[], &["restore", "--home", "h"], "").refused(2, &["FILE"]);
+
+    // And it opens where nothing is wrong, with both on standard input, one line each.
+    assert!(sealed.starts_with(b"age-encryption.org/v1\n-> scrypt "));
+    std::fs::remove_dir_all(room.join("h")).unwrap();
+    let restored = ["restore", "vault.age", "--passphrase-fd", "0", "--take-over", "--home", "new", "--json"];
+    let restored = succeed(room, &restored, &format!("{passphrase}\n{TAKE_OVER}\n")).json();
+    assert_eq!((&restored["custody"], &restored["taken_over"]["generation"]), (&"ours".into(), &1.into()));
+}
+
+#[test]
+fn a_retired_vault_says_so_and_comes_back_only_after_the_sentence() {
+    let room = tempfile::tempdir().unwrap();
+    let room = room.path();
+    succeed(room, &["tokens", "--home", "h"], "");
+    let recipient = identity(room);
+    let retire = |file: &str| {
+        let backup = ["backup", "--retire", "--recipient", &recipient, file, "--home", "h", "--json"];
+        llmtor(room, &[], &backup, "")
+    };
+    let custody = || succeed(room, &["status", "--json", "--home", "h"], "").json()["custody"].clone();
+    // What cannot be written retires nothing.
+    retire("no/such/directory/vault.age").refused_json("failed");
+    assert_eq!(custody(), "ours");
+    assert_eq!(retire("vault.age").json()["custody"], "retired");
+    assert_eq!(custody(), "retired");
+    retire("again.age").refused_json("failed");
+    let take_over = |typed| llmtor(room, &[], &["restore", "--take-over", "--home", "h"], typed);
+    take_over(TAKE_OVER).refused(2, &["the copy does not use these tokens any more"]);
+    assert_eq!(take_over("the copy does not use these tokens any more").code, Some(0));
+    assert_eq!(custody(), "ours");
+}
+
+#[test]
+fn a_killed_restore_leaves_no_home_or_a_whole_one() {
+    let room = tempfile::tempdir().unwrap();
+    let room = room.path();
+    succeed(room, &["tokens", "--home", "h"], "");
+    let recipient = identity(room);
+    succeed(room, &["backup", "vault.age", "--recipient", &recipient, "--home", "h"], "");
+    let (mut whole, mut none) = (0, 0);
+    for step in 0..14u64 {
+        let mut child = program::command(room)
+            .args(["restore", "vault.age", "--identity", "key.txt", "--home", "new"])
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(6 * step));
+        // SIGKILL, or too late.
+        let _ = child.kill();
+        child.wait().unwrap();
+        if room.join("new").exists() {
+            let status = succeed(room, &["status", "--json", "--home", "new"], "").json();
+            assert_eq!(status["custody"], "restored");
+            std::fs::remove_dir_all(room.join("new")).unwrap();
+            whole += 1;
+        } else {
+            none += 1;
+        }
+    }
+    assert!(none > 0, "{whole} whole, {none} none");
+    // Whatever they left beside it is no obstacle, and goes.
+    assert_eq!(restore(room, "new", &["vault.age"], "").json()["custody"], "restored");
+    assert_eq!(names(room), ["h", "key.txt", "new", "vault.age"]);
+}
