@@ -13,6 +13,7 @@
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
     clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
     clippy::print_stderr,
     clippy::print_stdout,
     clippy::similar_names,
