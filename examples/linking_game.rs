@@ -13,6 +13,7 @@
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
     clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
     clippy::print_stderr,
     clippy::print_stdout,
     clippy::similar_names,
@@ -37,11 +38,13 @@ use std::thread;
 use linking_game::contest::{self, Contest, Result};
 use linking_game::report;
 
-const HELP: &str = "linking_game [--people N] [--days N] [--games N] [--seed N] [--plot FILE.svg]";
+const HELP: &str =
+    "linking_game [--people N] [--days N] [--games N] [--seed N] [--only TEXT] [--plot FILE.svg]";
 
 fn main() -> ExitCode {
     let mut scale = contest::Scale::default();
     let mut plot = None;
+    let mut only = String::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let Some(value) = arguments.next() else {
@@ -55,13 +58,15 @@ fn main() -> ExitCode {
             ("--games", Some(games)) => scale.games = u64::from(games),
             ("--seed", Some(seed)) => scale.seed = u64::from(seed),
             ("--plot", _) => plot = Some(value),
+            ("--only", _) => only = value,
             _ => {
                 eprintln!("{HELP}");
                 return ExitCode::FAILURE;
             }
         }
     }
-    let contests = contest::all(scale);
+    let mut contests = contest::all(scale);
+    contests.retain(|contest| contest.to_string().contains(&only));
     let results = play(&contests);
     println!("{}", report::tables(&results));
     if let Some(path) = plot

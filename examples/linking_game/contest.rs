@@ -1,12 +1,13 @@
 //! What is played against what: the policies, the traces, and one contest's course and result.
 
+use std::fmt;
 use std::time::Duration;
 
 use llmtor::identity::schedule::policy::{Policy, Privacy};
 
 use super::adversary::{self, ATTACKS, single};
 use super::population::{Joining, Trace, population};
-use super::world::{Cost, Order, Recipe, Rules, Trigger, World, play};
+use super::world::{Cost, Counts, Order, Recipe, Rules, Trigger, World, play};
 
 /// How much is played.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +71,12 @@ pub(crate) struct Result {
     pub(crate) excess: Estimate,
     pub(crate) entropy: f64,
     pub(crate) cost: Cost,
+}
+
+impl fmt::Display for Contest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.trace.name(), self.name)
+    }
 }
 
 impl Contest {
@@ -220,15 +227,18 @@ fn ingredients() -> Vec<(&'static str, Rules)> {
         change(&mut recipe);
         Rules::Ours(recipe)
     };
-    let fine = |first: u32| {
-        std::iter::once(first).chain((first / 50 + 1..400).map(|step| step * 50)).collect::<Vec<u32>>()
-    };
     vec![
         ("balanced", ours(balanced())),
         ("looks at each use", with(|recipe| recipe.trigger = Trigger::Use)),
-        ("rungs of 50 instead of three", ours(balanced().with_ladder(fine(800)))),
+        ("what is needed, by fifties, instead of rungs", with(|recipe| recipe.counts = Counts::Needed)),
         ("a first stock of 100", ours(balanced().with_ladder(vec![100, 1600, 5000]))),
-        ("rungs of 50 and a first stock of 100", ours(balanced().with_ladder(fine(100)))),
+        (
+            "what is needed, and a first stock of 100",
+            with(|recipe| {
+                recipe.counts = Counts::Needed;
+                recipe.policy = balanced().with_ladder(vec![100, 1600, 5000]);
+            }),
+        ),
         ("a week at a time", ours(balanced().with_low(days(7.0)).with_ladder(vec![150, 400, 1500]))),
         ("looks days apart", ours(balanced().with_looks_every(days(3.0)))),
         ("no delay before use", with(|recipe| recipe.maturing = 0.0)),
@@ -246,7 +256,7 @@ pub(crate) fn ours(policy: Policy) -> Rules {
 
 fn recipe(policy: Policy) -> Recipe {
     // The delay is the daemon's default, identity.delay_minutes.
-    Recipe { policy, trigger: Trigger::Clock, order: Order::Random, maturing: 1800.0 }
+    Recipe { policy, trigger: Trigger::Clock, order: Order::Random, counts: Counts::Rungs, maturing: 1800.0 }
 }
 
 fn days(days: f64) -> Duration {

@@ -30,8 +30,31 @@ pub(crate) struct Recipe {
     pub(crate) policy: Policy,
     pub(crate) trigger: Trigger,
     pub(crate) order: Order,
+    pub(crate) counts: Counts,
     /// Mean seconds between issuing and `not_before`.
     pub(crate) maturing: f64,
+}
+
+impl Recipe {
+    /// What to do about a stock; the adversary knows it, too.
+    pub(crate) fn decide(&self, shelf: &Shelf) -> Decision {
+        match (self.policy.decide(shelf), self.counts, shelf.pace) {
+            (Decision::Mint(_), Counts::Needed, Some(pace)) => {
+                let missing = pace.today.per_day * 30.0 - (shelf.held + pace.today.since) as f64;
+                Decision::Mint((missing / 50.0).ceil().max(1.0) as u32 * 50)
+            }
+            (decision, ..) => decision,
+        }
+    }
+}
+
+/// How many are minted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counts {
+    /// A rung.
+    Rungs,
+    /// What is missing for 30 days, in batches of 50.
+    Needed,
 }
 
 /// What makes the stock be looked at.
@@ -242,7 +265,7 @@ impl Stock {
 
     fn look(&mut self, model: usize, recipe: &Recipe, now: i64, mints: &mut Vec<Mint>, rng: &mut StdRng) {
         let shelf = Shelf { held: self.held, pace: self.habit.pace(at(now)), credits: u64::MAX };
-        if let Decision::Mint(count) = recipe.policy.decide(&shelf) {
+        if let Decision::Mint(count) = recipe.decide(&shelf) {
             if mints.iter().all(|mint| mint.model != model) {
                 self.habit.note(0, at(now));
             }

@@ -87,9 +87,9 @@ pub const KEYS: &[Key] = &[
         path: "privacy",
         kind: Kind::Choice(&["frugal", "balanced", "strong"]),
         default: Preset::Text("balanced"),
-        doc: "How many tokens are minted ahead of need, and how seldom. The more lie in stock, the less their issuing tells of\n\
-              their spending. In the simulation of docs/linking-game.md the backend can name the account of one pseudonym in seven\n\
-              with `frugal`, one in eleven with `balanced`, one in twenty with `strong`, which ties up the most credits.",
+        doc: "How many tokens are minted ahead of need. The more lie in stock, the less their issuing tells of their\n\
+              spending. A model begins with 300 (`frugal`), 800 (`balanced`) or 3000 tokens (`strong`); after a month of chat\n\
+              the backend can name the account of one pseudonym in 7, 10 or 25. What each costs: docs/linking-game.md.",
     },
     Key {
         path: "server.listen",

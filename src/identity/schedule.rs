@@ -21,7 +21,7 @@
 //! | the program is asked to end during a mint | no further request is begun, those in flight are waited for; the same |
 //! | a start | stays. If it was missed meanwhile: late |
 //! | waking from sleep; a clock set ahead | stays. If it was missed: late |
-//! | late | however many were missed there is one, drawn anew from [`agenda::LEAST`] to about an hour ahead, and kept: the moment of waking or starting is when its user begins to work, and must not be when the account mints |
+//! | late | however many were missed there is one, drawn anew like any other, at least [`agenda::LEAST`] ahead, and kept: the moment of waking or starting is when its user begins to work, and must not be when the account mints |
 //! | the clock is set back behind the drawing of the appointment | drawn anew from now |
 //! | no credit, a refusal | said once; the next look is a day later than it would be. At the first sight of credit (`llmtor account`, a sign-in, another model's look) there is a first one again |
 //! | the session is over | said once; no request until a sign-in, then what was missed is late |

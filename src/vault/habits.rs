@@ -80,7 +80,7 @@ impl Habit {
             return (habit.today > 0).then(|| float(habit.today));
         }
         let so_far = float(habit.today);
-        Some(habit.mean.max(habit.smoothed(so_far)))
+        Some(habit.mean.max(habit.smoothed(so_far))).filter(|per_day| *per_day > 0.0)
     }
 
     /// The readings that hold at `now`; none on the first day.

@@ -109,8 +109,8 @@ mod tests {
         #[test]
         fn a_constrained_posterior_has_rows_and_columns_of_one(scores in prop::collection::vec(prop::collection::vec(-5.0f64..5.0, 6), 6)) {
             let posterior = constrained(&scores);
-            for at in 0..6 {
-                prop_assert!((posterior[at].iter().sum::<f64>() - 1.0).abs() < 1e-6);
+            for (at, row) in posterior.iter().enumerate() {
+                prop_assert!((row.iter().sum::<f64>() - 1.0).abs() < 1e-6);
                 prop_assert!((posterior.iter().map(|row| row[at]).sum::<f64>() - 1.0).abs() < 0.05);
             }
         }

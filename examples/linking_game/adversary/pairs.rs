@@ -115,7 +115,7 @@ fn pair(pseudonym: &Pseudonym, account: &[Vec<Mint>], logs: &Logs, rules: &Rules
         let issued: u64 = mints.iter().map(|mint| u64::from(mint.count)).sum();
         let used = course.times().len() as u64;
         if let Rules::Ours(recipe) = rules {
-            f[0] += likelihood(&recipe.policy, mints, course).max(-60.0);
+            f[0] += likelihood(recipe, mints, course).max(-60.0);
         }
         let mut stock = 0u64;
         let (mut overdrawn, mut slack) = (0u64, 0.0);

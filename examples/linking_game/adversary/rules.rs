@@ -6,11 +6,11 @@
 //! rules it out.
 
 use llmtor::clock::Timestamp;
-use llmtor::identity::schedule::policy::{Decision, Policy, Shelf};
+use llmtor::identity::schedule::policy::{Decision, Shelf};
 use llmtor::vault::habits::{Habit, Pace, Reading};
 
 use super::super::population::{Call, START};
-use super::super::world::Mint;
+use super::super::world::{Mint, Recipe};
 
 /// Distance of the instants at which the policy is asked.
 const STEP: i64 = 3 * 3600;
@@ -64,11 +64,11 @@ fn later(then: Option<Pace>, before: u64, now: u64) -> Option<Pace> {
 }
 
 /// Log-likelihood of `mints` (of one model, ascending) given a pseudonym's `course`.
-pub(crate) fn likelihood(policy: &Policy, mints: &[Mint], course: &Course) -> f64 {
+pub(crate) fn likelihood(recipe: &Recipe, mints: &[Mint], course: &Course) -> f64 {
     let mut sum = 0.0;
     let mut issued = 0u64;
     let mut next = 0;
-    let decide = |held: u64, pace| policy.decide(&Shelf { held, pace, credits: u64::MAX });
+    let decide = |held: u64, pace| recipe.decide(&Shelf { held, pace, credits: u64::MAX });
     for (step, (used, pace)) in course.steps.iter().enumerate() {
         let from = START + step as i64 * STEP;
         while let Some(mint) = mints.get(next).filter(|mint| mint.at < from + STEP) {
@@ -82,7 +82,7 @@ pub(crate) fn likelihood(policy: &Policy, mints: &[Mint], course: &Course) -> f6
         let used = course.used(from + STEP);
         let pace = later(*pace, course.used(from + 1), used);
         if let Decision::Mint(_) = decide(issued.saturating_sub(used), pace) {
-            let looks = STEP as f64 / policy.mean(issued.saturating_sub(used)).as_secs_f64().max(60.0);
+            let looks = STEP as f64 / recipe.policy.mean(issued.saturating_sub(used)).as_secs_f64().max(60.0);
             sum -= looks.min(10.0) * AWAKE;
         }
     }

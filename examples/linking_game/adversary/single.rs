@@ -81,19 +81,21 @@ pub(crate) fn attack(sample: &Sample, model: &Model) -> [f64; 2] {
     [right(&model.scores(sample)), right(&next)]
 }
 
-/// Share of redemptions that are named rightly if always an account with the most issued is named.
+/// Share of redemptions that are named rightly if always an account with the most issued of the model is named.
 pub(crate) fn heaviest(logs: &Logs, truth: &[usize]) -> f64 {
-    let issued = |account: usize| logs.mints[account].iter().map(|mint| u64::from(mint.count)).sum::<u64>();
-    let most = (0..logs.mints.len()).map(issued).max().unwrap_or(0);
-    let tied: Vec<usize> = logs
-        .uses
-        .iter()
-        .zip(truth)
-        .filter(|(_, account)| issued(**account) == most)
-        .map(|(uses, _)| uses.len())
-        .collect();
     let all: usize = logs.uses.iter().map(Vec::len).sum();
-    tied.iter().sum::<usize>() as f64 / tied.len().max(1) as f64 / all.max(1) as f64
+    let of_model = |model: usize| {
+        let issued = |account: usize| -> u64 {
+            let mints = logs.mints[account].iter().filter(|mint| mint.model == model);
+            mints.map(|mint| u64::from(mint.count)).sum()
+        };
+        let most = (0..logs.mints.len()).map(issued).max().unwrap_or(0);
+        let tied = logs.uses.iter().zip(truth).filter(|(_, account)| issued(**account) == most);
+        let counts: Vec<usize> =
+            tied.map(|(uses, _)| uses.iter().filter(|call| call.model == model).count()).collect();
+        counts.iter().sum::<usize>() as f64 / counts.len().max(1) as f64
+    };
+    (0..logs.models).map(of_model).sum::<f64>() / all.max(1) as f64
 }
 
 fn features(mints: &[Mint], call: &Call, logs: &Logs) -> [f64; FEATURES] {

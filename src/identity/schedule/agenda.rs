@@ -16,8 +16,6 @@ use crate::wire::ModelName;
 
 /// Seconds that an appointment is ahead at least when it is drawn.
 pub const LEAST: i64 = 300;
-/// An appointment that was slept through is kept this many seconds later at most, beyond [`LEAST`].
-const LATENESS: i64 = 3600;
 /// Seconds before a look that failed is repeated, on average; doubles with each failure.
 const PATIENCE: i64 = 600;
 /// After a look that found no credit, or a refusal, the next is so many seconds later than it would be.
@@ -184,8 +182,9 @@ impl Agenda {
                 entry.set(due, now);
             }
             if continuity == Continuity::Broken && entry.due <= now {
-                let later = LEAST + rng.random_range(0..=LATENESS);
-                entry.set(now.plus_seconds(later), now);
+                // Not soon after the waking: when somebody's day begins tells where they live.
+                let due = entry.draw(plan, now, rng);
+                entry.set(due, now);
             }
         }
     }

@@ -45,12 +45,12 @@ const MONTH: f64 = 30.0;
 /// How much the user gives for privacy: tokens held in advance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Privacy {
-    /// Few tokens in advance: the backend can name the account of about one pseudonym in seven.
+    /// Few tokens in advance: the backend can name the account of about one pseudonym in seven, after a month of chat.
     Frugal,
-    /// The default: of about one in eleven, for about one and a half unspent tokens for each one used in the first month.
+    /// The default: of about one in ten, for one and a half unspent tokens for each one used.
     #[default]
     Balanced,
-    /// Many tokens in advance: of about one in twenty, for three and a half unspent tokens for each one used.
+    /// Many tokens in advance: of about one in twenty-five, for five unspent tokens for each one used.
     Strong,
 }
 

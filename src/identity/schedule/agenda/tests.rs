@@ -83,10 +83,10 @@ fn what_was_slept_through_is_looked_at_once_and_later_than_the_waking() {
     let woken = at(60 * 86_400);
     assert!(world.tick(woken, Continuity::Broken).is_empty());
     let due = world.due();
-    assert!((LEAST..=LEAST + LATENESS).contains(&due.seconds_since(woken)));
+    assert!(due.seconds_since(woken) >= LEAST);
     world.restart();
     assert!(world.tick(due.plus_seconds(-1), Continuity::Broken).is_empty());
-    assert_eq!(world.due(), due, "a lateness is drawn once");
+    assert_eq!(world.due(), due, "it is drawn once");
     assert_eq!(world.tick(due, Continuity::Unbroken), [model()]);
     world.look(due, Outcome::Done);
     assert!(world.tick(due.plus_seconds(STEP), Continuity::Unbroken).is_empty());
