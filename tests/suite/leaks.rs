@@ -92,8 +92,8 @@ fn logs(world: &World) -> Vec<Place> {
     ]
 }
 
-/// Kills the daemon while a call with `body`, of which `word` is a part, waits for its answer; its log, and all files.
-fn kill_in_call(world: &mut World, body: &str, word: &[u8]) -> (Place, Vec<Place>) {
+/// Kills the daemon while a call with `body`, of which `canary` is a part, waits for its answer; its log, and all files.
+fn kill_in_call(world: &mut World, body: &str, canary: &[u8]) -> (Place, Vec<Place>) {
     let before = world.relay.recorded().len();
     std::thread::scope(|scope| {
         let daemon = &world.daemon;
@@ -101,7 +101,7 @@ fn kill_in_call(world: &mut World, body: &str, word: &[u8]) -> (Place, Vec<Place
             // The connection breaks; what is read is not asked about.
             let _ = std::panic::catch_unwind(|| daemon.post_chat(&[], body));
         });
-        while !world.relay.recorded().iter().skip(before).any(|request| contains(request, word)) {
+        while !world.relay.recorded().iter().skip(before).any(|request| contains(request, canary)) {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         let pid = daemon.program.pid().to_string();
