@@ -75,12 +75,13 @@ impl Books {
         Ok(until.map(Timestamp::from_unix))
     }
 
-    /// How many tokens are in doubt about this request.
+    /// How many tokens are in doubt about this request, and can be resumed for it now.
     pub(super) fn doubts(&self, digest: RequestDigest) -> Result<usize, VaultError> {
-        let mut statement = self
-            .conn
-            .prepare_cached("SELECT count(*) FROM tokens WHERE state = 'in_doubt' AND digest = ?1")?;
-        let count: i64 = statement.query_row([digest.0], |row| row.get(0))?;
+        let mut statement = self.conn.prepare_cached(
+            "SELECT count(*) FROM tokens
+             WHERE state = 'in_doubt' AND digest = ?1 AND (maybe_spent = 0 OR not_before <= ?2)",
+        )?;
+        let count: i64 = statement.query_row((digest.0, self.clock.now().unix()), |row| row.get(0))?;
         Ok(usize::try_from(count).unwrap_or(0))
     }
 
@@ -125,7 +126,8 @@ impl Books {
         Ok((payment(&grip.model, &token, abuse), history(maybe_spent)))
     }
 
-    /// None also while the token rests after a take-over ([`super::custody`]), and if the record is damaged: the call then takes another token, which is safe.
+    /// None also while the token rests: after a take-over ([`super::custody`]), or because the clock was set back before the
+    /// end of an earlier doubt's term; and if the record is damaged. The call then takes another token, which is safe.
     pub(super) fn resume(
         &mut self,
         call: CallId,
@@ -145,7 +147,8 @@ impl Books {
     ) -> Result<Option<(Grip, Payment, History)>, VaultError> {
         let mut statement = self.conn.prepare_cached(
             "SELECT id, model, sealed, maybe_spent, permanent, transient FROM tokens
-             WHERE state = 'in_doubt' AND digest = ?1 AND (maybe_spent = 0 OR not_before <= ?2) ORDER BY presented_at, id LIMIT 1",
+             WHERE state = 'in_doubt' AND digest = ?1 AND (maybe_spent = 0 OR not_before <= ?2)
+             ORDER BY presented_at, id LIMIT 1",
         )?;
         let mut rows = statement.query((digest.0, self.clock.now().unix()))?;
         let Some(row) = rows.next()? else { return Ok(None) };

@@ -30,8 +30,19 @@ pub fn echo(canary: &str) -> String {
 
 /// One attempt. An error is a connection that broke, or was not there.
 pub fn post(at: SocketAddr, key: &str, retry: u32, body: &str) -> io::Result<Reply> {
+    post_within(PATIENCE, at, key, retry, body)
+}
+
+/// One attempt that this client gives up, by hanging up, when nothing came for so long.
+pub fn post_within(
+    patience: Duration,
+    at: SocketAddr,
+    key: &str,
+    retry: u32,
+    body: &str,
+) -> io::Result<Reply> {
     let mut stream = TcpStream::connect(at)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
     let request = format!(
         "POST /v1/chat/completions HTTP/1.1\r\nHost: {at}\r\nAuthorization: Bearer {key}\r\n\
          Content-Type: application/json\r\nx-stainless-retry-count: {retry}\r\nContent-Length: {}\r\n\

@@ -174,6 +174,32 @@ async fn after_its_term_an_unknown_doubt_is_maybe_spent_and_an_undelivered_one_i
 }
 
 #[tokio::test]
+async fn a_doubt_that_rests_because_the_clock_was_set_back_is_neither_resumed_nor_said_to_be_there() {
+    let place = Place::new();
+    let vault = place.open();
+    stock_up(&vault, 1).await;
+    let withdrawals = vault.withdrawals();
+    for (text, term) in [(&b"[1]"[..], 6 * DAY + 3600), (b"[2]", 0)] {
+        let digest = withdrawals.digest(&model(), text);
+        let presented = withdrawals.present(reserve(&vault).await.unwrap(), digest).await.unwrap();
+        withdrawals.doubt(presented, Doubt::Unknown).await.unwrap();
+        place.clock.advance(term);
+        stock(&vault).await;
+    }
+    stock_up(&vault, 1).await;
+    let second = withdrawals.digest(&model(), b"[2]");
+    let begin = async || {
+        withdrawals.reserve_unless_in_doubt(call(), second, &model(), key(), AbuseRule::Omitted).await
+    };
+    place.clock.advance(-2 * DAY);
+    assert!(begin().await.unwrap().is_some(), "another token");
+    assert!(withdrawals.resume(call(), second).await.unwrap().is_none());
+    place.clock.advance(2 * DAY);
+    assert!(begin().await.unwrap().is_none());
+    assert!(withdrawals.resume(call(), second).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn the_term_counts_from_the_last_attempt_not_the_first() {
     let place = Place::new();
     let vault = place.open();
