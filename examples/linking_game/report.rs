@@ -77,14 +77,40 @@ fn unspent(issued: u64, used: u64) -> f64 {
     (issued - used) as f64 / used.max(1) as f64
 }
 
-const WIDTH: f64 = 760.0;
+const WIDTH: f64 = 1020.0;
 const HEIGHT: f64 = 460.0;
 const LEFT: f64 = 70.0;
+const RIGHT: f64 = 720.0;
 const BOTTOM: f64 = 400.0;
+/// Unspent tokens for each one used, at the right edge.
+const MOST_UNSPENT: f64 = 9.0;
+
+/// Where the number of a point may stand beside it, nearest first.
+const BESIDE: [(f64, f64); 12] = [
+    (11.0, 0.0),
+    (-11.0, 0.0),
+    (9.0, -11.0),
+    (9.0, 11.0),
+    (-9.0, -11.0),
+    (-9.0, 11.0),
+    (24.0, 0.0),
+    (-24.0, 0.0),
+    (22.0, -14.0),
+    (22.0, 14.0),
+    (-22.0, -14.0),
+    (-22.0, 14.0),
+];
+
+/// The first place beside `point` where nothing stands yet.
+fn place(point: (f64, f64), taken: &[(f64, f64)]) -> (f64, f64) {
+    let free = |at: &(f64, f64)| taken.iter().all(|(x, y)| (x - at.0).abs() > 13.0 || (y - at.1).abs() > 9.0);
+    let mut places = BESIDE.iter().map(|(right, down)| (point.0 + right, point.1 + down));
+    places.find(free).unwrap_or((point.0 + 11.0, point.1))
+}
 
 /// What privacy costs: unspent tokens against pseudonyms named, chat.
 pub(crate) fn plot(results: &[Result]) -> String {
-    let x = |unspent: f64| LEFT + (unspent / 8.0).min(1.0) * (WIDTH - LEFT - 40.0);
+    let x = |unspent: f64| LEFT + (unspent / MOST_UNSPENT).min(1.0) * (RIGHT - LEFT);
     // Logarithmic, 1% to 100%.
     let y = |share: f64| BOTTOM - (share * 100.0).max(1.0).log10() / 2.0 * (BOTTOM - 40.0);
     let mut svg = format!(
@@ -92,7 +118,7 @@ pub(crate) fn plot(results: &[Result]) -> String {
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
          <text x=\"{LEFT}\" y=\"22\" font-size=\"15\">Pseudonyms named by the strongest adversary, and what keeps them unnamed costs</text>\n"
     );
-    let (right, target, bound) = (WIDTH - 40.0, y(0.05), x(1.5));
+    let (target, bound) = (y(0.05), x(1.5));
     let _ = writeln!(
         svg,
         "<rect x=\"{LEFT}\" y=\"{target:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"#dff0df\"/>\n\
@@ -105,7 +131,7 @@ pub(crate) fn plot(results: &[Result]) -> String {
     for share in [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0] {
         let _ = writeln!(
             svg,
-            "<line x1=\"{LEFT}\" x2=\"{right}\" y1=\"{0:.1}\" y2=\"{0:.1}\" stroke=\"#ddd\"/>\
+            "<line x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{0:.1}\" y2=\"{0:.1}\" stroke=\"#ddd\"/>\
              <text x=\"{1}\" y=\"{2:.1}\" text-anchor=\"end\">{3:.0}%</text>",
             y(share),
             LEFT - 8.0,
@@ -113,7 +139,7 @@ pub(crate) fn plot(results: &[Result]) -> String {
             share * 100.0,
         );
     }
-    for unspent in 0..=8 {
+    for unspent in 0..=9 {
         let at = x(f64::from(unspent));
         let _ = writeln!(
             svg,
@@ -124,31 +150,41 @@ pub(crate) fn plot(results: &[Result]) -> String {
     let _ = writeln!(
         svg,
         "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">unspent tokens for each one used, after the first month (100 people, chat)</text>",
-        f64::midpoint(LEFT, right),
+        f64::midpoint(LEFT, RIGHT),
         BOTTOM + 40.0,
     );
+    let mut points = Vec::new();
     for result in results
         .iter()
         .filter(|result| result.contest.trace.models() == 1 && result.contest.trace.name() == "chat")
     {
-        let (fill, label) = match result.contest.part {
-            Part::Policies => ("#b03030", result.contest.name.as_str()),
+        let fill = match result.contest.part {
+            Part::Policies => "#b03030",
             Part::Ingredients if result.contest.name == "balanced" => continue,
-            Part::Ingredients => ("#3060b0", result.contest.name.as_str()),
-            Part::Frontier => ("#888", result.contest.name.as_str()),
+            Part::Ingredients => "#3060b0",
+            Part::Frontier => "#707070",
             Part::Long => continue,
         };
+        let at = (x(unspent(result.cost.issued, result.cost.used)), y(result.pseudonyms.mean));
+        points.push((result, fill, at));
+    }
+    let mut taken: Vec<(f64, f64)> = points.iter().map(|(_, _, at)| *at).collect();
+    for (number, (result, fill, (cx, cy))) in (1..).zip(points) {
         let (share, margin) = (result.pseudonyms.mean, result.pseudonyms.margin);
-        let (cx, cy) = (x(unspent(result.cost.issued, result.cost.used)), y(share));
+        let (left, middle) = place((cx, cy), &taken);
+        taken.push((left, middle));
+        let line = 40.0 + 19.0 * f64::from(number);
         let _ = writeln!(
             svg,
-            "<line x1=\"{cx:.1}\" x2=\"{cx:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"{fill}\"/>\
-             <circle cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"4\" fill=\"{fill}\"/>\
-             <text x=\"{:.1}\" y=\"{:.1}\" fill=\"{fill}\" font-size=\"10\">{label}</text>",
+            "<line x1=\"{cx:.1}\" x2=\"{cx:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"{fill}\" stroke-opacity=\"0.5\"/>\
+             <circle cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"3.5\" fill=\"{fill}\"/>\
+             <text x=\"{left:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"{fill}\" font-size=\"10\">{number}</text>\n\
+             <text x=\"{:.1}\" y=\"{line:.1}\" fill=\"{fill}\" font-size=\"11\"><tspan font-weight=\"bold\">{number}</tspan> {}</text>",
             y(share - margin),
             y(share + margin),
-            cx + 7.0,
-            cy + 3.5,
+            middle + 3.5,
+            RIGHT + 18.0,
+            result.contest.name,
         );
     }
     svg.push_str("</svg>\n");
