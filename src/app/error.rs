@@ -81,7 +81,7 @@ pub enum AppError {
         kind: std::io::ErrorKind,
     },
     /// No such token.
-    #[error("no token's id begins with `{0}`")]
+    #[error("`{0}` is not the beginning of a token's id: at least four digits of one that is there")]
     UnknownToken(String),
     /// More than one.
     #[error("the ids of several tokens begin with `{0}`")]

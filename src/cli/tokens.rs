@@ -129,7 +129,9 @@ pub(super) fn supplies(supply: &BTreeMap<ModelName, SupplyReport>) -> String {
     let line = |(model, report): (&ModelName, &SupplyReport)| {
         let stock = match (report.level, report.days) {
             (SupplyLevel::Empty, _) => "empty".to_owned(),
-            (SupplyLevel::Low, days) => format!("low, lasts for less than {} days", days.unwrap_or(0) + 1),
+            (SupplyLevel::Low, None | Some(0)) => "low, lasts for less than a day".to_owned(),
+            (SupplyLevel::Low, Some(days)) => format!("low, lasts for less than {} days", days + 1),
+            (SupplyLevel::Ample, Some(1)) => "lasts for about a day".to_owned(),
             (SupplyLevel::Ample, Some(days @ 0..1000)) => format!("lasts for about {days} days"),
             (SupplyLevel::Ample, _) => "hardly used so far".to_owned(),
         };
@@ -174,7 +176,7 @@ pub(super) fn abuse(report: &AbuseReport) -> String {
     let comes = report.comes_before.as_deref().map_or_else(String::new, |time| {
         format!("; this month's comes by itself before {time}, `llmtor abuse setup` gets it now")
     });
-    format!("abuse tokens: permanent {}, transient {transient}{comes}\n", held(report.permanent))
+    format!("abuse tokens: permanent {}, monthly {transient}{comes}\n", held(report.permanent))
 }
 
 #[cfg(test)]

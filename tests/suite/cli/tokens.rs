@@ -72,7 +72,7 @@ fn a_token_is_followed_from_its_call_through_a_kill_to_its_end() {
     assert!(special(&backend).is_empty());
     drop(daemon);
     llmtor(backend.room(), &[], &["tokens", "explain", &id, "--home", "client"], "")
-        .refused(2, &["no token's id begins with", "`llmtor tokens` lists"]);
+        .refused(2, &["is not the beginning of a token's id", "`llmtor tokens` lists"]);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn an_unknown_or_too_short_id_is_refused_and_losses_are_none_at_first() {
     let room = tempfile::tempdir().unwrap();
     for id in ["abc", "01234567", "nonsense"] {
         llmtor(room.path(), &[], &["tokens", "explain", id, "--home", "h"], "")
-            .refused(2, &["no token's id begins with", id]);
+            .refused(2, &["is not the beginning of a token's id", id]);
     }
     let losses = |arguments: &[&str]| {
         succeed(room.path(), &[&["tokens", "losses", "--home", "h"], arguments].concat(), "")
