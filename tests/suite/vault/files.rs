@@ -196,6 +196,32 @@ async fn a_newer_vault_is_left_alone() {
     refused(&place, &VaultError::Newer { found: 99, known: 2 });
 }
 
+/// `tests/vectors/vault-format-1.db` was made by version 0.1.0 before its vault had a second format: of four tokens one was
+/// spent and one is in doubt, one issuance is pending, both abuse tokens are held.
+#[tokio::test]
+async fn a_vault_of_the_first_format_is_brought_forward_with_everything_in_it() {
+    let place = Place::new();
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/vault-format-1.db");
+    fs::copy(old, place.path()).unwrap();
+    let vault = place.open();
+    let held = Stock { available: 2, in_doubt: 1, blinded: 1, spent: 1, ..Stock::default() };
+    assert_eq!(stock(&vault).await, held);
+    assert_eq!(vault.census().abuse().await.unwrap(), holdings(Epoch::at(START.unix())));
+    assert!(vault.deposits().habits().await.unwrap().is_empty());
+    let withdrawals = vault.withdrawals();
+    let resumed = withdrawals.resume(call(), withdrawals.digest(&model(), b"[1]")).await.unwrap().unwrap();
+    assert!(resumed.llmmask().token.0.starts_with(b"canary-token"));
+    withdrawals.settle(resumed).await.unwrap();
+    vault.deposits().finalize(&RequestId("request-id".into()), signature(), START).await.unwrap();
+    vault.close().await.unwrap();
+    let vault = place.open();
+    assert_eq!(stock(&vault).await, Stock { available: 3, spent: 2, ..Stock::default() });
+    assert!(
+        vault.deposits().habits().await.unwrap().contains_key(&model()),
+        "what is spent is noticed from now on"
+    );
+}
+
 #[tokio::test]
 async fn a_damaged_vault_is_left_alone_wherever_the_damage_is() {
     let place = Place::new();
