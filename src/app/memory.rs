@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | a core file | its size is limited to nothing | a program that collects crashes may be given one all the same, so: |
 //! | what is in it | Linux: no memory belongs to it | |
-//! | memory that is given back | wiped first, by the program's allocator (`main.rs`), whichever library had it | what is in use is in memory; the kernel's buffers and swap are the system's |
+//! | memory that is given back | wiped first, by the program's allocator (`main.rs`), whichever Rust library had it | libraries in C have their own: SQLite (which sees sealed records only) and zstd (whose window holds a request that a client sent compressed); what is in use is in memory; the kernel's buffers and swap are the system's |
 //!
 //! Deliberately absent: `PR_SET_DUMPABLE`. It would keep other programs of the same user from reading this one's memory, and
 //! these can read the home, the API key and what the user types already; it would keep them also from telling whose a port
