@@ -79,8 +79,15 @@ impl Default for Deadlines {
             connect: Duration::from_secs(30),
             first_byte: Duration::from_secs(300),
             call: Duration::from_secs(590),
-            pause: Duration::from_millis(200),
+            pause: Duration::from_millis(500),
         }
+    }
+}
+
+impl Deadlines {
+    /// Before the attempt of this number, about; from 1, the first repeat.
+    fn pause_before(&self, attempt: u32) -> Duration {
+        self.pause.saturating_mul(1 << attempt.saturating_sub(1).min(6))
     }
 }
 
@@ -103,7 +110,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { request: 250_000, answer: 64 << 20, attempts: 4, padding: DEFAULT_PADDING.into() }
+        Self { request: 250_000, answer: 64 << 20, attempts: 8, padding: DEFAULT_PADDING.into() }
     }
 }
 
@@ -152,8 +159,13 @@ pub trait Redeem: Send + Sync + 'static {
 
     /// Whether a call for each of these messages could be paid for now, or is already. Nothing is kept for them: it is asked
     /// so that a request for several answers fails before some of them are paid for.
-    fn afford<'a>(&'a self, model: &'a ModelName, messages: &'a [&'a RawValue]) -> Affording<'a> {
-        let _ = (model, messages);
+    fn afford<'a>(
+        &'a self,
+        model: &'a ModelName,
+        messages: &'a [&'a RawValue],
+        asking: Asking,
+    ) -> Affording<'a> {
+        let _ = (model, messages, asking);
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -163,8 +175,13 @@ impl Redeem for Arc<Redeemer> {
         Box::pin(Redeemer::redeem(self, prompt, asking))
     }
 
-    fn afford<'a>(&'a self, model: &'a ModelName, messages: &'a [&'a RawValue]) -> Affording<'a> {
-        Box::pin(Redeemer::afford(self, model, messages))
+    fn afford<'a>(
+        &'a self,
+        model: &'a ModelName,
+        messages: &'a [&'a RawValue],
+        asking: Asking,
+    ) -> Affording<'a> {
+        Box::pin(Redeemer::afford(self, model, messages, asking))
     }
 }
 
@@ -209,15 +226,20 @@ impl Redeemer {
         }
     }
 
-    /// Whether a call for each of these messages could be paid for now, or is already: answers that wait for somebody, and
-    /// tokens in doubt about the very request, cost nothing more.
-    pub async fn afford(&self, model: &ModelName, messages: &[&RawValue]) -> Result<(), RedeemError> {
+    /// Whether a call for each of these messages could be paid for now, or is already: calls that `asking` may
+    /// share, answers that wait for somebody, and tokens in doubt about the very request cost nothing more.
+    pub async fn afford(
+        &self,
+        model: &ModelName,
+        messages: &[&RawValue],
+        asking: Asking,
+    ) -> Result<(), RedeemError> {
         let shared = &self.shared;
         let mut wanted: HashMap<RequestDigest, usize> = HashMap::new();
         for messages in messages {
             *wanted.entry(shared.withdrawals.digest(model, messages.get().as_bytes())).or_default() += 1;
         }
-        call::afford(shared, &shared.pins(), model, wanted).await
+        call::afford(shared, &shared.pins(), model, wanted, asking).await
     }
 
     /// Other keys are pinned: calls that begin from now on follow them. Those under way, and what is parked for an
@@ -250,5 +272,18 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         // A share that came between the last poll and now is dropped with the channel, and so let go.
         self.shared.parking.leave(self.call, self.hand);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_repeats_of_one_call_go_on_for_about_a_minute_and_end_well_before_its_deadline() {
+        let (deadlines, limits) = (Deadlines::default(), Limits::default());
+        let waited: Duration = (1..limits.attempts).map(|attempt| deadlines.pause_before(attempt)).sum();
+        assert!((45..=90).contains(&waited.as_secs()), "{waited:?}");
+        assert!(waited * 2 < deadlines.call);
     }
 }

@@ -235,8 +235,9 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "anonymous.attempts",
         kind: Kind::Integer(1, 16),
-        default: Preset::Number(4),
-        doc: "How often one call tries, the first time included. Every try repeats the same bytes.",
+        default: Preset::Number(8),
+        doc: "How often one call tries, the first time included. Every try repeats the same bytes. The pauses\n\
+              double from half a second on, so that eight tries span about a minute.",
     },
     Key {
         path: "anonymous.heartbeat_seconds",

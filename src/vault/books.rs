@@ -106,6 +106,12 @@ impl Books {
 
     /// At the beginning of each transaction: caches that can be trusted, and no doubt past its term.
     pub(super) fn refresh(&mut self) -> Result<(), VaultError> {
+        self.read_caches()?;
+        self.lapse_if_due()
+    }
+
+    /// Caches that can be trusted.
+    pub(super) fn read_caches(&mut self) -> Result<(), VaultError> {
         if self.caches == Caches::Distrusted {
             self.custody = self.identification()?.custody;
             self.read_draw_index()?;
@@ -115,7 +121,7 @@ impl Books {
             self.next_lapse = Timestamp::from_unix(i64::MIN);
             self.caches = Caches::Trusted;
         }
-        self.lapse_if_due()
+        Ok(())
     }
 
     fn read_draw_index(&mut self) -> Result<(), VaultError> {

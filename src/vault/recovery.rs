@@ -30,12 +30,16 @@ impl Books {
         self.conn.execute_batch("PRAGMA synchronous = FULL; BEGIN IMMEDIATE")?;
         let report = self.put_right().and_then(|report| {
             at(Point::RecoverWritten);
+            self.write_habits()?;
             self.conn.execute_batch("COMMIT")?;
             at(Point::RecoverCommitted);
             Ok(report)
         });
-        if report.is_err() && !self.conn.is_autocommit() {
-            drop(self.conn.execute_batch("ROLLBACK"));
+        if report.is_err() {
+            self.distrust_caches();
+            if !self.conn.is_autocommit() {
+                drop(self.conn.execute_batch("ROLLBACK"));
+            }
         }
         report
     }
@@ -50,8 +54,9 @@ impl Books {
             [],
         )?;
         let blinded: i64 = self.conn.query_row("SELECT count(*) FROM issuances", [], |row| row.get(0))?;
+        // Before the lapse, which counts what it wipes among the uses.
+        self.read_caches()?;
         let lapsed = self.lapse()?;
-        self.refresh()?;
         Ok(RecoveryReport {
             released: released as u64,
             doubted: doubted as u64,

@@ -13,6 +13,11 @@ use crate::secret::Secret;
 use crate::wire::redemption::{Epoch, LlmMask};
 use crate::wire::{Base64Bytes, ModelName};
 
+/// Of this request (`?1`), and resumable now (`?2`) in this month (`?3`). One that went with an abuse token of a past month
+/// is not: the backend refuses that before it looks for the answer, for ever. It waits for the end of its term.
+const RESUMABLE: &str = "state = 'in_doubt' AND digest = ?1 AND (maybe_spent = 0 OR not_before <= ?2)
+     AND (transient IS NULL OR (SELECT epoch FROM abuse_tokens WHERE id = transient) >= ?3)";
+
 impl CallId {
     fn column(self) -> [u8; 16] {
         self.0.to_be_bytes()
@@ -75,13 +80,17 @@ impl Books {
         Ok(until.map(Timestamp::from_unix))
     }
 
+    /// The parameters of [`RESUMABLE`].
+    fn resumable_by(&self, digest: RequestDigest) -> ([u8; 32], i64, u32) {
+        let now = self.clock.now().unix();
+        (digest.0, now, Epoch::at(now).number())
+    }
+
     /// How many tokens are in doubt about this request, and can be resumed for it now.
     pub(super) fn doubts(&self, digest: RequestDigest) -> Result<usize, VaultError> {
-        let mut statement = self.conn.prepare_cached(
-            "SELECT count(*) FROM tokens
-             WHERE state = 'in_doubt' AND digest = ?1 AND (maybe_spent = 0 OR not_before <= ?2)",
-        )?;
-        let count: i64 = statement.query_row((digest.0, self.clock.now().unix()), |row| row.get(0))?;
+        let query = format!("SELECT count(*) FROM tokens WHERE {RESUMABLE}");
+        let count: i64 =
+            self.conn.prepare_cached(&query)?.query_row(self.resumable_by(digest), |row| row.get(0))?;
         Ok(usize::try_from(count).unwrap_or(0))
     }
 
@@ -127,7 +136,7 @@ impl Books {
     }
 
     /// None also while the token rests: after a take-over ([`super::custody`]), or because the clock was set back before the
-    /// end of an earlier doubt's term; and if the record is damaged. The call then takes another token, which is safe.
+    /// end of an earlier doubt's term; if its abuse token's month is over; and if the record is damaged. The call then takes another token, which is safe.
     pub(super) fn resume(
         &mut self,
         call: CallId,
@@ -145,12 +154,12 @@ impl Books {
         call: CallId,
         digest: RequestDigest,
     ) -> Result<Option<(Grip, Payment, History)>, VaultError> {
-        let mut statement = self.conn.prepare_cached(
+        let query = format!(
             "SELECT id, model, sealed, maybe_spent, permanent, transient FROM tokens
-             WHERE state = 'in_doubt' AND digest = ?1 AND (maybe_spent = 0 OR not_before <= ?2)
-             ORDER BY presented_at, id LIMIT 1",
-        )?;
-        let mut rows = statement.query((digest.0, self.clock.now().unix()))?;
+             WHERE {RESUMABLE} ORDER BY presented_at, id LIMIT 1"
+        );
+        let mut statement = self.conn.prepare_cached(&query)?;
+        let mut rows = statement.query(self.resumable_by(digest))?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let grip = Grip { id: row.get(0)?, model: model_at(row, 1)?, call };
         let token = self.open_token(grip.id, &grip.model, row.get_ref(2)?.as_blob().unwrap_or_default())?;

@@ -66,7 +66,7 @@ fn settings_at(clock: &Arc<ManualClock>) -> Settings {
             call: Duration::from_secs(30),
             pause: Duration::from_millis(1),
         },
-        limits: Limits { answer: 1 << 20, ..Limits::default() },
+        limits: Limits { answer: 1 << 20, attempts: 4, ..Limits::default() },
         ..Settings::new(AbuseRule::Required, keys, Arc::clone(clock) as SharedClock)
     }
 }

@@ -103,7 +103,7 @@ impl Planned {
             self.questions.iter().flat_map(|asked| std::iter::repeat_n(asked, self.copies)).collect();
         if asked.len() > 1 {
             let messages: Vec<&RawValue> = asked.iter().map(|asked| &*asked.messages).collect();
-            endpoint.redeemer.afford(&self.model, &messages).await.map_err(Failure::Redeem)?;
+            endpoint.redeemer.afford(&self.model, &messages, asking).await.map_err(Failure::Redeem)?;
         }
         let got = try_join_all(asked.iter().map(|asked| ask(endpoint, asking, &self.model, asked))).await?;
         let (mut id, mut created) = (None, None);

@@ -372,6 +372,12 @@ impl Look {
             Kind::ProxyNotTor => never(StatusCode::SERVICE_UNAVAILABLE, "server_error", "proxy_is_not_tor"),
             Kind::UnknownModel { .. } => never(StatusCode::NOT_FOUND, INVALID_REQUEST, "model_not_found"),
             Kind::RequestRefused { .. } => never(StatusCode::BAD_GATEWAY, "api_error", "backend_refused"),
+            Kind::RateLimited { retry_after } => Self {
+                status: StatusCode::TOO_MANY_REQUESTS,
+                kind: "requests",
+                code: "rate_limit_exceeded",
+                again: Some(retry_after.unwrap_or(LATER)),
+            },
             Kind::TokenRefused { .. } => never(StatusCode::BAD_GATEWAY, "api_error", "token_refused"),
             Kind::AnalysisFailed => again(StatusCode::SERVICE_UNAVAILABLE, "moderation_failed", LATER),
             Kind::Blocked { .. } => never(StatusCode::BAD_REQUEST, INVALID_REQUEST, CONTENT_POLICY),

@@ -27,6 +27,7 @@ use rand::RngExt as _;
 use tokio::time::{Instant, timeout};
 
 use super::Prompt;
+use super::asking::Asking;
 use super::delivery::Answer;
 use super::error::{RedeemError, RedeemErrorKind, TokenFate};
 use super::exchange::{self, Bounds};
@@ -35,7 +36,7 @@ use super::parking::{Basis, Claim, Landing};
 use super::request;
 use super::route::Route;
 use super::shared::{Pins, Shared};
-use crate::anonymous::transport::{Conversation, Opened, TransportError, TransportErrorKind, Wish};
+use crate::anonymous::transport::{Conversation, Exit, Opened, TransportError, TransportErrorKind, Wish};
 use crate::blind::Fingerprint;
 use crate::failpoint::{Point, at};
 use crate::vault::{CallId, Doubt, Presented, RequestDigest, Reserved, Shortage, VaultError};
@@ -43,7 +44,9 @@ use crate::wire::ModelName;
 
 /// How many long-spent tokens one call wipes before it gives up.
 const MOST_LAPSED: u32 = 8;
-/// The longest pause between two attempts that a `Retry-After` can ask for.
+/// How often a way out is looked for before anything has left: the caller can ask again for nothing.
+const MOST_OPENINGS: u32 = 5;
+/// The longest pause between two attempts, whatever a `Retry-After` asks for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Runs a call to its end and lands it.
@@ -94,6 +97,8 @@ enum Step {
     Lapsed(RedeemError),
     /// Its signature was refused on a clean trail. The verdict on another says what becomes of it.
     Refused(Box<Presented>, RedeemErrorKind),
+    /// Still in doubt, and not to be had out of it now.
+    Barred(Box<Presented>, RedeemErrorKind),
 }
 
 /// Whether the backend is known to accept signatures of the pinned key.
@@ -123,7 +128,19 @@ struct Course<'a> {
 
 impl Course<'_> {
     async fn run(&self) -> End {
+        // Held to the end, so that this call does not find them in doubt again.
+        let mut barred = Vec::new();
+        let end = self.pay(&mut barred).await;
+        for presented in barred {
+            note(self.shared.withdrawals.doubt(presented, Doubt::Unknown).await);
+        }
+        end
+    }
+
+    async fn pay(&self, barred: &mut Vec<Presented>) -> End {
         let mut lapsed = 0;
+        // What the backend said of the last token that is held in `barred`.
+        let mut bar: Option<RedeemErrorKind> = None;
         // Refused as invalid, and held until another token of the key tells which of the two is at fault.
         let mut suspect: Option<(Box<Presented>, RedeemErrorKind)> = None;
         let mut next = self.first().await;
@@ -132,9 +149,10 @@ impl Course<'_> {
                 Ok(held) => held,
                 Err(error) => {
                     // That the backend refused the last one says more than that there is no other.
-                    return failed(match suspect {
-                        Some((presented, kind)) => self.acquit(presented, kind).await,
-                        None => error,
+                    return failed(match (suspect, bar) {
+                        (Some((presented, kind)), _) => self.acquit(presented, kind).await,
+                        (None, Some(kind)) => RedeemError::new(kind, TokenFate::InDoubt),
+                        (None, None) => error,
                     });
                 }
             };
@@ -171,8 +189,22 @@ impl Course<'_> {
                         return failed(self.acquit(presented, kind).await);
                     }
                 },
+                Step::Barred(presented, kind) => {
+                    barred.push(*presented);
+                    if Instant::now() >= self.deadline {
+                        return failed(RedeemError::new(kind, TokenFate::InDoubt));
+                    }
+                    bar = Some(kind);
+                    // There may be another in doubt about this request.
+                    next = self.first().await;
+                    continue;
+                }
             }
             next = self.reserve().await.map(Held::Reserved);
+            if next.is_ok() {
+                // Whatever it began with: from here on it is a call like any other.
+                self.shared.parking.decide(self.call, Basis::Fresh);
+            }
         }
     }
 
@@ -230,6 +262,9 @@ impl Course<'_> {
         // Each attempt goes another way: an exit that failed this call is not asked again.
         let mut route = Route::new(self.conversation);
         for attempt in 0..self.shared.settings.limits.attempts.max(1) {
+            if attempt >= MOST_OPENINGS && matches!(held, Held::Reserved(_)) {
+                break;
+            }
             if attempt > 0 && !self.wait(attempt, pause.take()).await {
                 break;
             }
@@ -239,20 +274,19 @@ impl Course<'_> {
                     // Waiting is the client's business: it may be minutes.
                     TransportErrorKind::NotReady(reason) => {
                         let retry_after = error.retry_hint();
-                        return self
-                            .give_up(held, RedeemErrorKind::TransportNotReady { reason, retry_after })
-                            .await;
+                        let kind = RedeemErrorKind::TransportNotReady { reason, retry_after };
+                        return self.give_up(held, trail, kind).await;
                     }
                     TransportErrorKind::NotTor => {
-                        return self.give_up(held, RedeemErrorKind::ProxyNotTor).await;
+                        return self.give_up(held, trail, RedeemErrorKind::ProxyNotTor).await;
                     }
                     TransportErrorKind::NotLoopback => {
-                        return self.give_up(held, RedeemErrorKind::Unreachable).await;
+                        return self.give_up(held, trail, RedeemErrorKind::Unreachable).await;
                     }
                     TransportErrorKind::Certificate => {
                         route.distrust(error.exit());
                         if route.distrusts() {
-                            return self.give_up(held, RedeemErrorKind::CertificateRefused).await;
+                            return self.give_up(held, trail, RedeemErrorKind::CertificateRefused).await;
                         }
                         // There may be no second exit to ask.
                         last = RedeemErrorKind::CertificateRefused;
@@ -277,7 +311,9 @@ impl Course<'_> {
             let body = request::body(self.prompt, presented.llmmask(), limits.request, &limits.padding);
             let body = match body {
                 Ok(body) => body,
-                Err(error) => return self.put_back(presented, trail, error.kind().clone()).await,
+                Err(error) => {
+                    return self.give_up(Held::Presented(presented), trail, error.kind().clone()).await;
+                }
             };
             let authority = self.shared.transport.authority();
             let reply = exchange::exchange(stream, authority, body, self.bounds()).await;
@@ -294,19 +330,21 @@ impl Course<'_> {
                     tracing::debug!(attempt, "no usable answer; the token's state is unknown");
                     trail = Trail::Silent;
                     last = kind;
-                    pause = match (hint, exit) {
-                        (Some(hint), _) => Some(Pace::After(hint)),
-                        // Another exit may answer at once.
-                        (None, Some(_)) => Some(Pace::Now),
-                        (None, None) => None,
-                    };
+                    pause = pace(attempt, hint, exit);
+                    route.failed(exit);
+                    held = Held::Presented(presented);
+                }
+                Verdict::Await(kind, hint) => {
+                    tracing::debug!(attempt, "the backend takes no more requests for now");
+                    last = kind;
+                    pause = pace(attempt, hint, exit);
                     route.failed(exit);
                     held = Held::Presented(presented);
                 }
                 verdict => return self.carry_out(verdict, presented, trail).await,
             }
         }
-        self.give_up(held, last).await
+        self.give_up(held, trail, last).await
     }
 
     /// Does to the token what the verdict says.
@@ -326,21 +364,13 @@ impl Course<'_> {
                 Step::Lapsed(RedeemError::new(kind, TokenFate::Spent))
             }
             Verdict::Refused(kind) => Step::Refused(Box::new(presented), kind),
-            Verdict::Return(kind) => self.put_back(presented, trail, kind).await,
-            // A `Repeat` that comes here has no attempt left.
-            Verdict::Doubt(kind) | Verdict::Repeat(kind, _) => {
-                self.give_up(Held::Presented(presented), kind).await
+            Verdict::DoubtAndTakeAnother(kind) => Step::Barred(Box::new(presented), kind),
+            Verdict::Return(kind) => self.give_up(Held::Presented(presented), trail, kind).await,
+            // The last two are carried out where there are attempts left.
+            Verdict::Doubt(kind) | Verdict::Repeat(kind, _) | Verdict::Await(kind, _) => {
+                self.give_up(Held::Presented(presented), Trail::Silent, kind).await
             }
         }
-    }
-
-    /// Not spent by this attempt.
-    async fn put_back(&self, presented: Presented, trail: Trail, kind: RedeemErrorKind) -> Step {
-        if trail == Trail::Silent {
-            return self.give_up(Held::Presented(presented), kind).await;
-        }
-        let fate = self.return_unspent(presented).await;
-        Step::End(failed(RedeemError::new(kind, fate)))
     }
 
     async fn return_unspent(&self, presented: Presented) -> TokenFate {
@@ -354,14 +384,15 @@ impl Course<'_> {
         }
     }
 
-    /// Ends the call with what is known of the token.
-    async fn give_up(&self, held: Held, kind: RedeemErrorKind) -> Step {
+    /// Ends the call with what is known of the token: on a clean trail it is not spent.
+    async fn give_up(&self, held: Held, trail: Trail, kind: RedeemErrorKind) -> Step {
         let vault = &self.shared.withdrawals;
         let fate = match held {
             Held::Reserved(reserved) => {
                 note(vault.release(reserved).await);
                 TokenFate::Unspent
             }
+            Held::Presented(presented) if trail == Trail::Clean => self.return_unspent(presented).await,
             Held::Presented(presented) => {
                 note(vault.doubt(presented, Doubt::Unknown).await);
                 TokenFate::InDoubt
@@ -405,13 +436,13 @@ impl Course<'_> {
     async fn wait(&self, attempt: u32, pace: Option<Pace>) -> bool {
         let hint = match pace {
             Some(Pace::Now) => return !self.remaining().is_zero(),
-            Some(Pace::After(hint)) => Some(hint),
-            None => None,
+            Some(Pace::After(hint)) => hint,
+            None => Duration::ZERO,
         };
-        let doubled = self.shared.settings.deadlines.pause.saturating_mul(1 << (attempt - 1).min(6));
         // Jitter, so that calls that failed together do not come back together.
-        let jittered = doubled.mul_f64(rand::rng().random_range(0.5..1.5));
-        let pause = hint.map_or(jittered, |hint| hint.max(jittered)).min(LONGEST_PAUSE);
+        let jittered =
+            self.shared.settings.deadlines.pause_before(attempt).mul_f64(rand::rng().random_range(0.5..1.5));
+        let pause = hint.max(jittered).min(LONGEST_PAUSE);
         if pause >= self.remaining() {
             return false;
         }
@@ -431,13 +462,14 @@ pub(super) async fn afford(
     pins: &Pins,
     model: &ModelName,
     wanted: HashMap<RequestDigest, usize>,
+    asking: Asking,
 ) -> Result<(), RedeemError> {
     let key = key(pins, model)?;
     let mut count = 0;
     for (digest, wanted) in wanted {
         let doubts = shared.withdrawals.doubts(digest).await;
         let doubts = doubts.map_err(|error| vault_error(error, TokenFate::Unspent))?;
-        count += wanted.saturating_sub(shared.parking.unclaimed(digest) + doubts);
+        count += wanted.saturating_sub(shared.parking.open_to(digest, asking) + doubts);
     }
     let mut drawn = Vec::with_capacity(count);
     let mut result = Ok(());
@@ -460,6 +492,17 @@ fn key(pins: &Pins, model: &ModelName) -> Result<Fingerprint, RedeemError> {
         let kind = RedeemErrorKind::OutOfTokens { model: model.clone(), maturing: None };
         RedeemError::new(kind, TokenFate::Unspent)
     })
+}
+
+/// How soon after an attempt without an answer the next may be.
+fn pace(attempt: u32, hint: Option<Duration>, exit: Option<Exit>) -> Option<Pace> {
+    match (hint, exit) {
+        (Some(hint), _) => Some(Pace::After(hint)),
+        // It may have been the exit, and another answers at once. If that one does not either, it is the backend, and
+        // that takes time.
+        (None, Some(_)) if attempt == 0 => Some(Pace::Now),
+        (None, _) => None,
+    }
 }
 
 fn failed(error: RedeemError) -> End {

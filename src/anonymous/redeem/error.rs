@@ -183,6 +183,13 @@ pub enum RedeemErrorKind {
         /// HTTP status.
         status: u16,
     },
+    /// The backend, or something before it, takes no more requests for now. Unspent; InDoubt if an earlier attempt with
+    /// the token ended without an answer.
+    #[error("the backend takes no more requests for now (status 429); send the same request again later")]
+    RateLimited {
+        /// `Retry-After`, bounded.
+        retry_after: Option<Duration>,
+    },
     /// The backend does not accept the signatures of the tokens drawn: its key is not the pinned one. Unspent;
     /// InDoubt if an earlier attempt with the token ended without an answer.
     #[error(
@@ -246,6 +253,19 @@ pub enum RedeemErrorKind {
     /// The task that carried the call died; a defect. InDoubt.
     #[error("the call was interrupted; send the request again")]
     Interrupted,
+}
+
+impl RedeemErrorKind {
+    /// Whether the backend refused the abuse tokens that a token went with, or the lack of them.
+    pub(super) fn is_of_abuse_tokens(&self) -> bool {
+        matches!(
+            self,
+            Self::AbuseTokensWanted
+                | Self::AbuseTokenInvalid
+                | Self::AbuseTokenExpired
+                | Self::AbuseTokenBlacklisted
+        )
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@
 //! | outcome | check | first attempt: the token is | after an attempt that ended in silence |
 //! | --- | --- | --- | --- |
 //! | size limit, incomplete payment, model, abuse tokens, other 4xx | before | unspent: back to the stock | still in doubt: a spent token is refused just so |
+//! | abuse tokens, for a token that was in doubt before the call | before | | still in doubt, for it can go only with these; another is tried |
+//! | 429, in whatever words | before anything | as it was: the same bytes again, later; unspent at the end | the same; in doubt at the end |
 //! | invalid token | before | not spent; another is tried, and what becomes of both is said there (`call`) | still in doubt: the backend's key may have changed since, and changed back the answer is there again |
 //! | `token expired` | at | spent, answer gone; another is tried if that was to be expected, else an error | the same |
 //! | `cannot reuse` | at | spent; an error | the same |
@@ -91,6 +93,8 @@ pub(super) enum Outcome {
     Spent(RedeemErrorKind),
     /// Refused before the backend looked at the spent state.
     RefusedBefore(RedeemErrorKind),
+    /// Refused by a limit on requests, before anything else; for so long, if that was said. Says nothing of the token.
+    Limited(RedeemErrorKind, Option<Duration>),
     /// Refused after the backend found it unspent.
     RefusedAfter(RedeemErrorKind),
     InvalidToken,
@@ -120,8 +124,12 @@ pub(super) enum Verdict {
     Return(RedeemErrorKind),
     /// The same token, the same bytes, a fresh stream; after so long, if the backend said so.
     Repeat(RedeemErrorKind, Option<Duration>),
+    /// The same, after an attempt that never reached the token: what was known of it holds.
+    Await(RedeemErrorKind, Option<Duration>),
     /// In doubt.
     Doubt(RedeemErrorKind),
+    /// In doubt, and for a while nothing can be learnt of it; another token is taken.
+    DoubtAndTakeAnother(RedeemErrorKind),
 }
 
 /// Reads one attempt's result.
@@ -168,6 +176,9 @@ fn read_success(body: &[u8]) -> Outcome {
 
 fn read_failure(reply: &Reply, model: &ModelName) -> Outcome {
     let (status, retry_after) = (reply.status, reply.retry_after);
+    if status == 429 {
+        return Outcome::Limited(RedeemErrorKind::RateLimited { retry_after }, retry_after);
+    }
     let failing = RedeemErrorKind::BackendFailing { status, retry_after };
     // What is not in the backend's own words is a page of something in between, which may have passed the
     // request on before it gave up.
@@ -205,7 +216,11 @@ impl Outcome {
             | Self::Expired
             | Self::CannotReuse
             | Self::Empty => true,
-            Self::RefusedBefore(_) | Self::InvalidToken | Self::Silent(..) | Self::Hopeless(_) => false,
+            Self::RefusedBefore(_)
+            | Self::Limited(..)
+            | Self::InvalidToken
+            | Self::Silent(..)
+            | Self::Hopeless(_) => false,
         }
     }
 
@@ -224,6 +239,10 @@ impl Outcome {
             (Self::Blocked { categories }, _) => Verdict::Fail(RedeemErrorKind::Blocked { categories }),
             (Self::Spent(kind), _) => Verdict::Fail(kind),
             (Self::RefusedBefore(kind) | Self::RefusedAfter(kind), Trail::Clean) => Verdict::Return(kind),
+            // What it was presented with is part of what the backend knows it by, and will not be accepted later either.
+            (Self::RefusedBefore(kind), Trail::Silent) if past.resumed && kind.is_of_abuse_tokens() => {
+                Verdict::DoubtAndTakeAnother(kind)
+            }
             (Self::RefusedBefore(kind) | Self::RefusedAfter(kind), Trail::Silent)
             | (Self::Hopeless(kind), _) => Verdict::Doubt(kind),
             (Self::InvalidToken, trail) => {
@@ -236,6 +255,7 @@ impl Outcome {
             (Self::Expired, _) => Verdict::Wipe(RedeemErrorKind::AnswerLost),
             (Self::CannotReuse, _) => Verdict::Wipe(RedeemErrorKind::TokenReused),
             (Self::Silent(kind, pause), _) => Verdict::Repeat(kind, pause),
+            (Self::Limited(kind, pause), _) => Verdict::Await(kind, pause),
             (Self::Empty, Trail::Clean) => Verdict::Repeat(RedeemErrorKind::BackendGarbled, None),
             (Self::Empty, Trail::Silent) => Verdict::Fail(RedeemErrorKind::AnswerUnreadable),
         }

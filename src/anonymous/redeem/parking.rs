@@ -10,7 +10,7 @@
 //! | --- | --- | --- | --- | --- |
 //! | running, not known on which token yet | wait | shares | waits until it is known, which takes one look into the vault | |
 //! | running on a token that was in doubt | wait | shares | shares | |
-//! | running on a fresh token | wait | shares | draws its own token | |
+//! | running on a fresh token, also one taken because that in doubt brought nothing | wait | shares | draws its own token | |
 //! | running | gone | takes the seat | takes the seat | it ends, and is parked |
 //! | ended, being handed over | take it | as above, and is handed it at once | as above | |
 //! | ended, and one caller has all of it | have it, or take it | draws its own token | draws its own token | settled, once |
@@ -158,6 +158,14 @@ struct Ended {
     hands: Vec<(Hand, Asking)>,
 }
 
+impl Ended {
+    /// Whether `asking` may have it too, while it is on its way to others.
+    fn admits(&self, digest: RequestDigest, asking: Asking) -> bool {
+        let callers = self.hands.iter().map(|(_, asking)| *asking);
+        self.landing.claim.digest == digest && sharing(asking, self.basis, callers) == Sharing::Yes
+    }
+}
+
 /// Whether a request may share a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sharing {
@@ -210,10 +218,7 @@ impl Parking {
         });
         // Of several, one with the fewest callers: two that were given up are then found by two retries.
         let running = running.min_by_key(|(_, seat)| seat.callers.len());
-        let handed = lot.handed.iter_mut().filter(|(_, ended)| {
-            let callers = ended.hands.iter().map(|(_, asking)| *asking);
-            ended.landing.claim.digest == digest && sharing(asking, ended.basis, callers) == Sharing::Yes
-        });
+        let handed = lot.handed.iter_mut().filter(|(_, ended)| ended.admits(digest, asking));
         let fewest = running.as_ref().map_or(usize::MAX, |(_, seat)| seat.callers.len());
         let handed = handed.filter(|(_, ended)| ended.hands.len() <= fewest);
         if let Some((call, ended)) = handed.min_by_key(|(_, ended)| ended.hands.len()) {
@@ -230,12 +235,16 @@ impl Parking {
         Boarding::Begun(hand, seat.take(hand, asking))
     }
 
-    /// How many calls, running or ended, wait for an identical request.
-    pub(super) fn unclaimed(&self, digest: RequestDigest) -> usize {
+    /// How many calls, running or ended, `asking` may have a part in.
+    pub(super) fn open_to(&self, digest: RequestDigest, asking: Asking) -> usize {
         let lot = self.lot();
-        let orphans = lot.running.values().filter(|seat| seat.digest == digest && seat.callers.is_empty());
+        let running = lot.running.values().filter(|seat| {
+            let callers = seat.callers.iter().map(|caller| caller.asking);
+            seat.digest == digest && sharing(asking, seat.basis, callers) == Sharing::Yes
+        });
+        let handed = lot.handed.values().filter(|ended| ended.admits(digest, asking));
         let parked = lot.parked.iter().filter(|(_, ended)| ended.landing.claim.digest == digest);
-        orphans.count() + parked.count()
+        running.count() + handed.count() + parked.count()
     }
 
     /// What the token of `call` is.

@@ -74,7 +74,6 @@ async fn after_a_restart_and_a_rotation_the_same_bytes_go_out() {
 #[tokio::test]
 async fn a_refusal_after_silence_does_not_free_the_token() {
     for act in [
-        Act::data(&json!({"abuse_token_expired": true})),
         Act::data(&json!({"size_limit_exceeded": true})),
         Act::refusal("no auth manager for intended model"),
         Act::refusal("failed to analyze text: down"),
@@ -92,6 +91,62 @@ async fn a_refusal_after_silence_does_not_free_the_token() {
             bench.expect_stock("refused after silence", [1, 1, 0, 0]).await;
         }
     }
+}
+
+/// An abuse token that is refused once is refused for ever, for the token that went with it; not for the next one.
+#[tokio::test]
+async fn a_token_in_doubt_whose_abuse_tokens_are_refused_is_left_alone_and_another_pays() {
+    for flag in ["abuse_token_expired", "abuse_token_blacklisted", "abuse_token_invalid"] {
+        let refusal = Act::data(&json!({ flag: true }));
+        // In the call that it was drawn for, it is the only one.
+        let acts = vec![Act::text(502, ""), refusal.clone()];
+        let bench = Bench::new(2, Scripted::playing(acts).await).await;
+        assert_eq!(bench.ask("hello").await.unwrap_err().token(), TokenFate::InDoubt);
+        bench.expect_stock("refused after silence", [1, 1, 0, 0]).await;
+
+        // In a later one the next pays, and the first stays in doubt about its own request.
+        let acts = [outage(), vec![refusal.clone(), Act::completion("fine")]].concat();
+        let bench = Bench::new(2, Scripted::playing(acts).await).await;
+        bench.ask("hello").await.unwrap_err();
+        assert_eq!(bench.ask("hello").await.unwrap(), completion("fine"));
+        bench.expect_stock("paid by another", [0, 1, 0, 1]).await;
+        let seen = bench.backend.seen();
+        assert!(seen[0].body == seen[4].body && seen[4].token() != seen[5].token());
+
+        // Each that is in doubt about the request is asked about once; if none is left, the refusal is what is told.
+        let acts = [outage(), outage(), vec![refusal.clone(), refusal.clone()]].concat();
+        let bench = Bench::new(2, Scripted::playing(acts).await).await;
+        let (one, two) = tokio::join!(bench.ask("hello"), bench.ask("hello"));
+        assert!(one.is_err() && two.is_err());
+        bench.expect_stock("both in doubt", [0, 2, 0, 0]).await;
+        let error = bench.ask("hello").await.unwrap_err();
+        assert_eq!(error.token(), TokenFate::InDoubt);
+        assert!(error.to_string().contains("abuse"), "{error}");
+        bench.expect_stock("both in doubt", [0, 2, 0, 0]).await;
+        let seen = bench.backend.seen();
+        assert_eq!(seen.len(), 10);
+        assert_ne!(seen[8].token(), seen[9].token());
+    }
+}
+
+#[tokio::test]
+async fn a_request_in_doubt_is_answered_after_the_month_has_turned() {
+    let acts = [outage(), vec![Act::completion("fine")]].concat();
+    let bench = Bench::new(2, Scripted::playing(acts).await).await;
+    // A day before the month's end (START is the 15th of January).
+    bench.clock.advance(16 * DAY);
+    bench.ask("hello").await.unwrap_err();
+    bench.clock.advance(DAY);
+    let next = Epoch::from_number(Epoch::at(START.unix()).number() + 1);
+    rotate_abuse(&bench.vault, AbuseKind::Transient(next)).await;
+    assert_eq!(bench.ask("hello").await.unwrap(), completion("fine"));
+    bench.expect_stock("the first waits for its term", [0, 1, 0, 1]).await;
+    let seen = bench.backend.seen();
+    assert_ne!(seen[0].token(), seen[4].token());
+    assert_eq!(seen.len(), 5, "the backend is not asked about the first");
+    // Nothing has begun its term anew.
+    bench.clock.advance(5 * DAY + 3600);
+    bench.expect_stock("back after six days", [1, 0, 0, 1]).await;
 }
 
 /// Fails the first token four times, calls it expired ever after, and answers for every other.
@@ -247,6 +302,7 @@ enum Say {
     Refuse,
     NoModeration,
     InvalidToken,
+    Limited,
     Blocked,
     Odd,
 }
@@ -259,6 +315,7 @@ fn act(say: &Say) -> Act {
         Say::Refuse => Act::data(&json!({"abuse_token_invalid": true})),
         Say::NoModeration => Act::refusal("failed to analyze text: x"),
         Say::InvalidToken => Act::refusal("invalid token for model gpt-4.1"),
+        Say::Limited => Act::text(429, "slow down"),
         Say::Blocked => Act::data(&json!({"is_blocked": true})),
         Say::Odd => Act::refusal("panic: runtime error"),
     }
@@ -273,6 +330,7 @@ fn says() -> impl Strategy<Value = Vec<Say>> {
         1 => Just(Say::Refuse),
         1 => Just(Say::NoModeration),
         1 => Just(Say::InvalidToken),
+        1 => Just(Say::Limited),
         1 => Just(Say::Blocked),
     ];
     prop::collection::vec(say, 1..24)
@@ -313,7 +371,7 @@ proptest! {
             for (seen, say) in bench.backend.seen().iter().zip(said.lock().unwrap().iter()) {
                 if let Some(messages) = held.get(&seen.token()) {
                     assert_eq!(messages, &seen.messages());
-                } else if !matches!(say, Say::Refuse | Say::NoModeration | Say::InvalidToken) {
+                } else if !matches!(say, Say::Refuse | Say::NoModeration | Say::InvalidToken | Say::Limited) {
                     held.insert(seen.token(), seen.messages());
                 }
             }

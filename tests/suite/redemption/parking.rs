@@ -168,8 +168,8 @@ async fn a_drain_lets_a_call_finish_within_its_grace() {
 async fn what_several_answers_would_cost_is_looked_at_before_the_first_is_paid_for() {
     let bench = Bench::with(2, Scripted::playing(Vec::new()).await, parking(Duration::from_secs(60))).await;
     let Prompt { model, messages } = prompt("hello");
-    assert!(bench.redeemer.afford(&model, &[&*messages; 2]).await.is_ok());
-    let error = bench.redeemer.afford(&model, &[&*messages; 3]).await.unwrap_err();
+    assert!(bench.redeemer.afford(&model, &[&*messages; 2], first()).await.is_ok());
+    let error = bench.redeemer.afford(&model, &[&*messages; 3], first()).await.unwrap_err();
     assert!(matches!(error.kind(), RedeemErrorKind::OutOfTokens { .. }));
     assert_eq!(error.token(), TokenFate::Unspent);
     bench.expect_stock("nothing was kept", [2, 0, 0, 0]).await;

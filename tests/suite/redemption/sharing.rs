@@ -187,16 +187,63 @@ async fn one_request_for_several_answers_resumes_as_many_tokens_and_shares_none_
 async fn what_is_in_doubt_or_parked_for_a_request_need_not_be_afforded_again() {
     let (bench, gate) = doubtful(2, 1).await;
     let Prompt { model, messages } = prompt("hello");
-    let afford = async |count: usize| bench.redeemer.afford(&model, &vec![&*messages; count]).await.is_ok();
+    let afford =
+        async |count: usize| bench.redeemer.afford(&model, &vec![&*messages; count], first()).await.is_ok();
     assert!(afford(3).await && !afford(4).await);
     // One of the two is answered, and waits for somebody.
     gate.add_permits(1);
     drop(answer(ask(&bench, first())).await);
     assert!(afford(3).await && !afford(4).await);
     let Prompt { messages: other, .. } = prompt("other");
-    assert!(bench.redeemer.afford(&model, &[&*other; 2]).await.is_err(), "of another request");
+    assert!(bench.redeemer.afford(&model, &[&*other; 2], first()).await.is_err(), "of another request");
     let stock = bench.stock().await;
     assert_eq!((stock.available, stock.in_doubt, stock.presented), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn calls_that_a_retry_may_share_need_not_be_afforded_again() {
+    let (bench, gate, call) = one_waiting(2, vec![Act::Hang]).await;
+    let second = ask(&bench, first());
+    bench.backend.wait_for(2).await;
+    let Prompt { model, messages } = prompt("hello");
+    let afford = async |count: usize, asking| {
+        bench.redeemer.afford(&model, &vec![&*messages; count], asking).await.is_ok()
+    };
+    assert!(afford(2, retry()).await, "both still run, with their callers");
+    assert!(!afford(3, retry()).await && !afford(1, first()).await, "the stock is empty");
+    gate.add_permits(1);
+    answer(call).await.1.delivered();
+    second.abort();
+}
+
+/// Fails the first token until it is in doubt, calls it expired from then on; every other is answered once `gate` opens.
+async fn lapsing(gate: &Arc<Semaphore>) -> Scripted {
+    let (gate, mut first) = (Arc::clone(gate), None);
+    Scripted::start(move |number, seen| {
+        let first = first.get_or_insert_with(|| seen.token());
+        match seen.token() == *first {
+            true if number < 4 => Act::text(502, ""),
+            true => Act::refusal("token expired, this token was already used 6 days ago"),
+            false => Act::completion("fresh").after(&gate),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_call_whose_token_in_doubt_made_way_for_a_fresh_one_is_shared_no_more_than_others() {
+    let gate = Arc::new(Semaphore::new(0));
+    let bench = Bench::with(1, lapsing(&gate).await, patient()).await;
+    bench.ask("hello").await.unwrap_err();
+    super::stock_up(&bench.vault, 2).await;
+    let one = ask(&bench, first());
+    bench.backend.wait_for(6).await;
+    let two = ask(&bench, first());
+    bench.backend.wait_for(7).await;
+    gate.add_permits(2);
+    answer(one).await.1.delivered();
+    answer(two).await.1.delivered();
+    bench.expect_stock("a token each", [0, 0, 0, 3]).await;
 }
 
 #[tokio::test]

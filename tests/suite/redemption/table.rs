@@ -91,6 +91,30 @@ async fn what_the_backend_stored_is_spent() {
 }
 
 #[tokio::test]
+async fn a_limit_on_requests_leaves_the_token_as_it_was() {
+    let limited = |retry_after| RedeemErrorKind::RateLimited { retry_after };
+    let headed = Act::Answer { status: 429, headers: "retry-after: 0\r\n", body: b"slow down".to_vec() };
+    let acts = [
+        (Act::text(429, "rate limited"), None),
+        (Act::json(429, &json!({"status": "Too many requests."})), None),
+        (headed, Some(std::time::Duration::ZERO)),
+    ];
+    for (act, retry_after) in acts {
+        row(act.clone(), limited(retry_after), TokenFate::Unspent, UNSPENT).await;
+        // After an attempt that ended in silence it frees nothing.
+        let acts = [vec![Act::text(502, "")], vec![act; 3]].concat();
+        refused(acts, Some((limited(retry_after), TokenFate::InDoubt)), IN_DOUBT).await;
+    }
+    // It is asked again meanwhile, on the same token, and what then comes is judged as the first word.
+    let busy = || Act::text(429, "busy");
+    let bench = refused(vec![busy(), busy(), Act::completion("hi")], None, SPENT).await;
+    assert!(bench.backend.seen().windows(2).all(|pair| pair[0].body == pair[1].body));
+    let refusal = Act::data(&json!({"abuse_token_expired": true}));
+    refused(vec![busy(), refusal], Some((RedeemErrorKind::AbuseTokenExpired, TokenFate::Unspent)), UNSPENT)
+        .await;
+}
+
+#[tokio::test]
 async fn an_empty_answer_is_believed_when_it_is_repeated() {
     row(Act::provider(""), RedeemErrorKind::AnswerUnreadable, TokenFate::Spent, SPENT).await;
 }
@@ -103,7 +127,6 @@ async fn what_proves_nothing_leaves_the_token_in_doubt() {
     let rows = [
         (Act::refusal("dial tcp: i/o timeout"), failing(500)),
         (Act::text(403, "<html>denied</html>"), failing(403)),
-        (Act::text(429, "rate limited"), failing(429)),
         (Act::text(502, ""), failing(502)),
         (Act::json(403, &json!({"error": "some other JSON"})), failing(403)),
         (Act::text(200, "<html>welcome</html>"), Kind::BackendGarbled),

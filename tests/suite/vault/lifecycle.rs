@@ -200,6 +200,63 @@ async fn a_doubt_that_rests_because_the_clock_was_set_back_is_neither_resumed_no
 }
 
 #[tokio::test]
+async fn a_doubt_that_went_with_a_past_months_abuse_token_waits_for_its_term_and_another_pays() {
+    let place = Place::new();
+    let vault = place.open();
+    stock_up(&vault, 2).await;
+    let epoch = Epoch::at(START.unix());
+    hold_abuse(&vault, AbuseKind::Permanent, "canary-permanent").await;
+    hold_abuse(&vault, AbuseKind::Transient(epoch), "canary-january").await;
+    let withdrawals = vault.withdrawals();
+    let digest = withdrawals.digest(&model(), b"[]");
+    let begin = async || {
+        withdrawals
+            .reserve_unless_in_doubt(call(), digest, &model(), key(), AbuseRule::Required)
+            .await
+            .unwrap()
+    };
+    // The last day of the month, since START is the 15th of January.
+    place.clock.advance(16 * DAY);
+    let reserved = begin().await.unwrap();
+    withdrawals.doubt(withdrawals.present(reserved, digest).await.unwrap(), Doubt::Unknown).await.unwrap();
+    // Rotated within the month it is resumed with what it went with.
+    hold_abuse(&vault, AbuseKind::Transient(epoch), "canary-rotated").await;
+    assert!(begin().await.is_none());
+    place.clock.advance(DAY);
+    hold_abuse(&vault, AbuseKind::Transient(Epoch::from_number(epoch.number() + 1)), "canary-february").await;
+    assert_eq!(withdrawals.doubts(digest).await.unwrap(), 0);
+    assert!(withdrawals.resume(call(), digest).await.unwrap().is_none());
+    assert!(begin().await.is_some());
+    assert_eq!(stock(&vault).await, Stock { available: 1, in_doubt: 1, ..NONE });
+    place.clock.advance(5 * DAY + 3600);
+    assert_eq!(stock(&vault).await, Stock { available: 2, ..NONE });
+}
+
+#[tokio::test]
+async fn what_a_start_wipes_counts_among_the_uses() {
+    let place = Place::new();
+    let vault = place.open();
+    stock_up(&vault, 1).await;
+    let withdrawals = vault.withdrawals();
+    let digest = withdrawals.digest(&model(), b"[]");
+    let presented = withdrawals.present(reserve(&vault).await.unwrap(), digest).await.unwrap();
+    withdrawals.doubt(presented, Doubt::Undelivered).await.unwrap();
+    vault.close().await.unwrap();
+    place.clock.advance(7 * DAY);
+    let (vault, report) = place.open_with_report();
+    assert_eq!(report.wiped, 1);
+    let uses = async |vault: &Vault| {
+        let habits = vault.deposits().habits().await.unwrap();
+        habits[&model()].per_day(place.clock.now())
+    };
+    let noted = uses(&vault).await;
+    assert!(noted.is_some());
+    // Durably, with the wiping: nothing else has happened since.
+    drop(vault);
+    assert_eq!(uses(&place.open()).await, noted);
+}
+
+#[tokio::test]
 async fn the_term_counts_from_the_last_attempt_not_the_first() {
     let place = Place::new();
     let vault = place.open();
