@@ -63,7 +63,8 @@ pub fn is_review(day: u32) -> bool {
 }
 
 impl Habit {
-    /// `uses` happened at `now`. A clock set back counts them on the last day known.
+    /// `uses` happened at `now`. A clock that is a day behind counts them on the last day known; one that is further behind was
+    /// ahead before and is right now, or the other way round: days are counted from its day on.
     pub fn note(&mut self, uses: u64, now: Timestamp) {
         self.turn(now);
         self.today = self.today.saturating_add(uses);
@@ -112,7 +113,10 @@ impl Habit {
                 self.review = Reading { per_day: self.mean, day: self.days, since: 0 };
             }
         }
-        self.day = self.day.max(day);
+        // Were the day of a clock that ran ahead once kept, no day would be closed until the calendar has caught up.
+        if day > self.day || self.day - day > 1 {
+            self.day = day;
+        }
     }
 
     fn smoothed(&self, uses: f64) -> f64 {
@@ -271,6 +275,20 @@ mod tests {
         assert_eq!(habit.per_day(at(2)), before);
         habit.note(5, at(2));
         assert_eq!(habit.days(), 9);
+    }
+
+    #[test]
+    fn a_clock_that_ran_ahead_once_does_not_stop_the_reviews() {
+        let mut habit = Habit::default();
+        (0..20).for_each(|day| habit.note(40, at(day)));
+        habit.note(1, at(20 + 365));
+        for day in 20..40 {
+            habit.note(40, at(day));
+            let pace = habit.pace(at(day + 1)).unwrap();
+            assert!(pace.review.since <= 40 * 11 + 1, "day {day}: {pace:?}");
+            assert_eq!(pace.today.since, 0);
+        }
+        assert!(habit.per_day(at(40)).unwrap() > 20.0);
     }
 
     #[test]
