@@ -281,6 +281,7 @@ fn backup_kind(error: &BackupError) -> RefusalKind {
         | BackupError::NeedsPassphrase
         | BackupError::NeedsIdentity
         | BackupError::InvalidRecipient
+        | BackupError::InsideHome { .. }
         | BackupError::InvalidIdentity => RefusalKind::Usage,
         BackupError::NotABackup(_)
         | BackupError::WrongPassphrase
@@ -289,6 +290,7 @@ fn backup_kind(error: &BackupError) -> RefusalKind {
         | BackupError::Newer { .. }
         | BackupError::TooLarge
         | BackupError::Exists(_)
+        | BackupError::NotAFile(_)
         | BackupError::Unwritable { .. }
         | BackupError::Sealing => RefusalKind::Failed,
     }
