@@ -84,6 +84,11 @@ pub enum BackupError {
     /// It ends early, or was changed.
     #[error("the backup is damaged or cut short; nothing was changed. Take another copy of it")]
     Damaged,
+    /// Its key takes more memory than is given to it.
+    #[error(
+        "the backup's passphrase is hardened beyond what is opened here (scrypt above 2^20, 1 GiB), and llmtor makes no such one; nothing was changed"
+    )]
+    TooMuchWork,
     /// A newer program made it.
     #[error("the backup has format {found}, this llmtor knows up to {known}; install a newer llmtor")]
     Newer {
@@ -103,6 +108,9 @@ pub enum BackupError {
     /// Larger than the server takes.
     #[error("the backup is larger than the 100 KiB that the server keeps; keep it in a file")]
     TooLarge,
+    /// The account has one already.
+    #[error("the server keeps a backup for this account already, and it was left alone; --force replaces it")]
+    ExistsOnServer,
     /// There is such a file.
     #[error("{} is there already and was left alone; choose another name, or use --force", .0.display())]
     Exists(PathBuf),

@@ -289,7 +289,9 @@ fn backup_kind(error: &BackupError) -> RefusalKind {
         | BackupError::Damaged
         | BackupError::Newer { .. }
         | BackupError::TooLarge
+        | BackupError::TooMuchWork
         | BackupError::Exists(_)
+        | BackupError::ExistsOnServer
         | BackupError::NotAFile(_)
         | BackupError::Unwritable { .. }
         | BackupError::Sealing => RefusalKind::Failed,
