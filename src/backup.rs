@@ -84,6 +84,11 @@ pub enum BackupError {
     /// It ends early, or was changed.
     #[error("the backup is damaged or cut short; nothing was changed. Take another copy of it")]
     Damaged,
+    /// Its key takes more memory than is given to it.
+    #[error(
+        "the backup's passphrase is hardened beyond what is opened here (scrypt above 2^20, 1 GiB), and llmtor makes no such one; nothing was changed"
+    )]
+    TooMuchWork,
     /// A newer program made it.
     #[error("the backup has format {found}, this llmtor knows up to {known}; install a newer llmtor")]
     Newer {
@@ -103,9 +108,23 @@ pub enum BackupError {
     /// Larger than the server takes.
     #[error("the backup is larger than the 100 KiB that the server keeps; keep it in a file")]
     TooLarge,
+    /// The account has one already.
+    #[error("the server keeps a backup for this account already, and it was left alone; --force replaces it")]
+    ExistsOnServer,
     /// There is such a file.
     #[error("{} is there already and was left alone; choose another name, or use --force", .0.display())]
     Exists(PathBuf),
+    /// It is a device, a directory, a link: what is behind it is not ours to replace.
+    #[error("{} is no plain file and was left alone; choose another name", .0.display())]
+    NotAFile(PathBuf),
+    /// A backup there would take the place of something, or be lost with it.
+    #[error("{} is inside the home {}; keep a backup elsewhere, best on another disk", path.display(), home.display())]
+    InsideHome {
+        /// Where it was to be.
+        path: PathBuf,
+        /// Which home.
+        home: PathBuf,
+    },
     /// The file cannot be written.
     #[error("{} cannot be written ({kind}); check the directory and its permissions", path.display())]
     Unwritable {
@@ -119,26 +138,51 @@ pub enum BackupError {
     Sealing,
 }
 
+/// Whether [`write`] would find the place free, or what may be replaced in it.
+pub fn check_place(path: &Path, overwrite: Overwrite) -> Result<(), BackupError> {
+    match path.symlink_metadata() {
+        Ok(_) if overwrite == Overwrite::Refuse => Err(BackupError::Exists(path.to_owned())),
+        Ok(found) if !found.is_file() => Err(BackupError::NotAFile(path.to_owned())),
+        _ => Ok(()),
+    }
+}
+
 /// Writes a file whole and to its owner alone: a draft beside it, synced, then put in place. After a crash the file is
-/// there whole or not at all.
+/// there whole or not at all. An error says that `path` does not hold these bytes.
 pub fn write(path: &Path, bytes: &[u8], overwrite: Overwrite) -> Result<(), BackupError> {
+    write_and(path, bytes, overwrite, sync_directory)
+}
+
+fn write_and(
+    path: &Path,
+    bytes: &[u8],
+    overwrite: Overwrite,
+    sync: impl FnOnce(&Path) -> io::Result<()>,
+) -> Result<(), BackupError> {
     let unwritable =
         |error: &io::Error| BackupError::Unwritable { path: path.to_owned(), kind: error.kind() };
-    if overwrite == Overwrite::Refuse && path.symlink_metadata().is_ok() {
-        return Err(BackupError::Exists(path.to_owned()));
-    }
+    check_place(path, overwrite)?;
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{:016x}.new", rand::random::<u64>()));
     let draft = PathBuf::from(draft);
-    let written = fill(&draft, bytes).and_then(|()| place(&draft, path, overwrite));
-    if written.is_err() {
-        // It may not have been made at all.
-        drop(fs::remove_file(&draft));
-    }
+    let written = fill(&draft, bytes).and_then(|()| {
+        // A file system of another machine may say that it failed and have done it.
+        place(&draft, path, overwrite).or_else(|error| match fs::read(path) {
+            Ok(found) if found == bytes => Ok(()),
+            _ => Err(error),
+        })
+    });
+    // It may not have been made at all, or have become the file.
+    drop(fs::remove_file(&draft));
     written.map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => BackupError::Exists(path.to_owned()),
         _ => unwritable(&error),
-    })
+    })?;
+    // The file is there. Whether its name outlives a power cut now is no reason to say that it is not.
+    if let Err(error) = sync(path) {
+        tracing::warn!(path = %path.display(), %error, "the directory of the backup could not be synced");
+    }
+    Ok(())
 }
 
 fn fill(draft: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -153,15 +197,18 @@ fn fill(draft: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn place(draft: &Path, path: &Path, overwrite: Overwrite) -> io::Result<()> {
     match overwrite {
-        Overwrite::Replace => fs::rename(draft, path)?,
+        Overwrite::Replace => fs::rename(draft, path),
         // A link is refused where a file has appeared meanwhile; a renaming would replace it.
         Overwrite::Refuse => match fs::hard_link(draft, path) {
-            Ok(()) => fs::remove_file(draft)?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
             // A memory stick's file system has no links.
-            Err(_) => fs::rename(draft, path)?,
+            Err(_) => fs::rename(draft, path),
         },
     }
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(directory) if cfg!(unix) => {
             let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
@@ -185,6 +232,31 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"first");
         write(&path, b"second", Overwrite::Replace).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"second");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft stays");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_a_plain_file_is_ever_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (kept, link) = (dir.path().join("kept"), dir.path().join("link"));
+        fs::write(&kept, b"kept").unwrap();
+        std::os::unix::fs::symlink(&kept, &link).unwrap();
+        for path in [link.as_path(), dir.path(), Path::new("/dev/null")] {
+            let refused = write(path, b"backup", Overwrite::Replace).unwrap_err();
+            assert_eq!(refused, BackupError::NotAFile(path.to_owned()));
+        }
+        assert!(link.is_symlink() && fs::read(&kept).unwrap() == b"kept");
+    }
+
+    #[test]
+    fn a_file_that_has_its_name_is_written_whatever_its_directory_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("backup.age");
+        // As of a drop directory, or of a file system that knows no syncing of directories.
+        let refuses = |_: &Path| Err(io::Error::from(io::ErrorKind::PermissionDenied));
+        write_and(&path, b"whole", Overwrite::Refuse, refuses).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft stays");
     }
 

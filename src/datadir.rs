@@ -131,6 +131,13 @@ impl Home {
         directories::ProjectDirs::from("", "", "llmtor").map(|dirs| dirs.data_dir().to_path_buf())
     }
 
+    /// The home that `path` is in, or would be; also another one than ours.
+    pub fn around(path: &Path) -> Option<PathBuf> {
+        let real = path.parent()?.canonicalize().ok()?;
+        let is_home = |path: &&Path| path.join("lock").is_file() && path.join("vault.db").is_file();
+        real.ancestors().find(is_home).map(Path::to_owned)
+    }
+
     /// Takes the lock, writing our pid into the file. [`HomeError::InUse`] names the pid that holds it.
     pub fn lock(&self) -> Result<HomeLock, HomeError> {
         let mut file = self.lock_file()?;

@@ -281,6 +281,7 @@ fn backup_kind(error: &BackupError) -> RefusalKind {
         | BackupError::NeedsPassphrase
         | BackupError::NeedsIdentity
         | BackupError::InvalidRecipient
+        | BackupError::InsideHome { .. }
         | BackupError::InvalidIdentity => RefusalKind::Usage,
         BackupError::NotABackup(_)
         | BackupError::WrongPassphrase
@@ -288,7 +289,10 @@ fn backup_kind(error: &BackupError) -> RefusalKind {
         | BackupError::Damaged
         | BackupError::Newer { .. }
         | BackupError::TooLarge
+        | BackupError::TooMuchWork
         | BackupError::Exists(_)
+        | BackupError::ExistsOnServer
+        | BackupError::NotAFile(_)
         | BackupError::Unwritable { .. }
         | BackupError::Sealing => RefusalKind::Failed,
     }

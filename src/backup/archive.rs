@@ -5,7 +5,9 @@
 //!      the files' bytes, one after another )
 //! ```
 //!
-//! So `age -d backup.age | head -1` tells what is in it. age authenticates the whole, which is why there are no checksums.
+//! So `age -d backup.age | head -1` tells what is in it. age notices every change, which is why there are no checksums.
+//! Who made a file only a passphrase tells: to a recipient anybody can seal who knows it, with a vault, keys and settings of
+//! their own. So whoever restores such a file has to look at what is in it.
 //! The passphrase goes through scrypt with the work factor that `age` itself uses, not one that is measured here: a slow
 //! machine must not make a weak file.
 //!
@@ -33,8 +35,8 @@ use crate::secret::Secret;
 const FORMAT: u32 = 1;
 /// As the `age` program's; about a second and 256 MiB.
 const WORK_FACTOR: u8 = 18;
-/// Four times as much again is still opened; more would only be somebody's way to keep this program busy.
-const MOST_WORK: u8 = 22;
+/// Four times as much (1 GiB) is still opened; more would only be somebody's way to have this program killed.
+const MOST_WORK: u8 = 20;
 /// The longest manifest that is read, bytes.
 const MANIFEST_LIMIT: usize = 64 << 10;
 
@@ -241,6 +243,7 @@ fn refused(error: &DecryptError) -> BackupError {
     match error {
         DecryptError::NoMatchingKeys => BackupError::WrongIdentity,
         DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed => BackupError::WrongPassphrase,
+        DecryptError::ExcessiveWork { .. } => BackupError::TooMuchWork,
         DecryptError::InvalidHeader | DecryptError::UnknownFormat => {
             BackupError::NotABackup("it is not an age file")
         }
@@ -297,6 +300,20 @@ mod tests {
         assert_eq!(Archive::open(&changed, &unlock).err(), Some(BackupError::Damaged));
         let longer = [&sealed[..], b"x"].concat();
         assert_eq!(Archive::open(&longer, &unlock).err(), Some(BackupError::Damaged));
+    }
+
+    #[test]
+    fn a_passphrase_that_would_take_all_memory_is_refused_unasked() {
+        let mut recipient = scrypt::Recipient::new(secret_string("x"));
+        recipient.set_work_factor(2);
+        let sealed = age::encrypt(&recipient, b"content").unwrap();
+        let end = sealed.windows(4).position(|window| window == b"\n---").unwrap();
+        let head = std::str::from_utf8(&sealed[..end]).unwrap();
+        let passphrase = || Unlock::Passphrase(Passphrase::new(Secret::new("x".into())));
+        assert!(matches!(Archive::open(&sealed, &passphrase()), Err(BackupError::NotABackup(_))));
+        // 2 GiB.
+        let heavy = [head.replacen(" 2\n", " 21\n", 1).as_bytes(), &sealed[end..]].concat();
+        assert_eq!(Archive::open(&heavy, &passphrase()).err(), Some(BackupError::TooMuchWork));
     }
 
     #[test]

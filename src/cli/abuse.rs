@@ -15,7 +15,7 @@ use crate::secret::Secret;
 use super::Context;
 use super::arguments::AbuseCommand;
 use super::exit::{Exit, Failure};
-use super::operate::{mismatch, operate};
+use super::operate::{check_home, mismatch, operate};
 use super::passphrase::{self, Purpose};
 use super::tokens;
 
@@ -50,6 +50,7 @@ pub(super) async fn run(command: AbuseCommand, context: &Context) -> Result<Exit
             });
         }
         AbuseCommand::Backup { place, passphrase, force } => {
+            check_home(context)?;
             let path = place.file.as_deref().map(absolute).transpose()?;
             let passphrase = SecretText(passphrase::read(&passphrase, Purpose::Seal)?);
             let overwrite = if force { Overwrite::Replace } else { Overwrite::Refuse };

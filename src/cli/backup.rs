@@ -12,10 +12,11 @@ use super::Context;
 use super::abuse::absolute;
 use super::arguments::BackupOptions;
 use super::exit::{Exit, Failure};
-use super::operate::{mismatch, operate};
+use super::operate::{check_home, mismatch, operate};
 use super::passphrase::{self, Purpose};
 
 pub(super) async fn run(options: BackupOptions, context: &Context) -> Result<Exit, Failure> {
+    check_home(context)?;
     let path = absolute(&options.file)?;
     let lock = if options.recipients.is_empty() {
         LockOrder::Passphrase(SecretText(passphrase::read(&options.passphrase, Purpose::Seal)?))

@@ -19,7 +19,17 @@ pub(super) async fn operate(context: &Context, operation: Operation) -> Result<R
     operate_in(context.output, &home, &config, operation).await
 }
 
-/// Runs `operation` in an open home. Ctrl-C cancels it; what it had begun is taken up by the next one.
+/// Whether there is a home; makes none. Whoever backs up, or takes over, means one that is there.
+pub(super) fn check_home(context: &Context) -> Result<(), Failure> {
+    let path = context.home_path()?;
+    if ["vault.db", "config.toml"].iter().any(|name| path.join(name).exists()) {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Usage, format!("there is no home in {}; nothing was done", path.display()))
+        .advise("name the one that you mean: --home DIR"))
+}
+
+/// Runs `operation` in an open home. Ctrl-C cancels it, but for a backup, which is made whole; what it had begun is taken up by the next one.
 pub(super) async fn operate_in(
     output: Output,
     home: &Home,
@@ -30,10 +40,12 @@ pub(super) async fn operate_in(
         .map_err(|error| Failure::new(Exit::Failed, format!("signals cannot be caught: {error}")))?;
     let (progress, watched) = watch::channel(None);
     let bar = tokio::spawn(show(output, watched));
+    // A second at most, and between its steps the vault may be retired with no copy made.
+    let is_whole = matches!(operation, Operation::Backup(_));
     let work = app::perform(home, config, operation, progress);
     let result = tokio::select! {
         result = work => result,
-        signal = signals.next() => {
+        signal = signals.next(), if !is_whole => {
             bar.abort();
             return Err(Failure::new(signal.into(), "stopped before the end")
                 .advise("nothing is lost: what was begun is finished by the next command of this kind"));

@@ -49,20 +49,28 @@ fn prompt(text: &str) -> Result<Secret<String>, Failure> {
     })
 }
 
-/// Opens what the descriptor is open on; Unix systems have them as files.
+/// Opens what the descriptor is open on; Unix systems have them as files. So a file is read from its beginning, and a
+/// socket cannot be read.
 fn descriptor(number: u32) -> Result<File, Failure> {
     File::open(format!("/dev/fd/{number}")).map_err(|error| {
         Failure::new(Exit::Usage, format!("descriptor {number} cannot be read: {error}"))
-            .advise("is it open? With a shell: --passphrase-fd 3 3< FILE")
+            .advise("it has to be open, on a file or a pipe and not a socket; with a shell: --passphrase-fd 3 3< FILE")
     })
 }
 
 fn line(source: &mut impl io::BufRead) -> Result<Secret<String>, Failure> {
     let wrong = |what: &str| Failure::new(Exit::Usage, format!("the passphrase {what}"));
-    let mut bytes = Secret::new(Vec::with_capacity(usize::try_from(LIMIT).unwrap_or_default()));
+    let limit = usize::try_from(LIMIT).unwrap_or_default();
+    let mut bytes = Secret::new(Vec::with_capacity(limit));
     Read::take(source, LIMIT)
         .read_until(b'\n', bytes.expose_mut())
         .map_err(|error| wrong(&format!("cannot be read: {error}")))?;
+    // Cut, it would seal what no other program opens.
+    if bytes.expose().len() >= limit && !bytes.expose().ends_with(b"\n") {
+        return Err(wrong(&format!(
+            "is longer than {LIMIT} bytes, which is more than is taken; nothing was done"
+        )));
+    }
     let text = std::str::from_utf8(bytes.expose()).map_err(|_| wrong("is not text"))?;
     let text = text.strip_suffix('\n').unwrap_or(text);
     Ok(Secret::new(text.strip_suffix('\r').unwrap_or(text).to_owned()))
@@ -79,5 +87,16 @@ mod tests {
         assert!(line(&mut source).ok().unwrap().matches(b"the sentence"));
         assert!(line(&mut source).ok().unwrap().matches(b""));
         assert!(line(&mut io::Cursor::new(b"\xff\n".to_vec())).is_err());
+    }
+
+    #[test]
+    fn a_passphrase_is_read_whole_or_refused() {
+        let of = |bytes: usize, end: &str| line(&mut io::Cursor::new("a".repeat(bytes) + end)).ok();
+        let limit = usize::try_from(LIMIT).unwrap();
+        assert_eq!(of(limit - 1, "\n").unwrap().expose().len(), limit - 1);
+        assert_eq!(of(limit - 1, "").unwrap().expose().len(), limit - 1);
+        for (bytes, end) in [(limit, ""), (limit, "\n"), (3 * limit, "\n")] {
+            assert!(of(bytes, end).is_none(), "{bytes}");
+        }
     }
 }

@@ -20,7 +20,7 @@ use crate::vault::Custody;
 use super::Context;
 use super::arguments::RestoreOptions;
 use super::exit::{Exit, Failure};
-use super::operate::{mismatch, operate_in};
+use super::operate::{check_home, mismatch, operate_in};
 use super::passphrase::{self, Purpose};
 use super::status::paused;
 
@@ -42,6 +42,7 @@ struct Done {
 
 pub(super) async fn run(options: RestoreOptions, context: &Context) -> Result<Exit, Failure> {
     let Some(file) = &options.file else {
+        check_home(context)?;
         let (home, config) = context.open(&[])?;
         let report = take_over(context, &home, &config, custody(context, &home, &config).await?).await?;
         let home = home.root().to_owned();

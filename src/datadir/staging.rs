@@ -5,6 +5,8 @@
 //! | while it is filled | no home; `NAME.restoring` beside it, which the next attempt removes |
 //! | after it was put in place | the whole home |
 //!
+//! What is called `NAME.restoring` is removed only if it is such a leftover (it has a lock file) and nobody works in it.
+//!
 //! The place must be free: absent, or a directory with nothing in it but a lock file, as a command leaves it that found no
 //! home there.
 
@@ -12,11 +14,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Home, HomeError};
+use super::{Home, HomeError, HomeLock};
 
 /// See the module. Dropped before it is put in place, it is removed.
 pub struct Staging {
     home: Home,
+    /// Two attempts at once would take each other's files away.
+    lock: Option<HomeLock>,
     target: PathBuf,
     placed: Placed,
 }
@@ -35,11 +39,18 @@ impl Staging {
         name.push(".restoring");
         // Beside it, also where the path ends in a slash.
         let beside = target.with_file_name(name);
-        match fs::remove_dir_all(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unwritable(&beside, &error)),
-            _ => {}
+        let is_leftover = beside.join("lock").is_file();
+        let is_free = fs::read_dir(&beside).map_or_else(
+            |error| error.kind() == io::ErrorKind::NotFound,
+            |mut entries| entries.next().is_none(),
+        );
+        if !is_leftover && !is_free {
+            return Err(HomeError::Occupied(beside));
         }
-        Ok(Self { home: Home::open(&beside)?, target: target.to_owned(), placed: Placed::NotYet })
+        let home = Home::open(&beside)?;
+        let lock = home.lock()?;
+        empty(&beside).map_err(|error| unwritable(&beside, &error))?;
+        Ok(Self { home, lock: Some(lock), target: target.to_owned(), placed: Placed::NotYet })
     }
 
     /// To be filled.
@@ -55,6 +66,10 @@ impl Staging {
             // Empty but for the lock file, as was just seen.
             drop(fs::remove_file(self.target.join("lock")));
             fs::remove_dir(&self.target).map_err(|error| failed(&error))?;
+        }
+        if cfg!(windows) {
+            // A directory with an open file in it cannot be renamed there.
+            drop(self.lock.take());
         }
         sync_directory(self.home.root()).map_err(|error| failed(&error))?;
         fs::rename(self.home.root(), &self.target).map_err(|error| failed(&error))?;
@@ -73,6 +88,19 @@ impl Drop for Staging {
             drop(fs::remove_dir_all(self.home.root()));
         }
     }
+}
+
+/// Takes everything away but the lock, which is held.
+fn empty(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        match entry.file_type()? {
+            _ if entry.file_name() == "lock" => {}
+            kind if kind.is_dir() => fs::remove_dir_all(entry.path())?,
+            _ => fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
 }
 
 fn check_free(target: &Path) -> Result<(), HomeError> {
@@ -123,12 +151,31 @@ mod tests {
     fn what_a_killed_attempt_left_is_removed_by_the_next() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("home");
-        std::mem::forget(Staging::begin(&target).unwrap());
+        let mut killed = Staging::begin(&target).unwrap();
+        // Its lock goes with it, what it wrote does not.
+        killed.placed = Placed::Yes;
+        drop(killed);
         let leftover = dir.path().join("home.restoring/master.key");
         fs::write(&leftover, "canary").unwrap();
         let staging = Staging::begin(&target).unwrap();
         assert!(!leftover.exists());
         staging.place().unwrap();
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_s_and_an_attempt_under_way_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("home");
+        let begun = Staging::begin(&target).unwrap();
+        begun.home().write_private(&begun.home().config_path(), b"begun").unwrap();
+        assert!(matches!(Staging::begin(&target), Err(HomeError::InUse { .. })));
+        assert_eq!(fs::read(begun.home().config_path()).unwrap(), b"begun");
+        drop(begun);
+        let theirs = dir.path().join("home.restoring/photo");
+        fs::create_dir(dir.path().join("home.restoring")).unwrap();
+        fs::write(&theirs, "theirs").unwrap();
+        assert!(matches!(Staging::begin(&target), Err(HomeError::Occupied(_))));
+        assert_eq!(fs::read(&theirs).unwrap(), b"theirs");
     }
 
     #[test]

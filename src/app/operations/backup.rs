@@ -74,31 +74,30 @@ impl Operations {
             }
         };
         // Before the vault is retired: what is refused has changed nothing.
-        if overwrite == Overwrite::Refuse && path.symlink_metadata().is_ok() {
-            return Err(BackupError::Exists(path).into());
-        }
+        check_place(&path, overwrite)?;
         let source = match source {
             SourceOrder::Kept => Source::Kept,
             SourceOrder::Retired => Source::Retired,
         };
-        let snapshot = self.vault.backups().snapshot(source).await?;
-        let left_behind = snapshot.left_behind;
+        let backups = self.vault.backups();
         let job = (self.home.clone(), self.config.vault.key_store, self.clock.now(), path.clone());
-        let written = tokio::task::spawn_blocking(move || {
-            let (home, store, now, path) = job;
-            let sealed = pack(&home, store, now, snapshot)?.seal(&lock)?;
-            Ok::<_, AppError>(backup::write(&path, &sealed, overwrite)?)
-        })
-        .await
-        .map_err(|_| AppError::Internal)
-        .flatten();
-        if let Err(error) = written {
-            if source == Source::Retired {
+        // On its own: whoever asked may hang up, and a vault that is retired without a copy would be left.
+        let work = tokio::spawn(async move {
+            let snapshot = backups.snapshot(source).await?;
+            let left_behind = snapshot.left_behind;
+            let written = tokio::task::spawn_blocking(move || {
+                let (home, store, now, path) = job;
+                let sealed = pack(&home, store, now, snapshot)?.seal(&lock)?;
+                Ok::<_, AppError>(backup::write(&path, &sealed, overwrite)?)
+            });
+            let written = written.await.map_err(|_| AppError::Internal).flatten();
+            if written.is_err() && source == Source::Retired {
                 // There is no copy, so the tokens are this vault's alone.
-                self.vault.backups().reinstate().await?;
+                backups.reinstate().await?;
             }
-            return Err(error);
-        }
+            written.map(|()| left_behind)
+        });
+        let left_behind = work.await.map_err(|_| AppError::Internal)??;
         Ok(BackupReport { path, custody: self.custody().await?, left_behind })
     }
 
@@ -146,6 +145,9 @@ impl Operations {
     pub(super) async fn abuse_backup(&self, order: AbuseBackupOrder) -> Result<AbuseBackupReport, AppError> {
         let AbuseBackupOrder { path, passphrase, overwrite } = order;
         let passphrase = Passphrase::to_seal(passphrase.0)?;
+        if let Some(path) = &path {
+            check_place(path, overwrite)?;
+        }
         let tokens = self.vault.backups().export_abuse().await?.ok_or(AppError::NothingToBackUp)?;
         let transient = tokens.transient.as_ref().map(|(_, epoch)| month(*epoch));
         let sealed = tokio::task::spawn_blocking(move || abuse::seal(&tokens, &passphrase, &mut rand::rng()))
@@ -234,6 +236,14 @@ impl Operations {
             transient: restored_transient,
             month: backup_month,
         })
+    }
+}
+
+/// A backup replaces a plain file, and that only when it was asked to; never anything of a home.
+fn check_place(path: &Path, overwrite: Overwrite) -> Result<(), BackupError> {
+    match Home::around(path) {
+        Some(home) => Err(BackupError::InsideHome { path: path.to_owned(), home }),
+        None => backup::check_place(path, overwrite),
     }
 }
 

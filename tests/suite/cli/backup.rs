@@ -147,6 +147,35 @@ fn a_backup_that_does_not_open_changes_nothing() {
 }
 
 #[test]
+fn a_backup_takes_the_place_of_no_home_s_file_and_is_made_of_a_home_that_is_there() {
+    let room = tempfile::tempdir().unwrap();
+    let room = room.path();
+    succeed(room, &["tokens", "--home", "h"], "");
+    succeed(room, &["tokens", "--home", "other"], "");
+    let vault = std::fs::read(room.join("h/vault.db")).unwrap();
+    let recipient = identity(room);
+    let before = names(room);
+    for (home, file) in [("h", "h/vault.db"), ("other", "h/vault.db"), ("h", "h/new.age")] {
+        let backup = ["backup", "--force", "--retire", "--recipient", &recipient, file, "--home", home];
+        llmtor(room, &[], &backup, "").refused(2, &["is inside the home", "elsewhere"]);
+        let abuse = ["abuse", "backup", "--force", file, "--passphrase-fd", "0", "--home", home];
+        llmtor(room, &[], &abuse, "a long enough passphrase").refused(2, &["is inside the home"]);
+    }
+    assert_eq!(std::fs::read(room.join("h/vault.db")).unwrap(), vault);
+    assert!(!room.join("h/new.age").exists());
+
+    for command in [
+        &["backup", "vault.age", "--recipient", &recipient][..],
+        &["abuse", "backup", "vault.age", "--passphrase-fd", "0"],
+        &["restore", "--take-over"],
+    ] {
+        let ended = llmtor(room, &[], &[command, &["--home", "typo"]].concat(), "a long enough passphrase");
+        ended.refused(2, &["there is no home in", "typo", "--home DIR"]);
+    }
+    assert_eq!(names(room), before);
+}
+
+#[test]
 fn a_retired_vault_says_so_and_comes_back_only_after_the_sentence() {
     let room = tempfile::tempdir().unwrap();
     let room = room.path();
