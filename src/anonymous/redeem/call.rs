@@ -42,8 +42,10 @@ use crate::failpoint::{Point, at};
 use crate::vault::{CallId, Doubt, Presented, RequestDigest, Reserved, Shortage, VaultError};
 use crate::wire::ModelName;
 
-/// How many long-spent tokens one call wipes before it gives up.
-const MOST_LAPSED: u32 = 8;
+/// How many long-spent tokens one call wipes before it gives up: after a restore there may be many.
+const MOST_LAPSED: u32 = 64;
+/// How many of them may have brought this call's own answer, which could not be proven: each of those was a call at the backend.
+const MOST_UNPROVEN: u32 = 3;
 /// How often a way out is looked for before anything has left: the caller can ask again for nothing.
 const MOST_OPENINGS: u32 = 5;
 /// The longest pause between two attempts, whatever a `Retry-After` asks for.
@@ -138,7 +140,7 @@ impl Course<'_> {
     }
 
     async fn pay(&self, barred: &mut Vec<Presented>) -> End {
-        let mut lapsed = 0;
+        let (mut lapsed, mut unproven) = (0, 0);
         // What the backend said of the last token that is held in `barred`.
         let mut bar: Option<RedeemErrorKind> = None;
         // Refused as invalid, and held until another token of the key tells which of the two is at fault.
@@ -176,7 +178,13 @@ impl Course<'_> {
                 }
                 Step::Lapsed(error) => {
                     lapsed += 1;
-                    if lapsed >= MOST_LAPSED || Instant::now() >= self.deadline {
+                    if *error.kind() == RedeemErrorKind::TokenReused {
+                        unproven += 1;
+                        tracing::warn!(
+                            "a token that may be spent brought something that cannot be shown to be this call's; is the clock right?"
+                        );
+                    }
+                    if lapsed >= MOST_LAPSED || unproven >= MOST_UNPROVEN || Instant::now() >= self.deadline {
                         return failed(error);
                     }
                 }
@@ -261,6 +269,7 @@ impl Course<'_> {
         let mut pause = None;
         // Each attempt goes another way: an exit that failed this call is not asked again.
         let mut route = Route::new(self.conversation);
+        let drawn = Instant::now();
         for attempt in 0..self.shared.settings.limits.attempts.max(1) {
             if attempt >= MOST_OPENINGS && matches!(held, Held::Reserved(_)) {
                 break;
@@ -318,11 +327,14 @@ impl Course<'_> {
             let authority = self.shared.transport.authority();
             let reply = exchange::exchange(stream, authority, body, self.bounds()).await;
             at(Point::Answered);
+            let window = match reply.as_ref().ok().and_then(|reply| reply.date) {
+                Some(told) => Window::by_backend(told, drawn.elapsed()),
+                None => Window::by_us(presented.drawn(), self.shared.settings.clock.now()),
+            };
             let outcome = outcome::read(reply, &self.prompt.model);
             if outcome.accepts_signature() {
                 *signatures = Signatures::Accepted;
             }
-            let window = Window { begun: presented.drawn(), now: self.shared.settings.clock.now() };
             let past = Past { trail, history: presented.history(), resumed, window };
             match outcome.judge(past, &self.prompt.model) {
                 Verdict::Repeat(kind, hint) => {

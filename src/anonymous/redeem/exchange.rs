@@ -14,8 +14,8 @@ use bytes::{Buf as _, Bytes};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap,
-    HeaderValue, RETRY_AFTER,
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST,
+    HeaderMap, HeaderValue, RETRY_AFTER,
 };
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::Phase;
 use crate::anonymous::transport::Stream;
+use crate::clock::Timestamp;
 use crate::wire::LLM_PROXY_PATH;
 
 /// The longest `Retry-After` that is believed.
@@ -32,6 +33,8 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) retry_after: Option<Duration>,
+    /// What the backend's clock showed, if it says so.
+    pub(super) date: Option<Timestamp>,
     pub(super) body: Vec<u8>,
 }
 
@@ -119,7 +122,15 @@ async fn read(response: Response<Incoming>, limit: usize) -> Result<Reply, Silen
         }
         body.extend_from_slice(&data);
     }
-    Ok(Reply { status: head.status.as_u16(), retry_after: retry_after(&head.headers), body })
+    let (retry_after, date) = (retry_after(&head.headers), date(&head.headers));
+    Ok(Reply { status: head.status.as_u16(), retry_after, date, body })
+}
+
+/// `Date` (RFC 9110 §6.6.1).
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok().map(Timestamp::from_unix)
 }
 
 /// `Retry-After` in seconds (RFC 9110 §10.2.3); dates are ignored.

@@ -25,10 +25,12 @@
 //! | outcome for a maybe-spent token | the token is |
 //! | --- | --- |
 //! | answer, its `created` within this call (a minute's difference between clocks allowed) | spent; delivered |
-//! | answer that is older, younger or without a time; blocked, provider's error, unreadable content; `token expired`, `cannot reuse` | wiped without a word; another is tried |
+//! | answer that is older by the backend's clock; `token expired` | wiped without a word; another is tried |
+//! | answer that is younger, older by our clock, or without a time; blocked, provider's error, unreadable content; `cannot reuse` | the same, a few times: it may be this call's, and the next would cost as much |
 //! | anything else | as above |
 //!
-//! "This call" begins when the token is drawn, and one that may be spent is drawn only when the clock shows the end of its
+//! The clock is the backend's, where its answer has a `Date`, and ours only where it has none: ours may be wrong, and then every
+//! answer would cost a token and be thrown away. "This call" begins when the token is drawn, and one that may be spent is drawn only when the clock shows the end of its
 //! term at that moment, whatever it showed before. A minute, and not a day: a clock that stood in the past and was put
 //! right a moment ago makes an answer of a moment ago lapse. A clock that is wrong now costs such a token, and never
 //! shows another prompt's answer.
@@ -48,7 +50,7 @@ use crate::wire::redemption::ProxyAnswer;
 use crate::wire::refusal::{self, Refusal};
 use crate::wire::{Base64Bytes, Envelope, Failure, ModelName, lenient};
 
-/// How far our clock and the provider's may differ, seconds.
+/// How far that clock and the provider's may differ, seconds.
 const CLOCKS_DIFFER: i64 = 60;
 
 /// Whether an earlier attempt with the token ended without an answer, in this call or before it.
@@ -58,17 +60,48 @@ pub(super) enum Trail {
     Silent,
 }
 
-/// Between these times, by our clock, this call's answer must have been made.
+/// Between these times, by one clock, this call's answer must have been made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
-    pub(super) begun: Timestamp,
-    pub(super) now: Timestamp,
+    begun: Timestamp,
+    now: Timestamp,
+    clock: Whose,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Backends,
+    Ours,
+}
+
+/// When an answer was made, as far as can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Made {
+    InThisCall,
+    /// For certain, so the token was spent.
+    Before,
+    Unproven,
 }
 
 impl Window {
-    fn covers(self, created: Option<i64>) -> bool {
+    /// By the backend's clock, which it told (`told`) when the token had been drawn for `elapsed`.
+    pub(super) fn by_backend(told: Timestamp, elapsed: Duration) -> Self {
+        let elapsed = i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX);
+        Self { begun: told.plus_seconds(elapsed.saturating_neg()), now: told, clock: Whose::Backends }
+    }
+
+    /// By ours, which showed `drawn` when the token was drawn.
+    pub(super) fn by_us(drawn: Timestamp, now: Timestamp) -> Self {
+        Self { begun: drawn, now, clock: Whose::Ours }
+    }
+
+    fn made(self, created: Option<i64>) -> Made {
         let (from, until) = (self.begun.plus_seconds(-CLOCKS_DIFFER), self.now.plus_seconds(CLOCKS_DIFFER));
-        created.is_some_and(|at| (from..=until).contains(&Timestamp::from_unix(at)))
+        match created.map(Timestamp::from_unix) {
+            Some(at) if (from..=until).contains(&at) => Made::InThisCall,
+            Some(at) if at < from && self.clock == Whose::Backends => Made::Before,
+            _ => Made::Unproven,
+        }
     }
 }
 
@@ -116,7 +149,8 @@ pub(super) enum Verdict {
     Fail(RedeemErrorKind),
     /// Spent, and nothing more to be had for it.
     Wipe(RedeemErrorKind),
-    /// Spent long ago, as was to be expected; another token is taken.
+    /// Spent long ago, as was to be expected, or ([`RedeemErrorKind::TokenReused`]) perhaps in this call, which cannot be
+    /// proven; another token is taken.
     WipeAndTakeAnother(RedeemErrorKind),
     /// Not spent, but its signature is not accepted; another token may tell whether it or the key is at fault.
     Refused(RedeemErrorKind),
@@ -228,14 +262,16 @@ impl Outcome {
     pub(super) fn judge(self, past: Past, model: &ModelName) -> Verdict {
         let maybe_spent = past.history == History::MaybeSpent;
         match (self, past.trail) {
-            (Self::Answered(answer, created), _) if !maybe_spent || past.window.covers(created) => {
-                Verdict::Deliver(answer)
-            }
+            (Self::Answered(answer, created), _) => match past.window.made(created) {
+                Made::InThisCall => Verdict::Deliver(answer),
+                _ if !maybe_spent => Verdict::Deliver(answer),
+                Made::Before => Verdict::WipeAndTakeAnother(RedeemErrorKind::AnswerLost),
+                Made::Unproven => Verdict::WipeAndTakeAnother(RedeemErrorKind::TokenReused),
+            },
             // What comes may be another prompt's.
             (Self::Blocked { .. } | Self::Spent(_) | Self::CannotReuse | Self::Empty, _) if maybe_spent => {
                 Verdict::WipeAndTakeAnother(RedeemErrorKind::TokenReused)
             }
-            (Self::Answered(..), _) => Verdict::WipeAndTakeAnother(RedeemErrorKind::TokenReused),
             (Self::Blocked { categories }, _) => Verdict::Fail(RedeemErrorKind::Blocked { categories }),
             (Self::Spent(kind), _) => Verdict::Fail(kind),
             (Self::RefusedBefore(kind) | Self::RefusedAfter(kind), Trail::Clean) => Verdict::Return(kind),
