@@ -4,6 +4,7 @@
 mod copies;
 mod doubt;
 mod parking;
+mod pauses;
 mod sharing;
 mod table;
 mod wire;
