@@ -13,6 +13,7 @@
 //! | --- | --- |
 //! | younger than five minutes (less a margin) | the same request again: same RequestID, same BlindedToken |
 //! | never sent | a new RequestID, sent |
+//! | never sent, or older, in a vault that is paused ([`Custody`](crate::vault::Custody)) | stays: asked for anew, its token would be one that nobody may spend |
 //! | older, `/me` unreachable | stays; asked at the next start |
 //! | older, fewer unaccounted debits than rows | as many rows as were not debited: a new RequestID, sent |
 //! | older, the others | wiped, written down and reported as *lost*: debited, and the signature is not to be had any more |
@@ -30,6 +31,9 @@
 //! the same pinned key, but sends one request alone first: if that signature does not verify either it stops there, so
 //! a wrong key at the backend costs one credit a try, and the old row does not lock the model for its five
 //! minutes. The mint ends with the alarm in any case, also when all its tokens were made, until the row is settled.
+//!
+//! A start does this at once, so it shows when the program starts after a mint that was cut off; the rows past their five
+//! minutes go along, and there are none without such a mint.
 //!
 //! A row is finished with the [`Readiness`](crate::vault::Readiness) that it was ordered with, whoever finishes it.
 //!
@@ -158,6 +162,13 @@ impl Identity {
         }
         // The young first: what they finish explains debits when the old ones are judged.
         self.fly_all(young, &mut recovered).await?;
+        if let Err(paused) = self.deposits.admit().await {
+            recovered.pending += unsent.len() + old.values().map(Vec::len).sum::<usize>();
+            if recovered.pending > 0 {
+                recovered.stopped.get_or_insert(paused.into());
+            }
+            return Ok(recovered);
+        }
         if !old.is_empty() {
             match self.api.get::<Me>(&["me"]).await {
                 Ok(me) => unsent.extend(self.settle_old(old, &me.into(), &mut recovered).await?),

@@ -12,21 +12,22 @@
 //!
 //! | what happens | what becomes of the appointment |
 //! | --- | --- |
-//! | a key is pinned while somebody is signed in, or the pinned key is another | the first one is drawn ([`policy::Policy::appoint`]; for an empty stock it is the short delay of a first one) |
+//! | a key is pinned while somebody is signed in, or the pinned key is another | the first one is drawn ([`policy::Policy::appoint`]; for less than a first stock it is the short delay of a first one, which is then minted whatever the habit says) |
 //! | a token is spent, an answer comes, a call finds none | nothing |
 //! | it is time | the next one is drawn, and in its place, until the look is concluded, one of a repetition is noted, durably; then the look |
 //! | the look ends: enough, minted, no credit, refused | the next one holds; durably |
 //! | the look fails: no network, the backend or Tor is away | the repetition holds: minutes, doubling up to hours, each time random |
-//! | the program ends or is killed during a look | the same; a mint that was begun is finished by recovery, as any |
+//! | the program ends or is killed during a look | the same; what was sent of a mint is finished by recovery, as any |
 //! | the program is asked to end during a mint | no further request is begun, those in flight are waited for; the same |
+//! | a mint was broken off | the same; the repetition makes the rest, whatever is in stock by then, and no second batch. Forgotten at a sign-in: it may be another account |
 //! | a start | stays. If it was missed meanwhile: late |
 //! | waking from sleep; a clock set ahead | stays. If it was missed: late |
 //! | late | however many were missed there is one, drawn anew like any other, at least [`agenda::LEAST`] ahead, and kept: the moment of waking or starting is when its user begins to work, and must not be when the account mints |
 //! | the clock is set back behind the drawing of the appointment | drawn anew from now |
-//! | no credit, a refusal | said once; the next look is a day later than it would be. At the first sight of credit (`llmtor account`, a sign-in, another model's look) there is a first one again |
+//! | no credit, a refusal | said once; the next look is a day later than it would be. Credit for a part of the first stock is spent, and then lacks. At the first sight of credit (`llmtor account`, a sign-in, another model's look) there is a first one again |
 //! | the session is over | said once; no request until a sign-in, then what was missed is late |
 //! | a forged signature | said; the model is not looked at until another key is pinned, or a mint by hand succeeds |
-//! | a mint by hand | stays; the next look counts what is there |
+//! | a mint by hand | stays, and a first one is a first one still; the next look counts what is there |
 //! | `topup.enabled = false` | none is kept; the abuse token of a new month is fetched all the same |
 //!
 //! Two looks at one model are at least [`agenda::LEAST`] of real time apart, whatever the clock does.

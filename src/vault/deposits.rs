@@ -40,13 +40,19 @@ impl Deposits {
         self.mailbox.call(Durability::Synced, work).await.inspect(|()| at(Point::BeginCommitted))
     }
 
+    /// Whether issuances may be begun and given new RequestIDs, see [`Custody`](super::Custody); if not, why.
+    pub async fn admit(&self) -> Result<(), VaultError> {
+        self.mailbox.call(Durability::Relaxed, |books| books.custody.check()).await
+    }
+
     /// Every Blinded row.
     pub async fn pending(&self) -> Result<Vec<PendingIssuance>, VaultError> {
         self.mailbox.call(Durability::Relaxed, Books::pending).await
     }
 
     /// Gives a pending issuance another RequestID and sets `first_sent` to now; durable. For when the old
-    /// idempotency window has passed and the ledger said that no credit was debited (or the user takes the risk).
+    /// idempotency window has passed and the ledger said that no credit was debited (or the user takes the risk). Not in a
+    /// vault that is paused: it is a new order.
     pub async fn renew(&self, old: &RequestId, new: RequestId) -> Result<(), VaultError> {
         let old = old.clone();
         let work = move |books: &mut Books| books.renew(&old, &new).inspect(|()| at(Point::RenewWritten));
@@ -74,8 +80,9 @@ impl Deposits {
         self.mailbox.call(Durability::Relaxed, move |books| books.finalized(&model)).await
     }
 
-    /// Tokens that can be drawn under the `pinned` keys, now, later or after the call that has them gives them back: what
-    /// a stock amounts to. Models without any are absent.
+    /// Tokens that can be drawn under the `pinned` keys, now or later, and those of calls that are not settled: what
+    /// a stock amounts to. Until a use is in the habit its token is in here, so that the two together do not tell at
+    /// what hour somebody calls. Models without any are absent.
     pub async fn held(&self, pinned: PinnedKeys) -> Result<BTreeMap<ModelName, u64>, VaultError> {
         self.mailbox.call(Durability::Relaxed, move |books| books.held(&pinned)).await
     }
@@ -145,7 +152,9 @@ impl Books {
     }
 
     fn held(&mut self, pinned: &PinnedKeys) -> Result<BTreeMap<ModelName, u64>, VaultError> {
-        let sum = |stock: Stock| stock.available + stock.maturing + stock.reserved;
+        let sum = |stock: Stock| {
+            stock.available + stock.maturing + stock.reserved + stock.presented + stock.in_doubt
+        };
         let stock = self.stock(Some(pinned))?.into_iter();
         Ok(stock.map(|(model, stock)| (model, sum(stock))).filter(|(_, held)| *held > 0).collect())
     }
@@ -224,6 +233,7 @@ impl Books {
     }
 
     fn renew(&mut self, old: &RequestId, new: &RequestId) -> Result<(), VaultError> {
+        self.custody.check()?;
         let (model, _, [message, blinded, secret]) = self.issuance(old)?;
         if old != new && self.issuance_pending(new)? {
             return Err(VaultError::DuplicateIssuance);

@@ -64,7 +64,7 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
-    /// Nothing; its first stock is to come.
+    /// Nothing; its appointment is soon: the first, or the first after credit was seen.
     #[default]
     First,
     /// Nothing.
@@ -75,6 +75,18 @@ pub enum Standing {
     Refused,
     /// An alarm: no look until another key is pinned, or a mint by hand succeeds.
     Stopped,
+}
+
+/// Whether a model's first stock was minted, the one that is the same for everybody. What stands in the way of a look, and
+/// tokens that are minted by hand, do not change it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FirstStock {
+    /// Not yet, or less than that.
+    #[default]
+    ToCome,
+    /// It was.
+    Had,
 }
 
 /// Whether there is a session to look with.
@@ -98,6 +110,11 @@ pub struct Appointment {
     drawn: Timestamp,
     standing: Standing,
     failures: u32,
+    #[serde(default)]
+    first_stock: FirstStock,
+    /// A mint was begun: how many tokens of the model will have been finalized in all when it is made.
+    #[serde(default)]
+    goal: Option<u64>,
 }
 
 /// Every model's appointment.
@@ -118,6 +135,16 @@ impl Appointment {
     /// What stands in its way.
     pub fn standing(&self) -> Standing {
         self.standing
+    }
+
+    /// Whether its first stock was minted.
+    pub fn first_stock(&self) -> FirstStock {
+        self.first_stock
+    }
+
+    /// How many tokens will have been finalized, ever, when the mint that was begun last is made; none if it is.
+    pub fn goal(&self) -> Option<u64> {
+        self.goal
     }
 
     fn set(&mut self, due: Timestamp, now: Timestamp) {
@@ -143,9 +170,11 @@ impl Agenda {
         self.models.get(model)
     }
 
-    /// Somebody signed in.
+    /// Somebody signed in. What was begun is not made whole: it may be another account, and the rest of a batch would tie it to
+    /// the one before.
     pub fn signed_in(&mut self) {
         self.admission = Admission::SignedIn;
+        self.models.values_mut().for_each(|entry| entry.goal = None);
     }
 
     /// The backend does not know the session any more.
@@ -170,9 +199,14 @@ impl Agenda {
         for (model, kept) in stock {
             let plan = plans(model);
             let entry = self.models.entry(model.clone()).or_insert_with(|| {
-                let standing = if kept.held == 0 { Standing::First } else { Standing::Regular };
+                let first_stock = plan.first_stock(kept.held);
+                let standing = match first_stock {
+                    FirstStock::ToCome => Standing::First,
+                    FirstStock::Had => Standing::Regular,
+                };
+                let key = kept.key.clone();
                 let mut entry =
-                    Appointment { key: kept.key.clone(), due: now, drawn: now, standing, failures: 0 };
+                    Appointment { key, due: now, drawn: now, standing, failures: 0, first_stock, goal: None };
                 let due = entry.draw(plan, now, rng);
                 entry.set(due, now);
                 entry
@@ -223,6 +257,14 @@ impl Agenda {
         then
     }
 
+    /// A mint begins, and is made when `goal` tokens were finalized in all. Whoever breaks off leaves it to the repetition,
+    /// which makes the rest and no second batch.
+    pub fn mint_begun(&mut self, model: &ModelName, goal: u64) {
+        if let Some(entry) = self.models.get_mut(model) {
+            entry.goal.get_or_insert(goal);
+        }
+    }
+
     /// A look came to `outcome`; `then` is what [`Agenda::begin`] drew. Returns whether that is news.
     pub fn conclude(&mut self, model: &ModelName, then: Timestamp, outcome: Outcome) -> News {
         let Some(entry) = self.models.get_mut(model) else { return News::No };
@@ -234,13 +276,17 @@ impl Agenda {
                 entry.failures = 0;
                 return self.session_ended();
             }
-            Outcome::Done => entry.standing = Standing::Regular,
+            Outcome::Done => {
+                entry.standing = Standing::Regular;
+                entry.first_stock = FirstStock::Had;
+            }
             // Looks are hours apart; of what somebody has to change first, the backend need not hear every few hours.
             Outcome::NoCredit => entry.standing = Standing::NoCredit,
             Outcome::Refused => entry.standing = Standing::Refused,
             Outcome::Alarm => entry.standing = Standing::Stopped,
         }
         entry.failures = 0;
+        entry.goal = None;
         let patience = match entry.standing {
             Standing::NoCredit | Standing::Refused => HOPELESS,
             Standing::First | Standing::Regular | Standing::Stopped => 0,
@@ -268,10 +314,13 @@ impl Agenda {
         }
     }
 
-    /// Tokens of `model` were minted by hand: what stood in its way does not any more. Its appointment stays.
+    /// Tokens of `model` were minted by hand: what stood in its way does not any more. Its appointment stays, and its first
+    /// stock is to come as before.
     pub fn minted_by_hand(&mut self, model: &ModelName) {
         if let Some(entry) = self.models.get_mut(model) {
-            entry.standing = Standing::Regular;
+            if entry.standing != Standing::First {
+                entry.standing = Standing::Regular;
+            }
             entry.failures = 0;
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 
-use super::agenda::{Admission, Agenda, Continuity, Kept, News, Outcome};
+use super::agenda::{Admission, Agenda, Appointment, Continuity, FirstStock, Kept, News, Outcome};
 use super::policy::{Decision, Shelf};
 use super::rotation::{Holding, Rotation, Step};
 use super::{Activity, Obstacle, Office, Schedule};
@@ -80,8 +80,7 @@ impl Schedule {
             if stop.is_cancelled() || !self.is_admitted(office).await? {
                 break;
             }
-            let held = stock.get(&model).map_or(0, |kept| kept.held);
-            self.look(office, &model, held, stop).await?;
+            self.look(office, &model, stop).await?;
         }
         Ok(())
     }
@@ -91,20 +90,15 @@ impl Schedule {
         &self,
         office: &impl Office,
         model: &ModelName,
-        held: u64,
         stop: &CancellationToken,
     ) -> Result<(), IdentityError> {
-        let now = self.clock.now();
-        let pace = self.deposits.habits().await?.get(model).and_then(|habit| habit.pace(now));
-        let found = Shelf { held, pace, credits: u64::MAX };
-        let plan = self.plans.of(model);
-        let lasts = plan.decide(&found) == Decision::Enough;
+        let (now, plan) = (self.clock.now(), self.plans.of(model));
         // Durable before anything is asked.
         let then = self.change(|agenda| agenda.begin(model, plan, now, &mut rand::rng())).await?;
-        let (outcome, said) = if lasts {
+        let (outcome, said) = if self.wanted(office, model, u64::MAX).await? == Decision::Enough {
             (Outcome::Done, None)
         } else {
-            match self.mint(office, model, found, stop).await {
+            match self.mint(office, model, stop).await {
                 Ok(outcome) => (outcome, None),
                 Err(obstacle) => (outcome_of(obstacle.kind), Some(obstacle.message)),
             }
@@ -114,27 +108,77 @@ impl Schedule {
         Ok(())
     }
 
+    /// What to do about `model`, with so many credits. Counts anew each time: the look before may have minted for an hour.
+    async fn wanted(
+        &self,
+        office: &impl Office,
+        model: &ModelName,
+        credits: u64,
+    ) -> Result<Decision, IdentityError> {
+        if let Some(goal) = self.read(|agenda| agenda.of(model).and_then(Appointment::goal)).await? {
+            return self.rest(model, goal, credits).await;
+        }
+        let held = self.stock(&office.keyring()).await?.get(model).map_or(0, |kept| kept.held);
+        let now = self.clock.now();
+        let pace = self.deposits.habits().await?.get(model).and_then(|habit| habit.pace(now));
+        let first = self.first_stock(model).await?;
+        Ok(self.plans.of(model).decide(&Shelf { held, pace, credits }, first))
+    }
+
+    /// What to do about a mint that was broken off. What of it is pending the next mint recovers in any case, be it a mint of
+    /// nothing else.
+    async fn rest(&self, model: &ModelName, goal: u64, credits: u64) -> Result<Decision, IdentityError> {
+        let missing = goal.saturating_sub(self.deposits.finalized(model).await?);
+        let rest = missing.saturating_sub(self.pending(model).await?);
+        Ok(match u32::try_from(rest.min(credits)).unwrap_or(u32::MAX) {
+            _ if missing == 0 => Decision::Enough,
+            0 if rest > 0 => Decision::NoCredit,
+            count => Decision::Mint(count),
+        })
+    }
+
+    async fn pending(&self, model: &ModelName) -> Result<u64, IdentityError> {
+        let pending = self.deposits.pending().await?;
+        Ok(pending.iter().filter(|row| row.issuance.model == *model).count() as u64)
+    }
+
+    /// Notes, durably, that `count` tokens are begun.
+    async fn mint_begun(&self, model: &ModelName, count: u32) -> Result<(), IdentityError> {
+        let before = self.deposits.finalized(model).await? + self.pending(model).await?;
+        self.change(|agenda| agenda.mint_begun(model, before + u64::from(count))).await
+    }
+
+    async fn first_stock(&self, model: &ModelName) -> Result<FirstStock, IdentityError> {
+        self.read(|agenda| agenda.of(model).map_or(FirstStock::ToCome, Appointment::first_stock)).await
+    }
+
     async fn mint(
         &self,
         office: &impl Office,
         model: &ModelName,
-        found: Shelf,
         stop: &CancellationToken,
     ) -> Result<Outcome, Obstacle> {
+        let storage = |error: IdentityError| Obstacle::from(&error);
         let account = office.credits().await?;
-        self.credits_seen(&account).await.map_err(|error| Obstacle::from(&error))?;
+        self.credits_seen(&account).await.map_err(storage)?;
         let credits = account.get(model.as_str()).copied().unwrap_or(0).max(0).unsigned_abs();
-        let count = match self.plans.of(model).decide(&Shelf { credits, ..found }) {
+        let decision = self.wanted(office, model, credits).await.map_err(storage)?;
+        let count = match decision {
             Decision::Enough => return Ok(Outcome::Done),
             Decision::NoCredit => return Ok(Outcome::NoCredit),
             Decision::Mint(count) => count,
         };
+        let is_first = self.first_stock(model).await.map_err(storage)? == FirstStock::ToCome;
+        let whole = self.wanted(office, model, u64::MAX).await.map_err(storage)?;
+        self.mint_begun(model, count).await.map_err(storage)?;
         let minted = office.mint(model, count, stop).await?;
         tracing::info!(%model, made = minted.made, "topped up");
         match minted.stopped {
             Some(error) => Err(Obstacle::from(&error)),
             // Asked to stop: the rest at the repetition.
             None if minted.made < count as usize => Ok(Outcome::Failed),
+            // A part of the first stock is not the first stock.
+            None if is_first && decision != whole => Ok(Outcome::NoCredit),
             None => Ok(Outcome::Done),
         }
     }
@@ -261,7 +305,7 @@ fn tell(model: &ModelName, outcome: Outcome, said: Option<&str>, news: News) {
         }
         (Outcome::NoCredit, News::Yes) => tracing::warn!(
             %model,
-            "not topped up: the account has no credit for it; buy some; `llmtor account` shows what is there"
+            "no top-up is possible: the account has no credit left for it; buy some; `llmtor account` shows what is there"
         ),
         (Outcome::SignedOut, News::Yes) => {
             tracing::warn!("no more top-ups until the next sign-in: {said}");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rand::CryptoRng;
 
+use super::agenda::FirstStock;
 use super::policy::{Decision, Policy, Privacy, Shelf};
 use crate::clock::Timestamp;
 use crate::wire::ModelName;
@@ -53,11 +54,18 @@ impl Plan {
         self.policy.appoint(held, now, rng)
     }
 
+    /// The first stock of whoever holds so much is there.
+    pub fn first_stock(&self, held: u64) -> FirstStock {
+        let first = self.own.target.unwrap_or_else(|| self.policy.first());
+        if held < first.into() { FirstStock::ToCome } else { FirstStock::Had }
+    }
+
     /// What to do about what is `found`. A count is never the number that is missing: that would tell how much was used.
-    pub fn decide(&self, found: &Shelf) -> Decision {
+    pub fn decide(&self, found: &Shelf, first: FirstStock) -> Decision {
         let decision = match self.own.target {
             Some(target) if found.held >= target.into() => return Decision::Enough,
             Some(target) => Decision::Mint(target),
+            None if first == FirstStock::ToCome => self.policy.begin(found),
             None => self.policy.decide(found),
         };
         let Decision::Mint(count) = decision else { return decision };
@@ -76,7 +84,7 @@ mod tests {
     fn decide(own: Stocking, held: u64, credits: u64) -> Decision {
         let model: ModelName = "m".parse().unwrap();
         let plans = Plans::new(Privacy::Balanced, BTreeMap::from([(model.clone(), own)]));
-        plans.of(&model).decide(&Shelf { held, pace: None, credits })
+        plans.of(&model).decide(&Shelf { held, pace: None, credits }, FirstStock::Had)
     }
 
     #[test]

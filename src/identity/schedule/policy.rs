@@ -13,7 +13,8 @@
 //!
 //! | reading | minted if the stock lasts less than | because |
 //! | --- | --- | --- |
-//! | none (first day) | there is none: the first rung | everybody begins alike |
+//! | any, and the first stock is to come | the first rung is not held: the first rung | everybody begins alike, also who minted some by hand |
+//! | none (first day) | there is none: the first rung | the same |
 //! | review of day 2 | 8 days: the largest rung | who needs it shows early |
 //! | review of day 8, 38, 68 … | 20 days: the second rung | the month's stock |
 //! | review of day 18, 28, 48, 58 … | 3 days: the second rung | the month went otherwise than it began |
@@ -136,19 +137,25 @@ impl Policy {
         now.plus_seconds(delay)
     }
 
-    /// What to do about a stock.
+    /// How many tokens the first stock is.
+    pub fn first(&self) -> u32 {
+        self.ladder.first().copied().unwrap_or(0)
+    }
+
+    /// What to do about a stock while the first one is to come, whatever the habit says: the reviews take it for granted.
+    pub fn begin(&self, stock: &Shelf) -> Decision {
+        let rung = self.ladder.first().filter(|rung| stock.held < u64::from(**rung));
+        bounded(rung.copied(), stock.credits)
+    }
+
+    /// What to do about a stock after the first.
     pub fn decide(&self, stock: &Shelf) -> Decision {
         let rung = match stock.pace {
             None if stock.held == 0 => self.ladder.first(),
             None => None,
             Some(pace) => self.wanted(stock.held, &pace),
         };
-        let credits = u32::try_from(stock.credits).unwrap_or(u32::MAX);
-        match rung {
-            None => Decision::Enough,
-            Some(_) if credits == 0 => Decision::NoCredit,
-            Some(rung) => Decision::Mint(credits.min(*rung)),
-        }
+        bounded(rung.copied(), stock.credits)
     }
 
     /// The rung that is to be minted when `held` go at this pace.
@@ -173,6 +180,16 @@ impl Policy {
         } else {
             None
         }
+    }
+}
+
+/// As much of `rung` as the credits allow.
+fn bounded(rung: Option<u32>, credits: u64) -> Decision {
+    let credits = u32::try_from(credits).unwrap_or(u32::MAX);
+    match rung {
+        None => Decision::Enough,
+        Some(_) if credits == 0 => Decision::NoCredit,
+        Some(rung) => Decision::Mint(credits.min(rung)),
     }
 }
 
@@ -211,6 +228,19 @@ mod tests {
             assert_eq!(policy.decide(&shelf(0, None)), Decision::Mint(policy.ladder[0]));
             assert_eq!(policy.decide(&shelf(1, None)), Decision::Enough);
         }
+    }
+
+    #[test]
+    fn whoever_has_no_first_stock_gets_it_whatever_the_habit_says() {
+        let policy = Policy::of(Privacy::Balanced);
+        for pace in [None, Some(pace(20.0, 1)), Some(pace(20.0, 2)), Some(pace(40.0, 25))] {
+            for held in [0, 50, 799] {
+                assert_eq!(policy.begin(&shelf(held, pace)), Decision::Mint(800));
+            }
+            assert_eq!(policy.begin(&shelf(800, pace)), Decision::Enough);
+        }
+        assert_eq!(policy.begin(&Shelf { held: 50, pace: None, credits: 5 }), Decision::Mint(5));
+        assert_eq!(policy.begin(&Shelf { held: 50, pace: None, credits: 0 }), Decision::NoCredit);
     }
 
     #[test]

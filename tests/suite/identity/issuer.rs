@@ -183,6 +183,11 @@ impl Issuer {
         self.books().remembered.clear();
     }
 
+    /// The account's owner buys credits.
+    pub(super) fn buy(&self, credits: i64) {
+        self.books().active += credits;
+    }
+
     /// Another device uses credits.
     pub(super) fn debit_elsewhere(&self, credits: i64) {
         let mut books = self.books();

@@ -4,7 +4,8 @@ use llmtor::blind::{Signature, TokenMessage};
 use llmtor::clock::{Clock as _, Timestamp};
 use llmtor::identity::{MintOrder, Readiness};
 use llmtor::keys::Keyring;
-use llmtor::vault::LossReason;
+use llmtor::vault::backups::Source;
+use llmtor::vault::{LossReason, RequestId, VaultError};
 
 use super::issuer::{Fault, public_key};
 use super::{MODEL, Process, World, model};
@@ -47,6 +48,30 @@ async fn a_death_before_or_after_the_debit_loses_no_credit_within_five_minutes()
         assert_eq!((ids.len(), &ids[0]), (2, &ids[1]), "{fault:?}: the same RequestID");
         let blinded = world.issuer.field("auth-token", "BlindedToken");
         assert_eq!(blinded[0], blinded[1], "{fault:?}: the same BlindedToken");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_that_is_paused_repeats_what_is_young_and_orders_nothing_anew() {
+    for (seconds, made) in [(200, 1), (1_000, 0)] {
+        let world = World::new(10).await;
+        world.start().mint(1).await;
+        die_in_flight(&world, Fault::HangBefore, 1).await;
+        world.clock.advance(seconds);
+        let process = world.start();
+        process.vault.backups().snapshot(Source::Retired).await.expect("copied");
+        let asked = world.issuer.seen(<[_]>::len);
+        let recovered = process.identity.recover().await.expect("recovered");
+        assert_eq!((recovered.made, recovered.pending), (made, 1 - made));
+        assert_eq!(recovered.stopped.is_some(), made == 0);
+        assert_eq!(world.issuer.seen(<[_]>::len), asked + made, "nor is `/me` asked");
+        assert_eq!(world.issuer.used(), 1 + i64::try_from(made).expect("few"));
+        let ids = process.vault.deposits().pending().await.expect("pending");
+        for row in ids {
+            let new = RequestId("another".into());
+            let renewed = process.vault.deposits().renew(&row.issuance.request_id, new).await;
+            assert_eq!(renewed.err(), Some(VaultError::Retired));
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use llmtor::identity::{
     Activity, ErrorKind, MintOrder, Minted, Obstacle, Office, Readiness, Recovered, Schedule, ScheduleParts,
 };
 use llmtor::keys::Keyring;
+use llmtor::vault::{AbuseRule, CallId, Doubt, RequestDigest};
 use llmtor::wire::ModelName;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,11 @@ const BATCH: u32 = 6;
 
 /// The schedule of one process, with an own stocking so that few tokens are made.
 fn schedule(world: &World, process: &Process) -> Schedule {
-    let own = BTreeMap::from([(model(), Stocking { target: Some(10), batch: Some(BATCH) })]);
+    schedule_of(Stocking { target: Some(10), batch: Some(BATCH) }, world, process)
+}
+
+fn schedule_of(own: Stocking, world: &World, process: &Process) -> Schedule {
+    let own = BTreeMap::from([(model(), own)]);
     Schedule::new(ScheduleParts {
         activity: Activity::On,
         plans: Plans::new(Privacy::Balanced, own),
@@ -134,6 +139,56 @@ async fn a_stock_is_topped_up_in_batches_at_its_appointments_and_at_no_other_tim
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn neither_a_mint_by_hand_nor_a_few_credits_stand_for_the_first_stock() {
+    let world = World::new(7).await;
+    let process = world.start();
+    let by_hand = MintOrder { model: model(), count: 3, readiness: Readiness::Now };
+    process.identity.mint(by_hand, &|_| ()).await.expect("minted");
+    // As the preset has it, but with a batch of six.
+    let own = Stocking { target: None, batch: Some(BATCH) };
+    let (schedule, desk) = (schedule_of(own, &world, &process), Desk::of(&world, &process));
+    tick(&schedule, &desk, Continuity::Broken).await;
+    schedule.minted_by_hand(&model()).await.expect("kept");
+    // Credit for four of the six; days go by, and the habit has readings.
+    look(&world, &schedule, &desk).await;
+    assert_eq!(world.issuer.used(), 7);
+    assert!(matches!(outlook(&schedule, &desk).await.next, Next::NoCredit(_)));
+    world.clock.advance(86_400);
+    world.issuer.buy(100);
+    schedule.credits_seen(&BTreeMap::from([(model().to_string(), 100)])).await.expect("kept");
+    look(&world, &schedule, &desk).await;
+    assert_eq!(world.issuer.used(), 7 + i64::from(BATCH));
+    look(&world, &schedule, &desk).await;
+    assert_eq!(world.issuer.used(), 7 + i64::from(BATCH), "there is one first stock");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stock_is_judged_by_does_not_change_while_a_call_is_under_way() {
+    let world = World::new(3).await;
+    let process = world.start();
+    let order = MintOrder { model: model(), count: 3, readiness: Readiness::Now };
+    process.identity.mint(order, &|_| ()).await.expect("minted");
+    world.clock.advance(86_400);
+    let key = world.issuer.keyring().model(&model()).expect("pinned").fingerprint();
+    let judged = async || {
+        let held = process.vault.deposits().held([(model(), key)].into()).await.expect("held")[&model()];
+        let habit = process.vault.deposits().habits().await.expect("habits")[&model()];
+        held + habit.pace(world.clock.now()).expect("a day is over").today.since
+    };
+    let (withdrawals, digest) = (process.vault.withdrawals(), RequestDigest([1; 32]));
+    assert_eq!(judged().await, 3);
+    let reserved = withdrawals.reserve(CallId(1), &model(), key, AbuseRule::Omitted).await.expect("reserved");
+    assert_eq!(judged().await, 3);
+    let presented = withdrawals.present(reserved, digest).await.expect("presented");
+    assert_eq!(judged().await, 3);
+    withdrawals.doubt(presented, Doubt::Unknown).await.expect("in doubt");
+    assert_eq!(judged().await, 3);
+    let resumed = withdrawals.resume(CallId(2), digest).await.expect("resumed").expect("the same request");
+    withdrawals.settle(resumed).await.expect("settled");
+    assert_eq!(judged().await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restart_keeps_the_appointment_and_asks_nothing() {
     let world = World::new(100).await;
     let due = {
@@ -230,7 +285,7 @@ async fn a_forged_signature_stops_the_model_and_a_mint_by_hand_sets_it_going_aga
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mint_that_is_asked_to_stop_loses_no_credit_and_is_taken_up_at_the_next_appointment() {
+async fn a_mint_that_is_asked_to_stop_loses_no_credit_and_its_rest_is_made_at_the_next_appointment() {
     let world = World::new(100).await;
     let process = world.start();
     let (schedule, desk) = (schedule(&world, &process), Desk::of(&world, &process));
@@ -246,7 +301,39 @@ async fn a_mint_that_is_asked_to_stop_loses_no_credit_and_is_taken_up_at_the_nex
     assert!(made < 6, "{made}");
     assert_eq!((i64::try_from(made).expect("few"), stock.blinded), (world.issuer.used(), 0));
     look(&world, &schedule, &desk).await;
-    assert_eq!(world.issuer.used(), i64::try_from(made).expect("few") + 6);
+    assert_eq!(world.issuer.used(), 6);
+    look(&world, &schedule, &desk).await;
+    assert_eq!(world.issuer.used(), 12, "a batch of its own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_dies_in_a_mint_makes_it_whole_and_no_second_one() {
+    let world = World::new(100).await;
+    let own = Stocking { target: None, batch: Some(BATCH) };
+    {
+        let process = world.start();
+        let (schedule, desk) = (schedule_of(own, &world, &process), Desk::of(&world, &process));
+        tick(&schedule, &desk, Continuity::Broken).await;
+        world.issuer.script([Fault::HangBefore; 4]);
+        let all_in_flight = async {
+            while world.issuer.field("auth-token", "RequestID").len() < 4 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            () = look(&world, &schedule, &desk) => panic!("it ended"),
+            () = all_in_flight => {}
+        }
+    }
+    let process = world.start();
+    let (schedule, desk) = (schedule_of(own, &world, &process), Desk::of(&world, &process));
+    tick(&schedule, &desk, Continuity::Unbroken).await;
+    assert_eq!(process.stock().await.blinded, 6);
+    for _ in 0..2 {
+        look(&world, &schedule, &desk).await;
+        let stock = process.stock().await;
+        assert_eq!((stock.available + stock.maturing, stock.blinded, world.issuer.used()), (6, 0, 6));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -172,6 +172,56 @@ fn no_credit_is_told_once_and_its_sight_makes_a_first_appointment() {
 }
 
 #[test]
+fn neither_a_mint_by_hand_nor_a_lack_of_credit_stands_for_the_first_stock() {
+    for held in [0, 50] {
+        let mut world = World::new(11, held);
+        world.tick(at(0), Continuity::Broken);
+        let first = |world: &World| world.agenda.of(&model()).unwrap().first_stock();
+        let due = world.due();
+        world.agenda.minted_by_hand(&model());
+        assert_eq!(world.agenda.of(&model()).unwrap().standing(), Standing::First);
+        for outcome in [Outcome::Failed, Outcome::NoCredit, Outcome::Refused, Outcome::Alarm] {
+            world.look(due, outcome);
+            world.agenda.minted_by_hand(&model());
+            assert_eq!(first(&world), FirstStock::ToCome);
+        }
+        world.look(due, Outcome::Done);
+        world.restart();
+        assert_eq!(first(&world), FirstStock::Had);
+        // Another key: what is held under the old one is no use.
+        world.stock.get_mut(&model()).unwrap().key = "another".into();
+        world.tick(due, Continuity::Unbroken);
+        assert_eq!(first(&world), FirstStock::ToCome);
+    }
+}
+
+#[test]
+fn a_mint_that_was_begun_is_remembered_until_it_is_made_or_hopeless() {
+    let mut world = World::new(12, 0);
+    world.tick(at(0), Continuity::Broken);
+    let due = world.due();
+    let goal = |world: &World| world.agenda.of(&model()).unwrap().goal();
+    for (outcome, kept) in [
+        (Outcome::Failed, true),
+        (Outcome::SignedOut, true),
+        (Outcome::Done, false),
+        (Outcome::NoCredit, false),
+        (Outcome::Refused, false),
+        (Outcome::Alarm, false),
+    ] {
+        world.agenda.mint_begun(&model(), 800);
+        // The repetition of one that was broken off has the same end.
+        world.agenda.mint_begun(&model(), 1100);
+        world.look(due, outcome);
+        world.restart();
+        assert_eq!(goal(&world), kept.then_some(800), "{outcome:?}");
+    }
+    world.agenda.mint_begun(&model(), 800);
+    world.agenda.signed_in();
+    assert_eq!(goal(&world), None, "it may be another account");
+}
+
+#[test]
 fn a_forged_signature_stops_its_model_until_another_key_is_pinned() {
     let mut world = World::new(8, 0);
     world.tick(at(0), Continuity::Broken);
@@ -196,9 +246,9 @@ fn a_model_whose_key_is_not_pinned_any_more_has_no_appointment() {
 
 #[test]
 fn models_have_appointments_of_their_own() {
-    let mut world = World::new(10, 100);
+    let mut world = World::new(10, 800);
     let other: ModelName = "gemini-2.5-pro".parse().unwrap();
-    world.stock.insert(other.clone(), Kept { key: "k".into(), held: 100 });
+    world.stock.insert(other.clone(), Kept { key: "k".into(), held: 800 });
     world.tick(at(0), Continuity::Broken);
     let others = |world: &World| world.agenda.of(&other).unwrap().clone();
     let before = others(&world);
@@ -213,7 +263,7 @@ fn models_have_appointments_of_their_own() {
 /// Days of looks that all succeed, with the stock that `held` says at each tick; the times of the looks.
 fn looks(seed: u64, held: impl Fn(usize) -> u64) -> Vec<Timestamp> {
     // The first stock is told from others: here there is one.
-    let mut world = World::new(seed, 1);
+    let mut world = World::new(seed, 800);
     world.tick(at(0), Continuity::Broken);
     let mut times = Vec::new();
     while times.len() < 20 {
