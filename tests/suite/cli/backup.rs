@@ -246,6 +246,34 @@ fn a_retired_vault_says_so_and_comes_back_only_after_the_sentence() {
     assert_eq!(custody(), "ours");
 }
 
+#[cfg(unix)]
+#[test]
+fn an_interrupted_backup_retires_no_vault_without_a_copy() {
+    let room = tempfile::tempdir().unwrap();
+    let room = room.path();
+    std::fs::write(room.join("passphrase.txt"), "a long enough passphrase\n").unwrap();
+    // From before the vault is open to well within the second that the passphrase takes.
+    for pause in [5, 100, 250, 400] {
+        let (home, file) = (format!("h{pause}"), format!("{pause}.age"));
+        succeed(room, &["tokens", "--home", &home], "");
+        let mut child = program::command(room)
+            .args(["backup", "--retire", &file, "--passphrase-fd", "0", "--home", &home])
+            .stdin(std::fs::File::open(room.join("passphrase.txt")).unwrap())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(pause));
+        let pid = child.id().to_string();
+        // It may be at its end already.
+        let _ = std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap();
+        child.wait().unwrap();
+        let status = succeed(room, &["status", "--json", "--home", &home], "").json();
+        let expected = if room.join(&file).exists() { "retired" } else { "ours" };
+        assert_eq!(status["custody"], expected, "after {pause} ms");
+    }
+}
+
 #[test]
 fn a_killed_restore_leaves_no_home_or_a_whole_one() {
     let room = tempfile::tempdir().unwrap();
