@@ -125,6 +125,14 @@ impl Context {
         self.home.clone().or_else(variable)
     }
 
+    /// A command of ours for the same home, to be typed.
+    fn command(&self, words: &str) -> String {
+        match &self.home {
+            Some(home) => format!("llmtor {words} --home {}", home.display()),
+            None => format!("llmtor {words}"),
+        }
+    }
+
     /// The home, made if it is not there, and its configuration; `flags` are `(flag, key, value)`.
     ///
     /// Logging starts here, because its level is configuration.

@@ -233,13 +233,15 @@ impl Operations {
             let daemon = self.daemon.read().unwrap_or_else(PoisonError::into_inner);
             daemon.as_ref().map(|daemon| (daemon.report)())
         };
+        let (custody, resting_until) = self.standing().await?;
         Ok(StatusReport {
             daemon,
             home: self.home.root().to_owned(),
             identity_url: url(self.config.backend.identity_url()),
             anonymous_url: url(self.config.backend.anonymous_url()),
             logged_in: self.home.session_path().exists(),
-            custody: self.custody().await?,
+            custody,
+            resting_until,
             models: self.stock().await?,
             supply: self.supply().await?,
             abuse: self.abuse().await?,

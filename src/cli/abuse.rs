@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::backup::Overwrite;
 use crate::control::message::backup::{
     AbuseBackupOrder, AbuseBackupReport, AbuseRestoreOrder, AbuseRestoreReport, AbuseStatusReport, Held,
-    Restoration,
+    Restoration, RotateReport,
 };
 use crate::control::message::{AbuseReport, SecretText};
 use crate::control::{Operation, Report};
@@ -41,13 +41,7 @@ pub(super) async fn run(command: AbuseCommand, context: &Context) -> Result<Exit
             let Report::AbuseRotate(report) = operate(context, Operation::AbuseRotate).await? else {
                 return Err(mismatch());
             };
-            output.result(&report, || {
-                format!(
-                    "calls from now on carry a fresh token for {}\n\
-                     the old one counts until the month is over, whoever has it; the permanent token is the same as before",
-                    report.month
-                )
-            });
+            output.result(&report, || rotated(&report));
         }
         AbuseCommand::Backup { place, passphrase, force } => {
             check_home(context)?;
@@ -115,6 +109,20 @@ fn status(report: &AbuseStatusReport) -> String {
     format!("permanent token: {permanent}\nmonthly token: {transient}")
 }
 
+fn rotated(RotateReport { month, replaced, permanent }: &RotateReport) -> String {
+    let mut text = format!("calls from now on carry a fresh token for {month}");
+    if *replaced {
+        text += "\nthe old one counts until the month is over, whoever has it";
+    }
+    text += if *permanent {
+        "\nthe permanent token is the same as before"
+    } else {
+        "\nthe permanent token is missing; run `llmtor abuse setup`, or `llmtor abuse restore` if this account had one \
+         before"
+    };
+    text
+}
+
 fn backed_up(report: &AbuseBackupReport) -> String {
     let place =
         report.path.as_ref().map_or_else(|| "on the server".into(), |path| format!("in {}", path.display()));
@@ -143,4 +151,19 @@ fn restored(report: &AbuseRestoreReport) -> String {
         Restoration::Absent => "not in the backup; run `llmtor abuse setup`".into(),
     };
     format!("permanent token: {permanent}\nmonthly token: {transient}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rotation_speaks_of_no_token_that_is_not_held() {
+        let report =
+            |replaced, permanent| rotated(&RotateReport { month: "2026-11".into(), replaced, permanent });
+        let (both, none) = (report(true, true), report(false, false));
+        assert!(both.contains("the old one counts") && both.contains("the same as before"), "{both}");
+        assert!(!none.contains("the old one") && !none.contains("the same as before"), "{none}");
+        assert!(none.contains("the permanent token is missing; run `llmtor abuse setup`"), "{none}");
+    }
 }

@@ -114,8 +114,8 @@ pub(super) enum Command {
     /// Makes a home out of a backup, and takes over its tokens when you say so
     ///
     /// The home must not be there yet, or be empty. It is paused: a token that two vaults spend shows one prompt's answer
-    /// to the other. It spends only after a sentence was typed that says that the old machine does not use the tokens any
-    /// more; the home that the backup was made of is retired then, if it is on this machine. What the old machine spent
+    /// to the other. It spends only after a sentence was typed that says that no other machine uses the tokens any more, so
+    /// one backup is for one restore; the home that the backup was made of is retired then, if it is on this machine. What the old machine spent
     /// since the backup is found out token by token, on the way.
     #[command(
         after_help = "Examples:\n  llmtor restore vault.age\n  llmtor restore --identity key.txt vault.age --home DIR\n  \

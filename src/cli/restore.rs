@@ -10,10 +10,13 @@ use crate::app::AppError;
 use crate::app::restore::{Restoration, Restored};
 use crate::backup::Passphrase;
 use crate::backup::archive::Unlock;
+use crate::blind::PublicKey;
 use crate::config::Config;
+use crate::control::message::KeyReport;
 use crate::control::message::backup::{TakeOverReport, sentence};
 use crate::control::{Operation, Report};
 use crate::datadir::Home;
+use crate::keys::{KeyName, store};
 use crate::secret::Secret;
 use crate::vault::Custody;
 
@@ -37,7 +40,17 @@ struct Done {
     made: Option<String>,
     custody: Custody,
     #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<Destination>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     taken_over: Option<TakeOverReport>,
+}
+
+/// Where sessions and prompts go from a restored home, for its owner to look at.
+#[derive(Serialize)]
+struct Destination {
+    identity_url: Option<String>,
+    anonymous_url: Option<String>,
+    keys: Vec<KeyReport>,
 }
 
 pub(super) async fn run(options: RestoreOptions, context: &Context) -> Result<Exit, Failure> {
@@ -46,7 +59,8 @@ pub(super) async fn run(options: RestoreOptions, context: &Context) -> Result<Ex
         let (home, config) = context.open(&[])?;
         let report = take_over(context, &home, &config, custody(context, &home, &config).await?).await?;
         let home = home.root().to_owned();
-        finish(context, &Done { home, made: None, custody: Custody::Ours, taken_over: Some(report) });
+        let taken_over = Some(report);
+        finish(context, &Done { home, made: None, custody: Custody::Ours, backend: None, taken_over });
         return Ok(Exit::Done);
     };
     let sealed = read(file, LIMIT)?;
@@ -58,7 +72,10 @@ pub(super) async fn run(options: RestoreOptions, context: &Context) -> Result<Ex
     let begun = tokio::task::spawn_blocking(move || Restoration::begin(&target, &sealed, &unlock));
     let begun = begun.await.map_err(|_| Failure::from(AppError::Internal))??;
     let config = context.config(Some(begun.home()), &[])?;
+    let backend = destination(begun.home(), &config)?;
     let Restored { home, manifest } = begun.finish(&config).await?;
+    // Before anything is typed that lets it be used.
+    context.output.remark(&shown(&backend, options.identity.is_some()));
 
     let wanted = options.take_over || (std::io::stdin().is_terminal() && !context.output.is_json());
     let taken_over = if wanted {
@@ -75,30 +92,69 @@ pub(super) async fn run(options: RestoreOptions, context: &Context) -> Result<Ex
         None
     };
     let custody = if taken_over.is_some() { Custody::Ours } else { Custody::Restored };
-    finish(context, &Done { home: home.root().to_owned(), made: Some(manifest.made), custody, taken_over });
+    let home = home.root().to_owned();
+    finish(context, &Done { home, made: Some(manifest.made), custody, backend: Some(backend), taken_over });
     Ok(Exit::Done)
+}
+
+fn destination(home: &Home, config: &Config) -> Result<Destination, Failure> {
+    let report = |(name, key): (KeyName, &PublicKey)| KeyReport {
+        name: name.to_string(),
+        fingerprint: key.fingerprint().to_string(),
+    };
+    let url = |url: Option<&url::Url>| url.map(ToString::to_string);
+    Ok(Destination {
+        identity_url: url(config.backend.identity_url()),
+        anonymous_url: url(config.backend.anonymous_url()),
+        keys: store::load(home).map_err(AppError::from)?.iter().map(report).collect(),
+    })
+}
+
+fn shown(backend: &Destination, by_identity: bool) -> String {
+    let Destination { identity_url, anonymous_url, keys } = backend;
+    let mut text = String::from("in the backup:");
+    for (plane, url) in [("identity plane", identity_url), ("anonymous plane", anonymous_url)] {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n  {plane}: {}", url.as_deref().unwrap_or("none"));
+    }
+    for key in keys {
+        let _ = write!(text, "\n  key of {}: {}", key.name, key.fingerprint);
+    }
+    if by_identity {
+        text += "\nnothing proves who made this file: whoever knows the recipient can seal one, with a backend and keys of \
+                 their own. Compare these with what the operator publishes before you log in or take over";
+    }
+    text
 }
 
 fn finish(context: &Context, done: &Done) {
     context.output.result(done, || {
         let mut text = match &done.made {
             Some(made) => format!(
-                "the backup of {made} is restored in {}; log in again before minting: llmtor login --session-stdin",
-                done.home.display()
+                "the backup of {made} is restored in {}; log in again before minting: {}",
+                done.home.display(),
+                context.command("login --session-stdin")
             ),
             None => String::new(),
         };
         if let Some(report) = &done.taken_over {
             text += "\nthis vault's tokens are spent from here now; any that were spent elsewhere meanwhile are dropped when \
                      they are met";
+            if let Some(until) = &report.resting_until {
+                let _ = write!(
+                    text,
+                    "\nfirst they rest: they may be used from {until} on, because a call of the old machine may still be \
+                     under way"
+                );
+            }
             if let Some(retired) = &report.retired {
                 // Writing to a String cannot fail.
                 let _ = write!(text, "\nretired: {}", retired.display());
             }
         }
-        if let Some(paused) = paused(done.custody) {
+        if let Some(paused) = paused(context, done.custody) {
             text += "\nPAUSED: ";
-            text += paused;
+            text += &paused;
         }
         text.trim_start().to_owned()
     });

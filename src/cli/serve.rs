@@ -42,8 +42,8 @@ pub(super) async fn run(options: &ServeOptions, context: &Context) -> Result<Exi
             .output
             .remark("no keys are pinned, so no model can be asked for; run `llmtor keys import FILE`");
     }
-    if let Some(paused) = status::paused(daemon.operations().custody().await?) {
-        context.output.remark(paused);
+    if let Some(paused) = status::paused(context, daemon.operations().custody().await?) {
+        context.output.remark(&paused);
     }
     let starting = daemon.tor().map(|tor| tokio::spawn(show(context.output, tor.changes())));
     let result = daemon.run(&mut signals).await;

@@ -13,7 +13,7 @@ use super::tokens;
 
 pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     let Report::Status(report) = operate(context, Operation::Status).await? else { return Err(mismatch()) };
-    context.output.result(&report, || text(&report));
+    context.output.result(&report, || text(&report, context));
     Ok(Exit::Done)
 }
 
@@ -36,21 +36,32 @@ pub(super) fn progress(tor: &TorReport) -> String {
 }
 
 /// What to know of a vault that spends nothing.
-pub(super) fn paused(custody: Custody) -> Option<&'static str> {
-    match custody {
-        Custody::Ours => None,
-        Custody::Restored => Some(
-            "this vault was restored from a backup and spends nothing; when the old machine does not use its tokens any \
-             more, run `llmtor restore --take-over`",
+pub(super) fn paused(context: &Context, custody: Custody) -> Option<String> {
+    let why = match custody {
+        Custody::Ours => return None,
+        Custody::Restored => {
+            "this vault was restored from a backup and spends nothing; when no other machine uses its tokens any more"
+        }
+        Custody::Retired => {
+            "another vault was to take this one's tokens over, and this one spends nothing; if no other machine uses them"
+        }
+    };
+    Some(format!("{why}, run `{}`", context.command("restore --take-over")))
+}
+
+/// The lines on a vault that spends nothing, or not everything yet; none on another.
+pub(super) fn held_back(context: &Context, custody: Custody, resting_until: Option<&str>) -> String {
+    match (paused(context, custody), resting_until) {
+        (Some(paused), _) => format!("PAUSED: {paused}\n"),
+        (None, Some(until)) => format!(
+            "RESTING: this vault was just taken over; the tokens that came with it may be used from {until} on, because \
+             a call of the old machine may still be under way\n"
         ),
-        Custody::Retired => Some(
-            "another vault was to take this one's tokens over, and this one spends nothing; if the copy is not in use, run \
-             `llmtor restore --take-over`",
-        ),
+        (None, None) => String::new(),
     }
 }
 
-fn text(report: &StatusReport) -> String {
+fn text(report: &StatusReport, context: &Context) -> String {
     let mut text = match &report.daemon {
         Some(daemon) => {
             let DaemonReport { pid, base_url, transport, tor, warm } = daemon;
@@ -69,9 +80,7 @@ fn text(report: &StatusReport) -> String {
     let _ = writeln!(text, "identity plane: {}", or_none(&report.identity_url));
     let _ = writeln!(text, "anonymous plane: {}", or_none(&report.anonymous_url));
     let _ = writeln!(text, "session: {session}");
-    if let Some(paused) = paused(report.custody) {
-        let _ = writeln!(text, "PAUSED: {paused}");
-    }
+    text.push_str(&held_back(context, report.custody, report.resting_until.as_deref()));
     text + &tokens::table(&report.models)
         + &tokens::supplies(&report.supply)
         + &tokens::abuse(&report.abuse)

@@ -18,6 +18,7 @@ use super::Context;
 use super::arguments::{TokensCommand, TokensOptions};
 use super::exit::{Exit, Failure};
 use super::operate::{mismatch, operate};
+use super::status::held_back;
 
 pub(super) async fn run(options: TokensOptions, context: &Context) -> Result<Exit, Failure> {
     match options.command {
@@ -25,7 +26,7 @@ pub(super) async fn run(options: TokensOptions, context: &Context) -> Result<Exi
             let Report::Tokens(report) = operate(context, Operation::Tokens).await? else {
                 return Err(mismatch());
             };
-            context.output.result(&report, || text(&report));
+            context.output.result(&report, || text(&report, context));
         }
         Some(TokensCommand::Mint { model, count, now }) => {
             let readiness = if now { Readiness::Now } else { Readiness::Delayed };
@@ -48,8 +49,9 @@ pub(super) async fn run(options: TokensOptions, context: &Context) -> Result<Exi
     Ok(Exit::Done)
 }
 
-fn text(report: &TokensReport) -> String {
-    let mut text = table(&report.models);
+fn text(report: &TokensReport, context: &Context) -> String {
+    let mut text = held_back(context, report.custody, report.resting_until.as_deref());
+    text.push_str(&table(&report.models));
     text.push_str(&supplies(&report.supply));
     text.push_str(&abuse(&report.abuse));
     text.push_str(&entries::summary(report.losses.iter().map(|loss| loss.credits).sum()));
@@ -151,6 +153,7 @@ fn next(model: &ModelName, next: &NextTopUp) -> String {
         NextTopUp::Refused { before } => {
             format!("the backend refused to top it up; it is asked again before {before} (UTC)")
         }
+        NextTopUp::Paused => "no top-up by itself while the vault is paused".into(),
         NextTopUp::SignIn => "no top-up by itself until `llmtor login --session-stdin`".into(),
         NextTopUp::Stopped => {
             "no top-up by itself: the backend signed with another key than the pinned one; compare \

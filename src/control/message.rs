@@ -199,6 +199,12 @@ pub enum Report {
 /// Counts per model and state, and the abuse tokens held.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokensReport {
+    /// Whether the vault's tokens may be spent here.
+    #[serde(default)]
+    pub custody: Custody,
+    /// As in [`StatusReport::resting_until`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resting_until: Option<String>,
     /// By model; a model with a pinned key is here even with nothing in stock.
     pub models: BTreeMap<ModelName, Stock>,
     /// How long each stock lasts, and what happens next by itself.
@@ -247,6 +253,9 @@ pub struct StatusReport {
     /// Whether the vault's tokens may be spent here.
     #[serde(default)]
     pub custody: Custody,
+    /// Until when the tokens rest that came with a vault which was just taken over; RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resting_until: Option<String>,
     /// Counts per model and state.
     pub models: BTreeMap<ModelName, Stock>,
     /// How long each stock lasts, and what happens next by itself.

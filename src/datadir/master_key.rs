@@ -72,6 +72,14 @@ impl MasterKey {
         Self::from_text(text)
     }
 
+    /// Whether the home at `root` says that another key is its own. One that does not say, or cannot be read, may have
+    /// this one.
+    pub fn is_foreign_to(&self, root: &std::path::Path) -> bool {
+        let text = read_if_there(&root.join("master.toml")).ok().flatten();
+        let record = text.and_then(|text| toml::from_str::<Record>(text.expose()).ok());
+        record.is_some_and(|record| record.check != self.check())
+    }
+
     fn generate() -> Self {
         let mut bytes = [0u8; 32];
         rand::rng().fill_bytes(&mut bytes);

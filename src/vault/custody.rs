@@ -11,8 +11,8 @@
 //!
 //! Taking over marks every token maybe-spent: whoever had them meanwhile may have spent any of them, and what the backend
 //! answers to such a token is believed only if it was made within the call, give or take a minute (`redeem::outcome`). An
-//! answer that the other vault had in the last minute would pass for such a one, so nothing is drawn or resumed for
-//! [`QUARANTINE`] seconds. Whoever keeps what was confirmed is never shown another prompt's answer.
+//! answer that the other vault had in the last minute would pass for such a one, and a call that it had begun may have its answer
+//! as late as a call may take; so nothing is drawn or resumed for [`QUARANTINE`] seconds. Whoever keeps what was confirmed is never shown another prompt's answer.
 //!
 //! What a paused vault still does: count, settle what is in a call's hands, finish issuances that were begun, and hand out
 //! snapshots. *Lineage* is a random number that a vault and its copies share; *generation* counts how often it was taken
@@ -22,10 +22,14 @@ use rusqlite::OptionalExtension as _;
 
 use super::VaultError;
 use super::books::Books;
+use crate::clock::Timestamp;
 
-/// How long after a take-over its tokens rest, seconds: longer than a clock that is a minute wrong, and a minute for the
-/// difference that an answer's time is allowed.
-pub(super) const QUARANTINE: i64 = 180;
+/// How long after a take-over its tokens rest, seconds: as long as a call of the other vault may have been under way (ten
+/// minutes), a clock that is a minute wrong, a minute for the difference that an answer's time is allowed, and a margin.
+pub(super) const QUARANTINE: i64 = 15 * 60;
+
+/// The row of `meta` that says until when; absent before the first take-over.
+const RESTS_UNTIL: &str = "rests until";
 
 /// Whether the tokens may be spent here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -53,6 +57,8 @@ pub struct Identification {
     pub generation: u32,
     /// Whose its tokens are.
     pub custody: Custody,
+    /// Until when the tokens rest that it had when it was taken over last; it may be past.
+    pub rests_until: Option<Timestamp>,
 }
 
 impl Custody {
@@ -88,7 +94,14 @@ impl Books {
         let lineage = Lineage(self.meta("lineage")?.try_into().map_err(|_| VaultError::Corrupt)?);
         let generation = self.meta("generation")?.try_into().map_err(|_| VaultError::Corrupt)?;
         let custody = Custody::from_name(&self.meta("custody")?)?;
-        Ok(Identification { lineage, generation: u32::from_be_bytes(generation), custody })
+        let rests_until = match self.meta_if_there(RESTS_UNTIL)? {
+            Some(unix) => {
+                let unix = unix.try_into().map_err(|_| VaultError::Corrupt)?;
+                Some(Timestamp::from_unix(i64::from_be_bytes(unix)))
+            }
+            None => None,
+        };
+        Ok(Identification { lineage, generation: u32::from_be_bytes(generation), custody, rests_until })
     }
 
     pub(super) fn set_custody(&mut self, custody: Custody) -> Result<(), VaultError> {
@@ -110,6 +123,9 @@ impl Books {
             self.conn
                 .prepare_cached("UPDATE tokens SET maybe_spent = 1, not_before = max(not_before, ?1)")?
                 .execute([rested])?;
+            self.conn
+                .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
+                .execute((RESTS_UNTIL, rested.to_be_bytes()))?;
             self.set_custody(Custody::Ours)?;
             // The draw index knows the old times.
             self.distrust_caches();
@@ -118,10 +134,11 @@ impl Books {
     }
 
     fn meta(&self, name: &str) -> Result<Vec<u8>, VaultError> {
-        self.conn
-            .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
-            .query_row([name], |row| row.get(0))
-            .optional()?
-            .ok_or(VaultError::Corrupt)
+        self.meta_if_there(name)?.ok_or(VaultError::Corrupt)
+    }
+
+    fn meta_if_there(&self, name: &str) -> Result<Option<Vec<u8>>, VaultError> {
+        let mut statement = self.conn.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
+        Ok(statement.query_row([name], |row| row.get(0)).optional()?)
     }
 }

@@ -83,7 +83,7 @@ pub enum VaultError {
     /// A copy was made to be used in its stead. Nothing was drawn.
     #[error(
         "this vault was moved elsewhere by a backup and is retired, so that no token is spent in two places: use the \
-         copy, or, when the copy does not use these tokens, run `llmtor restore --take-over` here"
+         copy, or, when no other machine uses these tokens, run `llmtor restore --take-over` here"
     )]
     Retired,
     /// Nothing to draw.

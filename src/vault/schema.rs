@@ -9,7 +9,7 @@
 //! | `habits` | how much a model is used, smoothed; sealed | never |
 //! | `notes` | what the identity plane must remember across a restart, such as its next top-up; sealed | replaced |
 //! | `losses` | credits that no token came of: model, when it was found, how many, why | the user has them forgotten |
-//! | `meta` | the key check; lineage, generation and custody ([`super::custody`]) | never |
+//! | `meta` | the key check; lineage, generation, custody and the rest after a take-over ([`super::custody`]) | never |
 //!
 //! Deliberately absent: any column that could name an account, a session, a RequestID beside a token, or
 //! the time of a spend. Row ids are random, so that they do not tell the order of issuance. Token bytes,

@@ -42,10 +42,11 @@ use crate::control::message::backup::{
     sentence,
 };
 use crate::datadir::{Home, HomeError, KeyStore, MasterKey};
+use crate::identity::IdentityError;
 use crate::keys::KeyName;
 use crate::secret::Secret;
 use crate::vault::backups::{AbuseTokens, SignedToken, Snapshot, Source, VerifiedAbuse};
-use crate::vault::custody::Lineage;
+use crate::vault::custody::{Identification, Lineage};
 use crate::vault::{AbuseKind, Custody, Vault, VaultError, VaultKeys};
 use crate::wire::redemption::Epoch;
 
@@ -62,6 +63,13 @@ impl Operations {
     /// Whose the vault's tokens are.
     pub async fn custody(&self) -> Result<Custody, AppError> {
         Ok(self.vault.backups().identification().await?.custody)
+    }
+
+    /// The same, and until when its tokens rest, if they do; RFC 3339.
+    pub(super) async fn standing(&self) -> Result<(Custody, Option<String>), AppError> {
+        let Identification { custody, rests_until, .. } = self.vault.backups().identification().await?;
+        let is_resting = |until: &Timestamp| custody == Custody::Ours && *until > self.clock.now();
+        Ok((custody, rests_until.filter(is_resting).map(rfc3339)))
     }
 
     pub(super) async fn backup(&self, order: BackupOrder) -> Result<BackupReport, AppError> {
@@ -126,7 +134,8 @@ impl Operations {
         backups.take_over().await?;
         // Of no use any more; if it stays, the next take-over looks there in vain.
         drop(fs::remove_file(self.home.origin_path()));
-        Ok(TakeOverReport { generation: backups.identification().await?.generation, retired })
+        let generation = backups.identification().await?.generation;
+        Ok(TakeOverReport { generation, retired, resting_until: self.standing().await?.1 })
     }
 
     pub(super) async fn abuse_status(&self) -> Result<AbuseStatusReport, AppError> {
@@ -138,8 +147,10 @@ impl Operations {
 
     pub(super) async fn abuse_rotate(&self) -> Result<RotateReport, AppError> {
         let _turn = self.turn.lock().await;
+        let before = self.abuse().await?;
         let epoch = self.identity(Unready::Fails).await?.abuse_rotate().await?;
-        Ok(RotateReport { month: month(epoch) })
+        let replaced = before.transient.is_some_and(|held| held == month(epoch));
+        Ok(RotateReport { month: month(epoch), replaced, permanent: before.permanent })
     }
 
     pub(super) async fn abuse_backup(&self, order: AbuseBackupOrder) -> Result<AbuseBackupReport, AppError> {
@@ -158,7 +169,16 @@ impl Operations {
             None if sealed.len() > abuse::SERVER_LIMIT => return Err(BackupError::TooLarge.into()),
             None => {
                 let _turn = self.turn.lock().await;
-                self.identity(Unready::Fails).await?.store_backup(sealed).await?;
+                let identity = self.identity(Unready::Fails).await?;
+                if overwrite == Overwrite::Refuse {
+                    match identity.fetch_backup().await {
+                        // Perhaps another client's, under another passphrase and of other tokens.
+                        Ok(_) => return Err(BackupError::ExistsOnServer.into()),
+                        Err(IdentityError::NoServerBackup) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                identity.store_backup(sealed).await?;
             }
         }
         Ok(AbuseBackupReport { path, transient })
@@ -291,6 +311,11 @@ fn open_source(
     if !source.join("vault.db").is_file() || is_home(source) {
         return Ok(None);
     }
+    // On another machine the same path may be a stranger's, and in use.
+    let master = home.master_key(config.vault.key_store)?;
+    if master.is_foreign_to(source) {
+        return Ok(None);
+    }
     let there = Home::open(source)?;
     let lock = match there.lock() {
         Err(HomeError::InUse { pid }) => {
@@ -298,7 +323,6 @@ fn open_source(
         }
         other => other?,
     };
-    let master = home.master_key(config.vault.key_store)?;
     match Vault::open(&there.vault_path(), vault_keys(&master), clock) {
         Ok((vault, _)) => Ok(Some(SourceVault { path: source.to_owned(), vault, _lock: lock })),
         // Some other vault has its place, or none that can spend.
@@ -359,9 +383,9 @@ mod tests {
     #[test]
     fn the_sentence_is_typed_in_full_and_its_case_does_not_matter() {
         let expected = sentence(Custody::Restored).unwrap();
-        assert!(says("  The old machine does not  use these tokens any more.\n", expected));
+        assert!(says("  No other machine  uses these tokens any more.\n", expected));
         for wrong in
-            ["", "yes", "the old machine does not use these tokens", sentence(Custody::Retired).unwrap()]
+            ["", "yes", "no other machine uses these tokens", "the old machine uses these tokens no more"]
         {
             assert!(!says(wrong, expected), "{wrong}");
         }

@@ -49,7 +49,12 @@ impl Operations {
     pub(super) async fn supply(&self) -> Result<BTreeMap<ModelName, SupplyReport>, AppError> {
         let outlook = self.schedule.outlook(self).await?;
         let is_running = self.is_daemon();
-        Ok(outlook.into_iter().map(|(model, outlook)| (model, report(outlook, is_running))).collect())
+        let is_paused = self.custody().await? != Custody::Ours;
+        let told = |outlook| match report(outlook, is_running) {
+            report if is_paused => SupplyReport { next: NextTopUp::Paused, ..report },
+            report => report,
+        };
+        Ok(outlook.into_iter().map(|(model, outlook)| (model, told(outlook))).collect())
     }
 
     /// By when this month's abuse token is here, if it is not and comes by itself.

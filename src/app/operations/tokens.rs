@@ -16,7 +16,10 @@ use super::Operations;
 impl Operations {
     pub(super) async fn tokens(&self) -> Result<TokensReport, AppError> {
         let special = self.census.special(pinned(&self.keyring())).await?;
+        let (custody, resting_until) = self.standing().await?;
         Ok(TokensReport {
+            custody,
+            resting_until,
             models: self.stock().await?,
             supply: self.supply().await?,
             abuse: self.abuse().await?,

@@ -33,8 +33,8 @@ pub(in crate::cli) enum AbuseCommand {
         place: AbusePlace,
         #[command(flatten)]
         passphrase: PassphraseOptions,
-        /// Replaces a file of that name
-        #[arg(long, conflicts_with = "server")]
+        /// Replaces a file of that name, or the copy that the server has
+        #[arg(long)]
         force: bool,
     },
     /// Takes abuse tokens out of a backup of this or of the official client

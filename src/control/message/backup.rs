@@ -125,6 +125,12 @@ pub enum Restoration {
 pub struct RotateReport {
     /// `YYYY-MM` that it is for.
     pub month: String,
+    /// Whether there was one for that month before.
+    #[serde(default)]
+    pub replaced: bool,
+    /// Whether the permanent one is held, without which no call is made.
+    #[serde(default)]
+    pub permanent: bool,
 }
 
 /// Which abuse tokens are held, and for how long.
@@ -147,13 +153,16 @@ pub struct TakeOverReport {
     pub generation: u32,
     /// The home that it was copied from, where that is on this machine and is retired now.
     pub retired: Option<PathBuf>,
+    /// Until when the tokens rest that it came with; RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resting_until: Option<String>,
 }
 
-/// What has to be typed before a paused vault spends again; `None` for one that is not paused.
+/// What has to be typed before a paused vault spends again; `None` for one that is not paused. It speaks of every other
+/// vault: of one backup two may have been restored, and of neither does the other know.
 pub fn sentence(custody: Custody) -> Option<&'static str> {
     match custody {
         Custody::Ours => None,
-        Custody::Restored => Some("the old machine does not use these tokens any more"),
-        Custody::Retired => Some("the copy does not use these tokens any more"),
+        Custody::Restored | Custody::Retired => Some("no other machine uses these tokens any more"),
     }
 }

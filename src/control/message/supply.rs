@@ -30,6 +30,8 @@ pub enum SupplyLevel {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum NextTopUp {
+    /// None while the vault is paused: its account is perhaps another vault's business.
+    Paused,
     /// Before that day it is looked into, and topped up if it does not last.
     Look {
         /// The day after the one of the appointment.

@@ -70,6 +70,9 @@ fn the_abuse_tokens_go_to_a_file_and_to_the_server_and_come_back() {
     assert_eq!(made.code, Some(0), "{}", made.all());
     backup(room, "client", "tokens.llmtorbak").refused(1, &["is there already", "--force"]);
     assert_eq!(backup(room, "client", "--server").code, Some(0));
+    backup(room, "client", "--server").refused(1, &["keeps a backup for this account already", "--force"]);
+    let again = ["abuse", "backup", "--server", "--force", "--passphrase-fd", "0", "--home", "client"];
+    assert_eq!(llmtor(room, &[], &again, PASSPHRASE).code, Some(0));
 
     // In another home, which holds nothing and is not signed in.
     second_home(&backend, "second");

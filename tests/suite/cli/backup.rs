@@ -9,7 +9,7 @@ use age::x25519;
 use super::bench::{Backend, Daemon, Ended, MODEL, chat, hello, llmtor, succeed};
 use crate::support::program::{self, Program};
 
-const TAKE_OVER: &str = "The old machine does not use these tokens any more.";
+const TAKE_OVER: &str = "No other machine uses these tokens any more.";
 
 /// Writes `key.txt`; the recipient that belongs to it.
 fn identity(room: &Path) -> String {
@@ -59,10 +59,32 @@ fn a_vault_moves_to_another_home_and_only_one_of_the_two_spends() {
 
     let restored = restore(room, "moved", &["vault.age"], "").json();
     assert_eq!(restored["custody"], "restored", "{restored}");
+    // Whoever knows the recipient may have made it, so it says what it would have its owner use.
+    assert!(
+        restored["backend"]["anonymous_url"].as_str().is_some_and(|url| url.starts_with(&backend.url)),
+        "{restored}"
+    );
+    let keys = restored["backend"]["keys"].as_array().unwrap();
+    assert!(keys.iter().any(|key| key["name"] == MODEL), "{restored}");
+    let looked = ["restore", "vault.age", "--identity", "key.txt", "--home", "looked"];
+    let looked = succeed(room, &looked, "").all();
+    for words in
+        [backend.url.as_str(), keys[0]["fingerprint"].as_str().unwrap(), "nothing proves who made this"]
+    {
+        assert!(looked.contains(words), "no `{words}` in: {looked}");
+    }
+    std::fs::remove_dir_all(room.join("looked")).unwrap();
     let status = succeed(room, &["status", "--json", "--home", "moved"], "").json();
     let state = (&status["custody"], &status["logged_in"], &status["models"][MODEL]["available"]);
     assert_eq!(state, (&"restored".into(), &false.into(), &3.into()), "{status}");
-    assert!(succeed(room, &["status", "--home", "moved"], "").stdout.contains("PAUSED"));
+    for command in ["status", "tokens"] {
+        let said = succeed(room, &[command, "--home", "moved"], "").stdout;
+        assert!(
+            said.contains("PAUSED") && said.contains("`llmtor restore --take-over --home moved`"),
+            "{said}"
+        );
+        assert!(said.contains("no top-up by itself while the vault is paused"), "{said}");
+    }
     let daemon = serve(&backend, "moved");
     let refused = chat(&daemon.base_url, &daemon.api_key, &hello(false));
     assert_eq!(refused.status, 403, "{}", refused.body);
@@ -79,6 +101,12 @@ fn a_vault_moves_to_another_home_and_only_one_of_the_two_spends() {
     let taken = take_over(TAKE_OVER).json();
     assert!(taken["taken_over"]["retired"].as_str().is_some_and(|home| home.ends_with("client")), "{taken}");
     take_over(TAKE_OVER).refused_json("usage");
+
+    let until = taken["taken_over"]["resting_until"].as_str().unwrap();
+    for command in ["status", "tokens"] {
+        let said = succeed(room, &[command, "--home", "moved"], "").stdout;
+        assert!(said.contains("RESTING") && said.contains(until), "{said}");
+    }
 
     // The tokens rest for some minutes; fresh ones, of this vault alone, need not.
     let status = succeed(room, &["status", "--json", "--home", "moved"], "").json();
@@ -176,6 +204,24 @@ fn a_backup_takes_the_place_of_no_home_s_file_and_is_made_of_a_home_that_is_ther
 }
 
 #[test]
+fn a_stranger_s_home_in_the_source_s_place_does_not_stand_in_the_way() {
+    let room = tempfile::tempdir().unwrap();
+    let room = room.path();
+    succeed(room, &["tokens", "--home", "h"], "");
+    let recipient = identity(room);
+    succeed(room, &["backup", "vault.age", "--recipient", &recipient, "--home", "h"], "");
+    std::fs::remove_dir_all(room.join("h")).unwrap();
+    // Another home at the same path, as on another machine, and in use.
+    succeed(room, &["tokens", "--home", "h"], "");
+    let held = std::fs::File::open(room.join("h/lock")).unwrap();
+    held.try_lock().unwrap();
+    restore(room, "moved", &["vault.age"], "").json();
+    let take_over = ["restore", "--take-over", "--home", "moved", "--json"];
+    let taken = succeed(room, &take_over, TAKE_OVER).json();
+    assert_eq!(taken["taken_over"]["retired"], serde_json::Value::Null, "{taken}");
+}
+
+#[test]
 fn a_retired_vault_says_so_and_comes_back_only_after_the_sentence() {
     let room = tempfile::tempdir().unwrap();
     let room = room.path();
@@ -193,9 +239,39 @@ fn a_retired_vault_says_so_and_comes_back_only_after_the_sentence() {
     assert_eq!(custody(), "retired");
     retire("again.age").refused_json("failed");
     let take_over = |typed| llmtor(room, &[], &["restore", "--take-over", "--home", "h"], typed);
-    take_over(TAKE_OVER).refused(2, &["the copy does not use these tokens any more"]);
-    assert_eq!(take_over("the copy does not use these tokens any more").code, Some(0));
+    // Neither of two that came of one backup may say this truly, which "the old machine does not" would let both.
+    take_over("the copy does not use these tokens any more")
+        .refused(2, &["no other machine uses these tokens any more"]);
+    assert_eq!(take_over(TAKE_OVER).code, Some(0));
     assert_eq!(custody(), "ours");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_backup_retires_no_vault_without_a_copy() {
+    let room = tempfile::tempdir().unwrap();
+    let room = room.path();
+    std::fs::write(room.join("passphrase.txt"), "a long enough passphrase\n").unwrap();
+    // From before the vault is open to well within the second that the passphrase takes.
+    for pause in [5, 100, 250, 400] {
+        let (home, file) = (format!("h{pause}"), format!("{pause}.age"));
+        succeed(room, &["tokens", "--home", &home], "");
+        let mut child = program::command(room)
+            .args(["backup", "--retire", &file, "--passphrase-fd", "0", "--home", &home])
+            .stdin(std::fs::File::open(room.join("passphrase.txt")).unwrap())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(pause));
+        let pid = child.id().to_string();
+        // It may be at its end already.
+        let _ = std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap();
+        child.wait().unwrap();
+        let status = succeed(room, &["status", "--json", "--home", &home], "").json();
+        let expected = if room.join(&file).exists() { "retired" } else { "ours" };
+        assert_eq!(status["custody"], expected, "after {pause} ms");
+    }
 }
 
 #[test]

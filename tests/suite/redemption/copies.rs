@@ -58,7 +58,7 @@ async fn what_the_source_spent_after_the_backup_is_dropped_by_the_copy_and_no_an
     // The source's last answer is of this second: it would pass for an answer to a call of now.
     let refused = ask(&copy, "too early").await.unwrap_err();
     assert!(matches!(refused.kind(), RedeemErrorKind::OutOfTokens { maturing: Some(_), .. }), "{refused}");
-    clock.advance(200);
+    clock.advance(901);
 
     let mut answered = 0;
     let error = loop {
