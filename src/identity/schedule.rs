@@ -17,6 +17,7 @@
 //! | it is time | the next one is drawn, and in its place, until the look is concluded, one of a repetition is noted, durably; then the look |
 //! | the look ends: enough, minted, no credit, refused | the next one holds; durably |
 //! | the look fails: no network, the backend or Tor is away | the repetition holds: minutes, doubling up to hours, each time random |
+//! | some requests of a mint, whoever ordered it, were not answered | the same; each step, a minute apart, asks for them again as long as the backend remembers them ([`pending`]) |
 //! | the program ends or is killed during a look | the same; what was sent of a mint is finished by recovery, as any |
 //! | the program is asked to end during a mint | no further request is begun, those in flight are waited for; the same |
 //! | a mint was broken off | the same; the repetition makes the rest, whatever is in stock by then, and no second batch. Forgotten at a sign-in: it may be another account |
@@ -44,6 +45,7 @@
 pub mod agenda;
 mod keeper;
 pub mod outlook;
+mod pending;
 pub mod plan;
 pub mod policy;
 pub mod rotation;
@@ -108,6 +110,8 @@ pub trait Office: Sync {
         count: u32,
         stop: &CancellationToken,
     ) -> impl Future<Output = Result<Minted, Obstacle>> + Send;
+    /// Finishes issuances that are pending, as far as that goes now.
+    fn recover(&self) -> impl Future<Output = Result<(), Obstacle>> + Send;
     /// Fetches the abuse token of this month.
     fn renew_abuse(&self) -> impl Future<Output = Result<(), Obstacle>> + Send;
 }

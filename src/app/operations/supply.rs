@@ -115,6 +115,14 @@ impl Office for Operations {
         Ok(minted)
     }
 
+    async fn recover(&self) -> Result<(), Obstacle> {
+        let recovered = Self::recover(self).await.map_err(|error| obstacle(&error))?.unwrap_or_default();
+        for note in super::notes(&recovered) {
+            tracing::warn!("{note}");
+        }
+        Ok(())
+    }
+
     async fn renew_abuse(&self) -> Result<(), Obstacle> {
         self.not_paused().await?;
         let _turn = self.turn.lock().await;

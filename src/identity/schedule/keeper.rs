@@ -26,6 +26,9 @@ impl Schedule {
         let keyring = office.keyring();
         let stock = self.stock(&keyring).await?;
         self.warn(&stock).await?;
+        if self.is_admitted(office).await? {
+            self.finish_pending(office).await?;
+        }
         if self.activity == Activity::On && self.is_admitted(office).await? {
             self.top_up(office, &stock, continuity, stop).await?;
         }

@@ -79,6 +79,10 @@ impl Office for Desk<'_> {
         minted.map_err(|error| Obstacle::from(&error))
     }
 
+    async fn recover(&self) -> Result<(), Obstacle> {
+        self.process.identity.recover().await.map(drop).map_err(|error| Obstacle::from(&error))
+    }
+
     async fn renew_abuse(&self) -> Result<(), Obstacle> {
         let setup = self.process.identity.abuse_setup().await;
         setup.map(drop).map_err(|error| Obstacle::from(&error))
@@ -307,6 +311,28 @@ async fn a_mint_that_is_asked_to_stop_loses_no_credit_and_its_rest_is_made_at_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_answered_is_asked_for_again_while_the_backend_remembers_it() {
+    let world = World::new(100).await;
+    let process = world.start();
+    let own = Stocking { target: None, batch: Some(BATCH) };
+    let (schedule, desk) = (schedule_of(own, &world, &process), Desk::of(&world, &process));
+    tick(&schedule, &desk, Continuity::Broken).await;
+    // Debited, and not one answer arrives, however often it is sent in one go.
+    world.issuer.script([Fault::AnswerLost; 60]);
+    look(&world, &schedule, &desk).await;
+    let lost = process.stock().await.blinded;
+    assert!(lost > 0 && world.issuer.used() > 0, "{lost}");
+    world.issuer.mend();
+    world.clock.advance(60);
+    tick(&schedule, &desk, Continuity::Unbroken).await;
+    let stock = process.stock().await;
+    assert_eq!(
+        (stock.blinded, i64::try_from(stock.available + stock.maturing).expect("few")),
+        (0, world.issuer.used())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_dies_in_a_mint_makes_it_whole_and_no_second_one() {
     let world = World::new(100).await;
     let own = Stocking { target: None, batch: Some(BATCH) };
@@ -327,6 +353,8 @@ async fn whoever_dies_in_a_mint_makes_it_whole_and_no_second_one() {
     }
     let process = world.start();
     let (schedule, desk) = (schedule_of(own, &world, &process), Desk::of(&world, &process));
+    // The backend has forgotten them.
+    world.clock.advance(280);
     tick(&schedule, &desk, Continuity::Unbroken).await;
     assert_eq!(process.stock().await.blinded, 6);
     for _ in 0..2 {
@@ -416,6 +444,10 @@ impl Office for Ledger {
 
     async fn mint(&self, _: &ModelName, count: u32, _: &CancellationToken) -> Result<Minted, Obstacle> {
         Ok(Minted { made: count as usize, pending: 0, recovered: Recovered::default(), stopped: None })
+    }
+
+    async fn recover(&self) -> Result<(), Obstacle> {
+        Err(Obstacle { kind: ErrorKind::Transient, message: "nothing is pending".into() })
     }
 
     async fn renew_abuse(&self) -> Result<(), Obstacle> {
