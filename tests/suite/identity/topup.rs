@@ -515,8 +515,8 @@ async fn a_running_schedule_keeps_its_appointments_and_ends_when_told() {
         .collect();
     assert_eq!(asked.len(), 4, "three that failed, and one that did not: {asked:?}");
     for (asked, planned) in asked.iter().zip(&planned) {
-        // Paused time runs on while the vault's thread is waited for, by the watcher's pause each time.
-        assert!((0..=60).contains(&(asked - planned)), "{asked} {planned}");
+        // Paused time runs on while the vault's thread is waited for, by the watcher's pause each time: a dozen times a look.
+        assert!((0..=180).contains(&(asked - planned)), "{asked} {planned}");
     }
     assert!(asked[0] >= LEAST && asked.windows(2).all(|pair| pair[1] - pair[0] >= LEAST), "{asked:?}");
 }
