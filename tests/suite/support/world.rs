@@ -26,7 +26,8 @@ impl World {
         let mut house = House::open(tokens, level);
         let relay = Relay::start(house.address());
         house.furnish(CLIENT, &format!("http://{}", relay.address()), tokens);
-        let daemon = house.serve(CLIENT, &[]);
+        // Few tries, so that a doubt is reached before a stream has begun.
+        let daemon = house.serve(CLIENT, &["--set", "anonymous.attempts=3"]);
         Self { house, daemon, relay }
     }
 
