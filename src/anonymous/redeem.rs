@@ -17,6 +17,7 @@
 //! Deliberately absent: any knowledge of the local client, of accounts, and of how a stream reaches the
 //! backend.
 
+mod afford;
 mod asking;
 mod call;
 mod delivery;
@@ -239,7 +240,7 @@ impl Redeemer {
         for messages in messages {
             *wanted.entry(shared.withdrawals.digest(model, messages.get().as_bytes())).or_default() += 1;
         }
-        call::afford(shared, &shared.pins(), model, wanted, asking).await
+        afford::afford(shared, &shared.pins(), model, wanted, asking).await
     }
 
     /// Other keys are pinned: calls that begin from now on follow them. Those under way, and what is parked for an

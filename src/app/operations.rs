@@ -281,7 +281,10 @@ impl Operations {
                 refusal.message.push_str(&note);
             }
             if pending > 0 && refusal.advice.is_none() {
-                refusal.advice = Some(format!("{pending} begun are kept and finished by the next mint"));
+                refusal.advice = Some(format!(
+                    "{pending} begun are kept; mint again within five minutes, which finishes them first (a running daemon does by \
+                     itself): afterwards the backend forgets its answers, and credits that it took for them are lost"
+                ));
             }
             return Err(refusal.into());
         }

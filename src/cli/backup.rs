@@ -39,10 +39,16 @@ pub(super) async fn run(options: BackupOptions, context: &Context) -> Result<Exi
 fn text(report: &BackupReport) -> String {
     let mut text = format!("sealed in {}; the session is not in it", report.path.display());
     if report.left_behind > 0 {
+        let fate = match report.custody {
+            Custody::Retired => {
+                "those that the backend still remembers are finished here, and no other is ordered anew"
+            }
+            Custody::Ours | Custody::Restored => "they are finished here, by the next `llmtor tokens mint`",
+        };
         // Writing to a String cannot fail.
         let _ = write!(
             text,
-            "\nnote: {} begun issuances are not in it either; they are finished here, by the next `llmtor tokens mint`",
+            "\nnote: {} begun before and not finished are not in it either; {fate}",
             report.left_behind
         );
     }

@@ -137,15 +137,21 @@ impl Layers {
         let wrap = |value, name: &str| toml::Value::Table(toml::Table::from_iter([(name.to_owned(), value)]));
         let nested = match key.kind {
             // A model's name has dots of its own.
-            Kind::Names => wrap(value, rest),
+            Kind::Names => wrap(value, unquoted(rest)),
             Kind::Stocks => match rest.rsplit_once('.') {
-                Some((model, count)) => wrap(wrap(value, count), model),
-                None => wrap(value, rest),
+                Some((model, count)) => wrap(wrap(value, count), unquoted(model)),
+                None => wrap(value, unquoted(rest)),
             },
             _ => rest.rsplit('.').fold(value, wrap),
         };
         self.put(key.path, nested, origin)
     }
+}
+
+/// A name as it may be written in a path of TOML: with quotes around it, or without.
+fn unquoted(name: &str) -> &str {
+    let within = |quote| name.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+    within('"').or_else(|| within('\'')).unwrap_or(name)
 }
 
 /// Puts `above` over `below`, table by table.
@@ -280,10 +286,14 @@ mod tests {
     fn a_model_s_stock_is_set_in_the_file_and_over_it() {
         let file = "[topup.models.\"gpt-4.1\"]\ntarget = 1000\nbatch = 500\n";
         let stocks = |config: Config| config.topup.models;
-        let config = load(file, &[], &["topup.models.gpt-4.1.batch=7"]).map(stocks);
-        let model = ModelName::new("gpt-4.1").ok();
-        let stock = config.ok().zip(model).and_then(|(stocks, model)| stocks.get(&model).copied());
-        assert_eq!(stock, Some(Stock { target: Some(1000), batch: Some(7) }));
+        for path in
+            ["topup.models.gpt-4.1.batch", "topup.models.\"gpt-4.1\".batch", "topup.models.'gpt-4.1'.batch"]
+        {
+            let config = load(file, &[], &[&format!("{path}=7")]).map(stocks);
+            let model = ModelName::new("gpt-4.1").ok();
+            let stock = config.ok().zip(model).and_then(|(stocks, model)| stocks.get(&model).copied());
+            assert_eq!(stock, Some(Stock { target: Some(1000), batch: Some(7) }), "{path}");
+        }
         for wrong in ["topup.models.gpt-4.1.batch=0", "topup.models.gpt-4.1.size=7", "topup.models.gpt-4.1=7"]
         {
             let message = load(file, &[], &[wrong]).err().map(|error| error.to_string()).unwrap_or_default();

@@ -89,7 +89,8 @@ pub const KEYS: &[Key] = &[
         default: Preset::Text("balanced"),
         doc: "How many tokens are minted ahead of need. The more lie in stock, the less their issuing tells of their\n\
               spending. A model begins with 300 (`frugal`), 800 (`balanced`) or 3000 tokens (`strong`); after a month of chat\n\
-              the backend can name the account of one pseudonym in 7, 10 or 25. What each costs: docs/linking-game.md.",
+              with one model the backend can name the account of one pseudonym in 7, 10 or 25, and of more with several\n\
+              models, over months, and of those who use it most. What each costs: docs/linking-game.md.",
     },
     Key {
         path: "server.listen",

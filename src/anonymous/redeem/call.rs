@@ -19,7 +19,6 @@
 //! A dropped call (the grace period is over) leaves the token to the vault's guards: a reserved one is released,
 //! a presented one is in doubt.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +26,6 @@ use rand::RngExt as _;
 use tokio::time::{Instant, timeout};
 
 use super::Prompt;
-use super::asking::Asking;
 use super::delivery::Answer;
 use super::error::{RedeemError, RedeemErrorKind, TokenFate};
 use super::exchange::{self, Bounds};
@@ -467,39 +465,8 @@ impl Course<'_> {
     }
 }
 
-/// Draws as many tokens as are `wanted` and not paid for yet, and puts them back: whether they are there. The vault tells
-/// it best, since it knows which of them may be drawn.
-pub(super) async fn afford(
-    shared: &Shared,
-    pins: &Pins,
-    model: &ModelName,
-    wanted: HashMap<RequestDigest, usize>,
-    asking: Asking,
-) -> Result<(), RedeemError> {
-    let key = key(pins, model)?;
-    let mut count = 0;
-    for (digest, wanted) in wanted {
-        let doubts = shared.withdrawals.doubts(digest).await;
-        let doubts = doubts.map_err(|error| vault_error(error, TokenFate::Unspent))?;
-        count += wanted.saturating_sub(shared.parking.open_to(digest, asking) + doubts);
-    }
-    let mut drawn = Vec::with_capacity(count);
-    let mut result = Ok(());
-    while result.is_ok() && drawn.len() < count {
-        let call = CallId(rand::random());
-        match shared.withdrawals.reserve(call, model, key, pins.abuse).await {
-            Ok(reserved) => drawn.push(reserved),
-            Err(error) => result = Err(vault_error(error, TokenFate::Unspent)),
-        }
-    }
-    for reserved in drawn {
-        note(shared.withdrawals.release(reserved).await);
-    }
-    result
-}
-
 /// The pinned key, without which no token of `model` is drawn.
-fn key(pins: &Pins, model: &ModelName) -> Result<Fingerprint, RedeemError> {
+pub(super) fn key(pins: &Pins, model: &ModelName) -> Result<Fingerprint, RedeemError> {
     pins.keys.get(model).copied().ok_or_else(|| {
         let kind = RedeemErrorKind::OutOfTokens { model: model.clone(), maturing: None };
         RedeemError::new(kind, TokenFate::Unspent)
@@ -522,13 +489,13 @@ fn failed(error: RedeemError) -> End {
 }
 
 /// The token's guard does what is safe; this only says so.
-fn note(result: Result<(), VaultError>) {
+pub(super) fn note(result: Result<(), VaultError>) {
     if let Err(error) = result {
         tracing::error!(%error, "the vault could not take a token back; it is kept in doubt");
     }
 }
 
-fn vault_error(error: VaultError, fate: TokenFate) -> RedeemError {
+pub(super) fn vault_error(error: VaultError, fate: TokenFate) -> RedeemError {
     let kind = match error {
         VaultError::OutOfTokens { model, shortage } => RedeemErrorKind::OutOfTokens {
             model,

@@ -93,8 +93,8 @@ fn explanation(entry: &Entry) -> Vec<String> {
             "It was ordered and its signature is not here yet; its credit may have been taken.".to_owned(),
             match since {
                 Some(since) => format!(
-                    "Until {} the backend repeats its answer for the same credit; the next start, and the next \
-                     `llmtor tokens mint`, ask it to. Later they look into the account's ledger first: if the credit is \
+                    "Until {} the backend repeats its answer for the same credit; a running daemon asks it to each \
+                     minute, and so do the next start and the next `llmtor tokens mint`. Later they look into the account's ledger first: if the credit is \
                      still there the token is ordered anew, otherwise the credit is written down as lost (`llmtor tokens losses`).",
                     moment(since.plus_seconds(IDEMPOTENCY_SECONDS))
                 ),
@@ -140,7 +140,8 @@ fn explanation(entry: &Entry) -> Vec<String> {
                 moment(since)
             ),
             "The very same request (same model, same messages) resumes it with the same bytes: it gets the answer that is \
-             there, or a new one, and takes no second token. No other request is shown this token."
+             there, or a new one, and takes no second token. No other request is shown this token. Once the abuse token that \
+             it was sent with is of a past month, it waits for its term, and the same request takes another."
                 .to_owned(),
             format!(
                 "If none comes by {}, the backend has forgotten: the token is back in stock as maybe spent. A call that \

@@ -1,4 +1,5 @@
-//! Texts made to cost something. Quadratic work on any of them would take minutes; reading them takes a moment.
+//! Texts made to cost something. Quadratic work on any of them would take minutes; reading them takes a
+//! moment, or a few where other tests have the cores.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ fn is_read_in_time(pieces: &[&str], size: usize) {
         for ending in [Ending::Whole, Ending::Cut] {
             let began = Instant::now();
             let parsed = parse(&text, &tools, ending);
-            assert!(began.elapsed() < Duration::from_secs(20), "{piece:?} took {:?}", began.elapsed());
+            assert!(began.elapsed() < Duration::from_secs(60), "{piece:?} took {:?}", began.elapsed());
             assert!(parsed.text.len() <= text.len());
         }
     }
