@@ -135,6 +135,19 @@ pub struct Stock {
     pub spent: u64,
 }
 
+impl Stock {
+    /// Tokens that are there, whatever may be done with them. Counts of which none is spent for certain.
+    pub fn held(&self) -> u64 {
+        self.available
+            + self.maturing
+            + self.reserved
+            + self.presented
+            + self.in_doubt
+            + self.other_key
+            + self.refused
+    }
+}
+
 impl Vault {
     /// Opens the vault at `path`, or makes it (0600, WAL); migrates, recovers, starts the vault thread. Blocks for
     /// a few milliseconds. A file that is foreign, newer, damaged or under another key is left as it is.

@@ -37,7 +37,11 @@ pub(super) async fn run(options: BackupOptions, context: &Context) -> Result<Exi
 }
 
 fn text(report: &BackupReport) -> String {
-    let mut text = format!("sealed in {}; the session is not in it", report.path.display());
+    let mut text = format!(
+        "sealed in {}, with {} tokens; the session is not in it",
+        report.path.display(),
+        report.tokens
+    );
     if report.left_behind > 0 {
         let fate = match report.custody {
             Custody::Retired => {

@@ -47,7 +47,7 @@ use crate::keys::KeyName;
 use crate::secret::Secret;
 use crate::vault::backups::{AbuseTokens, SignedToken, Snapshot, Source, VerifiedAbuse};
 use crate::vault::custody::{Identification, Lineage};
-use crate::vault::{AbuseKind, Custody, Vault, VaultError, VaultKeys};
+use crate::vault::{AbuseKind, Custody, Stock, Vault, VaultError, VaultKeys};
 use crate::wire::redemption::Epoch;
 
 /// `origin.toml` of a restored home.
@@ -87,6 +87,7 @@ impl Operations {
             SourceOrder::Kept => Source::Kept,
             SourceOrder::Retired => Source::Retired,
         };
+        let tokens = self.census.stock().await?.values().map(Stock::held).sum();
         let backups = self.vault.backups();
         let job = (self.home.clone(), self.config.vault.key_store, self.clock.now(), path.clone());
         // On its own: whoever asked may hang up, and a vault that is retired without a copy would be left.
@@ -106,7 +107,7 @@ impl Operations {
             written.map(|()| left_behind)
         });
         let left_behind = work.await.map_err(|_| AppError::Internal)??;
-        Ok(BackupReport { path, custody: self.custody().await?, left_behind })
+        Ok(BackupReport { path, custody: self.custody().await?, tokens, left_behind })
     }
 
     pub(super) async fn take_over(&self, typed: &str) -> Result<TakeOverReport, AppError> {

@@ -48,6 +48,8 @@ pub struct BackupReport {
     pub path: PathBuf,
     /// Whose this vault's tokens are now.
     pub custody: Custody,
+    /// Tokens that are in it, in whatever state.
+    pub tokens: u64,
     /// Issuances that were under way, which are in no backup.
     pub left_behind: u64,
 }
