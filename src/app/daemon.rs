@@ -230,11 +230,7 @@ fn watcher(
 /// In the background: the backend may be slow or away, and nobody waits for this.
 async fn recover(operations: Arc<Operations>) {
     match operations.recover().await {
-        Ok(Some(recovered)) => {
-            for note in super::operations::notes(&recovered) {
-                tracing::warn!("{note}");
-            }
-        }
+        Ok(Some(recovered)) => super::operations::tell(&recovered),
         Ok(None) => {}
         Err(error) => tracing::info!(%error, "issuances begun earlier wait for the next mint"),
     }

@@ -461,7 +461,7 @@ pub(super) fn month(epoch: Epoch) -> String {
 }
 
 /// What the user should know of issuances that were found unfinished.
-pub(super) fn notes(recovered: &Recovered) -> Vec<String> {
+fn notes(recovered: &Recovered) -> Vec<String> {
     let Recovered { made: _, pending, refused, lost, unclear, stranded, alarms, stopped: _ } = recovered;
     let told = [
         (*pending, "begun earlier are still waiting for their signature; the next mint asks again"),
@@ -476,6 +476,13 @@ pub(super) fn notes(recovered: &Recovered) -> Vec<String> {
     let counts =
         told.into_iter().filter(|(count, _)| *count > 0).map(|(count, text)| format!("{count} {text}"));
     counts.chain(alarms.iter().map(ToString::to_string)).collect()
+}
+
+/// Says it in the log, where nobody waits for a report.
+pub(super) fn tell(recovered: &Recovered) {
+    for note in notes(recovered) {
+        tracing::warn!("{note}");
+    }
 }
 
 /// What the user should know of pending issuances that a sign-in or a sign-out wiped.

@@ -25,6 +25,7 @@ use rusqlite::{Connection, MAIN_DB};
 
 use super::books::{Books, HeldAbuse};
 use super::custody::{Custody, Identification};
+use super::recovery::{DOUBT_ALL, RELEASE_ALL};
 use super::sealing::Place;
 use super::thread::{Durability, Mailbox};
 use super::{AbuseKind, VaultError};
@@ -198,16 +199,15 @@ fn copy(conn: &Connection) -> Result<Secret<Vec<u8>>, VaultError> {
     copy.deserialize_read_exact(MAIN_DB, image.expose().as_slice(), image.expose().len(), false)?;
     copy.pragma_update(None, "secure_delete", "ON")?;
     copy.pragma_update(None, "temp_store", "MEMORY")?;
-    copy.execute_batch(
+    copy.execute_batch(&format!(
         "BEGIN;
          DELETE FROM issuances;
          DELETE FROM abuse_issuances;
-         UPDATE tokens SET state = 'available', owner = NULL WHERE state = 'reserved';
-         UPDATE tokens SET state = 'in_doubt', owner = NULL, doubt = coalesce(doubt, 'unknown')
-             WHERE state = 'presented';
+         {RELEASE_ALL};
+         {DOUBT_ALL};
          UPDATE tokens SET maybe_spent = 1;
-         COMMIT;",
-    )?;
+         COMMIT;"
+    ))?;
     copy.execute("UPDATE meta SET value = ?1 WHERE name = 'custody'", [Custody::Restored.name().as_bytes()])?;
     Ok(Secret::new(copy.serialize(MAIN_DB)?.to_vec()))
 }

@@ -15,6 +15,12 @@ pub(super) const TERM: i64 = 6 * 24 * 3600;
 /// How often to look for doubts past their term, seconds.
 const LOOK_EVERY: i64 = 3600;
 
+/// Reserved → Available: nothing was sent.
+pub(super) const RELEASE_ALL: &str =
+    "UPDATE tokens SET state = 'available', owner = NULL WHERE state = 'reserved'";
+/// Presented → InDoubt: it may have been.
+pub(super) const DOUBT_ALL: &str = "UPDATE tokens SET state = 'in_doubt', owner = NULL, doubt = coalesce(doubt, 'unknown') WHERE state = 'presented'";
+
 /// Doubts past their term.
 #[derive(Default)]
 pub(super) struct Lapsed {
@@ -45,14 +51,8 @@ impl Books {
     }
 
     fn put_right(&mut self) -> Result<RecoveryReport, VaultError> {
-        let released = self
-            .conn
-            .execute("UPDATE tokens SET state = 'available', owner = NULL WHERE state = 'reserved'", [])?;
-        let doubted = self.conn.execute(
-            "UPDATE tokens SET state = 'in_doubt', owner = NULL, doubt = coalesce(doubt, 'unknown')
-             WHERE state = 'presented'",
-            [],
-        )?;
+        let released = self.conn.execute(RELEASE_ALL, [])?;
+        let doubted = self.conn.execute(DOUBT_ALL, [])?;
         let blinded: i64 = self.conn.query_row("SELECT count(*) FROM issuances", [], |row| row.get(0))?;
         // Before the lapse, which counts what it wipes among the uses.
         self.read_caches()?;

@@ -109,17 +109,13 @@ impl Office for Operations {
         let order = MintOrder { model: model.clone(), count: count as usize, readiness: Readiness::Delayed };
         let minted =
             identity.mint_until(order, &|_| (), stop).await.map_err(|error| Obstacle::from(&error))?;
-        for note in super::notes(&minted.recovered) {
-            tracing::warn!("{note}");
-        }
+        super::tell(&minted.recovered);
         Ok(minted)
     }
 
     async fn recover(&self) -> Result<(), Obstacle> {
         let recovered = Self::recover(self).await.map_err(|error| obstacle(&error))?.unwrap_or_default();
-        for note in super::notes(&recovered) {
-            tracing::warn!("{note}");
-        }
+        super::tell(&recovered);
         Ok(())
     }
 
