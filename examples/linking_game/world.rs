@@ -149,16 +149,26 @@ fn official(
     cost: &mut Cost,
     rng: &mut StdRng,
 ) -> (Vec<Mint>, Vec<Call>) {
-    let mut mints = Vec::new();
+    let mut mints: Vec<Mint> = Vec::new();
     let mut held = vec![0u32; models];
+    // The refill of each model that may still be on its way.
+    let mut refills: Vec<Option<usize>> = vec![None; models];
     for call in &person.calls {
-        let held = &mut held[call.model];
+        let (held, refill) = (&mut held[call.model], &mut refills[call.model]);
+        if let Some(refill) = refill.map(|place| &mut mints[place])
+            && refill.at > call.at
+            && *held <= refill.count
+        {
+            // All others are used: the call waits for it. Both are told at the instant of the call.
+            refill.at = call.at;
+        }
         if *held == 0 {
             *held = 5;
             mints.push(Mint { at: call.at - 2, model: call.model, count: 5 });
         }
         *held -= 1;
         if *held <= 2 {
+            *refill = Some(mints.len());
             mints.push(Mint { at: call.at + rng.random_range(1..4), model: call.model, count: 5 - *held });
             *held = 5;
         }
