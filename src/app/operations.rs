@@ -5,7 +5,9 @@
 //! recognised it; keys are pinned all or none. Dropping an operation's future leaves nothing half done that the next one
 //! does not finish.
 
+mod account;
 pub(in crate::app) mod backup;
+mod keyring;
 mod supply;
 mod tokens;
 
@@ -18,17 +20,14 @@ use crate::blind::PublicKey;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::control::message::{
-    AbuseReport, AccountReport, ChangedKey, DaemonReport, ImportReport, KeyFile, KeyReport, KeysReport,
-    LoginReport, LogoutReport, MintReport, NewIdentityReport, Readiness, StatusReport,
+    AbuseReport, DaemonReport, MintReport, NewIdentityReport, Readiness, StatusReport,
 };
 use crate::control::{Operation, Perform, Progress, ProgressSender, Refusal, Report};
 use crate::datadir::{Home, HomeLock};
 use crate::identity::{
-    Abandoned, AbuseSetup, Identity, IdentityError, IdentityUrl, MintOrder, Minted, Obtained, Pace, Parts,
-    Predecessor, Recovered, Schedule, Session, SessionFile, SignedIn, SignedOut,
+    AbuseSetup, IdentityError, MintOrder, Minted, Obtained, Recovered, Schedule, SessionFile,
 };
-use crate::keys::{self, Keyring, Replacement};
-use crate::secret::Secret;
+use crate::keys::{self, Keyring};
 use crate::tor::Tor;
 use crate::vault::{Census, Deposits, Stock, Vault, Withdrawals};
 use crate::wire::ModelName;
@@ -212,11 +211,7 @@ impl Operations {
             Operation::Login { session } => self.login(&session.0).await.map(Report::Login),
             Operation::Logout => self.logout().await.map(Report::Logout),
             Operation::KeysImport { files, changed } => self.import(&files, changed).map(Report::KeysImport),
-            Operation::KeysList => {
-                let keys =
-                    self.keyring().iter().map(|(name, key)| report(&name, key.fingerprint())).collect();
-                Ok(Report::KeysList(KeysReport { keys }))
-            }
+            Operation::KeysList => Ok(Report::KeysList(self.keys())),
             Operation::NewIdentity => {
                 let daemon = self.daemon.read().unwrap_or_else(PoisonError::into_inner);
                 let daemon = daemon.as_ref().ok_or(AppError::NoDaemon)?;
@@ -301,18 +296,6 @@ impl Operations {
         })
     }
 
-    async fn account(&self) -> Result<AccountReport, AppError> {
-        let _turn = self.turn.lock().await;
-        let account = self.identity(Unready::Fails).await?.account().await?;
-        supply::noted(self.schedule.credits_seen(&account.active).await);
-        Ok(AccountReport {
-            name: account.name,
-            email: account.email,
-            credits: account.active,
-            used: account.used,
-        })
-    }
-
     async fn abuse_setup(&self) -> Result<AbuseReport, AppError> {
         let _turn = self.turn.lock().await;
         let identity = self.identity(Unready::Fails).await?;
@@ -343,115 +326,12 @@ impl Operations {
             obtained: Vec::new(),
         })
     }
-
-    async fn login(&self, text: &Secret<String>) -> Result<LoginReport, AppError> {
-        let _turn = self.turn.lock().await;
-        let session = Session::parse(text.expose())?;
-        let identity = self.identity_of(session, Unready::Fails).await?;
-        let SignedIn { account, predecessor, abandoned } = identity.sign_in().await?;
-        supply::noted(self.schedule.signed_in(&account.active).await);
-        let mut notes = given_up(abandoned);
-        if predecessor == Predecessor::Another && self.census.abuse().await?.permanent.is_some() {
-            notes.push(
-                "this is another account than before; the abuse tokens obtained under the earlier one stay in use"
-                    .to_owned(),
-            );
-        }
-        Ok(LoginReport { name: account.name, email: account.email, notes })
-    }
-
-    async fn logout(&self) -> Result<LogoutReport, AppError> {
-        let _turn = self.turn.lock().await;
-        // The session goes from here in any case.
-        let identity = self.identity(Unready::GoesOn).await?;
-        let SignedOut { recovered, abandoned, untold } = identity.sign_out().await?;
-        let mut notes = notes(&recovered);
-        if recovered.made > 0 {
-            notes.insert(0, format!("{} begun earlier were finished first", recovered.made));
-        }
-        notes.extend(given_up(abandoned));
-        Ok(LogoutReport { at_backend: untold.is_none(), notes })
-    }
-
-    fn import(&self, files: &[KeyFile], on_change: ChangedKey) -> Result<ImportReport, AppError> {
-        let mut incoming = Keyring::default();
-        let mut notes = Vec::new();
-        for file in files {
-            let read = keys::import::parse(&file.text)
-                .map_err(|error| AppError::Import { file: file.name.clone(), error })?;
-            notes.extend(
-                read.unused.into_iter().map(|name| format!("{}: {name} belongs to no name", file.name)),
-            );
-            let (merged, _) = incoming.merge(&read.keys, Replacement::Refused).map_err(|changed| {
-                AppError::FilesDisagree(changed.0.first().map(|key| key.name.to_string()).unwrap_or_default())
-            })?;
-            incoming = merged;
-        }
-        for (_, names) in incoming.shared() {
-            let names: Vec<_> = names.iter().map(ToString::to_string).collect();
-            notes.push(format!("one key under several names: {}", names.join(", ")));
-        }
-        let replacement = match on_change {
-            ChangedKey::Refuse => Replacement::Refused,
-            ChangedKey::Replace => Replacement::Allowed,
-        };
-        let mut keyring = self.keyring.write().unwrap_or_else(PoisonError::into_inner);
-        let (merged, changes) = keyring.merge(&incoming, replacement)?;
-        keys::store::save(&self.home, &merged)?;
-        *keyring = merged;
-        if let Some(watcher) = self.watcher.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            watcher(&keyring);
-        }
-        let reports = |keys: &[(keys::KeyName, crate::blind::Fingerprint)]| {
-            keys.iter().map(|(name, fingerprint)| report(name, *fingerprint)).collect()
-        };
-        Ok(ImportReport {
-            added: reports(&changes.added),
-            unchanged: reports(&changes.unchanged),
-            replaced: changes.changed.iter().map(|key| report(&key.name, key.new)).collect(),
-            notes,
-        })
-    }
-
-    /// The identity plane in the kept session.
-    async fn identity(&self, unready: Unready) -> Result<Identity, AppError> {
-        // Before the session: a home without a backend has neither.
-        self.identity_url()?;
-        let session = self.session_file.load()?.ok_or(IdentityError::NotSignedIn)?;
-        self.identity_of(session, unready).await
-    }
-
-    async fn identity_of(&self, session: Session, unready: Unready) -> Result<Identity, AppError> {
-        let url = self.identity_url()?;
-        let (route, deadlines) = self.way.route(&url, unready).await?;
-        Ok(Identity::new(Parts {
-            url,
-            route,
-            deadlines,
-            pace: Pace { concurrency: self.config.identity.concurrency, ..Pace::default() },
-            delay: self.config.identity.delay(),
-            session,
-            file: self.session_file.clone(),
-            keyring: self.keyring(),
-            deposits: self.deposits.clone(),
-            clock: self.clock.clone(),
-        })?)
-    }
-
-    fn identity_url(&self) -> Result<IdentityUrl, AppError> {
-        let url = self.config.backend.identity_url().ok_or(AppError::NoBackend)?;
-        Ok(IdentityUrl::parse(url.as_str())?)
-    }
 }
 
 impl Perform for Operations {
     async fn perform(&self, operation: Operation, progress: ProgressSender) -> Result<Report, Refusal> {
         self.dispatch(operation, progress).await.map_err(AppError::refusal)
     }
-}
-
-fn report(name: &keys::KeyName, fingerprint: crate::blind::Fingerprint) -> KeyReport {
-    KeyReport { name: name.to_string(), fingerprint: fingerprint.to_string() }
 }
 
 /// `YYYY-MM`. An epoch is year × 12 + month (1 to 12), so December belongs to the quotient before.
@@ -483,22 +363,6 @@ pub(super) fn tell(recovered: &Recovered) {
     for note in notes(recovered) {
         tracing::warn!("{note}");
     }
-}
-
-/// What the user should know of pending issuances that a sign-in or a sign-out wiped.
-fn given_up(Abandoned { credits, abuse }: Abandoned) -> Vec<String> {
-    let told = [
-        (
-            credits,
-            "begun under the account that was signed in before were given up: credits already taken for them are \
-             lost, the others are still in that account",
-        ),
-        (
-            abuse,
-            "abuse token(s) begun under that account were given up: a permanent one may not be issued to it again",
-        ),
-    ];
-    told.into_iter().filter(|(count, _)| *count > 0).map(|(count, text)| format!("{count} {text}")).collect()
 }
 
 #[cfg(test)]

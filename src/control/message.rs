@@ -1,11 +1,14 @@
 //! What is said over the control socket.
 
+mod account;
 pub mod backup;
+mod doctor;
+mod keys;
+mod status;
 mod supply;
 mod tokens;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -13,10 +16,14 @@ use crate::secret::Secret;
 use crate::vault::{Custody, Stock};
 use crate::wire::ModelName;
 
+pub use account::{AccountReport, LoginReport, LogoutReport};
 use backup::{
     AbuseBackupOrder, AbuseBackupReport, AbuseRestoreOrder, AbuseRestoreReport, AbuseStatusReport,
     BackupOrder, BackupReport, RotateReport, TakeOverReport,
 };
+pub use doctor::{Check, CheckName, DoctorReport, Verdict};
+pub use keys::{ImportReport, KeyReport, KeysReport};
+pub use status::{DaemonReport, NewIdentityReport, StatusReport, TorPhase, TorReport};
 pub use supply::{NextTopUp, SupplyLevel, SupplyReport, Usable};
 pub use tokens::{ExplainReport, LossReason, LossReport, LossesReport, TokenReport, TokenState};
 
@@ -237,154 +244,6 @@ pub struct AbuseReport {
     pub obtained: Vec<String>,
 }
 
-/// The daemon, the home and the stock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StatusReport {
-    /// The running daemon, if one is.
-    pub daemon: Option<DaemonReport>,
-    /// The home.
-    pub home: PathBuf,
-    /// Identity plane's base URL, if configured.
-    pub identity_url: Option<String>,
-    /// Anonymous plane's base URL, if configured.
-    pub anonymous_url: Option<String>,
-    /// Whether a session is held.
-    pub logged_in: bool,
-    /// Whether the vault's tokens may be spent here.
-    #[serde(default)]
-    pub custody: Custody,
-    /// Until when the tokens rest that came with a vault which was just taken over; RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resting_until: Option<String>,
-    /// Counts per model and state.
-    pub models: BTreeMap<ModelName, Stock>,
-    /// How long each stock lasts, and what happens next by itself.
-    #[serde(default)]
-    pub supply: BTreeMap<ModelName, SupplyReport>,
-    /// Abuse tokens.
-    pub abuse: AbuseReport,
-    /// How many credits no token came of.
-    #[serde(default)]
-    pub credits_lost: u64,
-}
-
-/// A running daemon.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DaemonReport {
-    /// Its process.
-    pub pid: u32,
-    /// What clients are pointed at.
-    pub base_url: String,
-    /// The way out of the anonymous plane: `tor`, `socks` or `loopback`.
-    pub transport: String,
-    /// The Tor client built in, where it is the way out.
-    #[serde(default)]
-    pub tor: Option<TorReport>,
-    /// Streams that wait for a call.
-    #[serde(default)]
-    pub warm: usize,
-}
-
-/// How far the Tor client is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TorReport {
-    /// 0 to 100.
-    pub percent: u8,
-    /// What follows from it.
-    pub phase: TorPhase,
-    /// What the start is at, in words.
-    #[serde(default)]
-    pub stage: Option<String>,
-    /// On what it is stuck, in words.
-    #[serde(default)]
-    pub blockage: Option<String>,
-}
-
-/// Whether calls can leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TorPhase {
-    /// Starting up.
-    Bootstrapping,
-    /// They can.
-    Ready,
-    /// They can; the first one wakes it.
-    Dormant,
-    /// Stuck.
-    Blocked,
-}
-
-/// Every circuit is left behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewIdentityReport {
-    /// How many streams that waited for a call were dropped.
-    pub dropped: usize,
-}
-
-/// What was looked into, and what was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DoctorReport {
-    /// The daemon that looked, if one runs.
-    pub daemon: Option<u32>,
-    /// In the order in which they build on one another: the first problem is the one to begin with.
-    pub checks: Vec<Check>,
-}
-
-/// One thing that was looked into.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
-    /// Which.
-    pub name: CheckName,
-    /// How it is.
-    pub verdict: Verdict,
-    /// What was found, in one sentence. Never a secret.
-    pub detail: String,
-    /// What to do, if there is something.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub advice: Option<String>,
-    /// What sort of problem it is; decides the exit code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<RefusalKind>,
-}
-
-/// What is looked into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CheckName {
-    /// The directory, and who works in it.
-    Home,
-    /// The configuration.
-    Settings,
-    /// The address that the endpoint listens on, or would.
-    Endpoint,
-    /// The backend's pinned keys.
-    Keys,
-    /// Tokens, and abuse tokens.
-    Vault,
-    /// The session with the identity plane.
-    Session,
-    /// This machine's clock.
-    Clock,
-    /// The Tor client built in.
-    Tor,
-    /// The backend, by the way that calls take.
-    Backend,
-}
-
-/// How something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// As it should be.
-    Ok,
-    /// Calls go through, or will; something is worth knowing.
-    Warning,
-    /// Calls do not go through.
-    Problem,
-    /// Not looked into, for the reason that the detail gives.
-    Skipped,
-}
-
 /// What minting came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MintReport {
@@ -404,70 +263,6 @@ pub struct MintReport {
     /// What the user should know of earlier issuances.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-}
-
-/// What the backend knows of the account.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccountReport {
-    /// Display name; may be empty.
-    pub name: String,
-    /// Mail address; may be empty.
-    pub email: String,
-    /// Credits left by model.
-    pub credits: BTreeMap<String, i64>,
-    /// Credits used by model.
-    pub used: BTreeMap<String, i64>,
-}
-
-/// A session was kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LoginReport {
-    /// The account's display name; may be empty.
-    pub name: String,
-    /// The account's mail address; may be empty.
-    pub email: String,
-    /// What became of issuances begun under another account, if there were any.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
-}
-
-/// The session is gone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogoutReport {
-    /// Whether the backend ended it too; it may have been unreachable.
-    pub at_backend: bool,
-    /// What became of issuances that were pending, if there were any.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
-}
-
-/// What an import did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImportReport {
-    /// New names.
-    pub added: Vec<KeyReport>,
-    /// Names whose key was replaced.
-    pub replaced: Vec<KeyReport>,
-    /// Names already pinned to the same key.
-    pub unchanged: Vec<KeyReport>,
-    /// What the user should know, such as constants without a name.
-    pub notes: Vec<String>,
-}
-
-/// The pinned keys.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeysReport {
-    /// In order of their names.
-    pub keys: Vec<KeyReport>,
-}
-
-/// One pinned key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyReport {
-    /// A model id, `abuse-permanent` or `abuse-transient`.
-    pub name: String,
-    /// SHA-256 of the SPKI, hex.
-    pub fingerprint: String,
 }
 
 /// Why an operation was refused or failed.
