@@ -20,6 +20,7 @@ mod keys;
 mod login;
 mod logout;
 mod man;
+mod open;
 mod operate;
 mod output;
 mod passphrase;
@@ -90,6 +91,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Restore(options) => restore::run(options, context).await,
         Command::Status => status::run(context).await,
         Command::Tor(_) => tor::run(context).await,
+        Command::Open(options) => open::run(&options, context).await,
         Command::Doctor => doctor::run(context).await,
         Command::Env(options) => env::run(&options, context).await,
         Command::Compat(options) => compat::run(&options, context),

@@ -15,6 +15,8 @@ pub mod clock;
 pub mod config;
 #[cfg(all(feature = "identity", feature = "anonymous", feature = "backend"))]
 pub mod control;
+#[cfg(all(feature = "identity", feature = "anonymous", feature = "backend", feature = "desktop"))]
+pub mod dashboard;
 pub mod datadir;
 pub mod failpoint;
 #[cfg(feature = "identity")]

@@ -25,6 +25,7 @@ mod error;
 mod exchange;
 mod outcome;
 mod parking;
+pub mod record;
 mod request;
 mod route;
 mod share;
@@ -50,6 +51,7 @@ use crate::clock::SharedClock;
 use crate::vault::{AbuseRule, CallId, PinnedKeys, RequestDigest, Withdrawals};
 use crate::wire::ModelName;
 use parking::{Boarding, Hand};
+use record::{Begun, Nobody, Observer, Outcome, Trace};
 use share::Share;
 use shared::{Pins, Shared};
 
@@ -130,6 +132,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What is kept for callers that went away.
     pub parking: ParkingRules,
+    /// Told of every call that ends.
+    pub observer: Arc<dyn Observer>,
 }
 
 impl Settings {
@@ -142,6 +146,7 @@ impl Settings {
             deadlines: Deadlines::default(),
             limits: Limits::default(),
             parking: ParkingRules::default(),
+            observer: Arc::new(Nobody),
         }
     }
 }
@@ -201,20 +206,29 @@ impl Redeemer {
     /// future does not stop the call: it goes on, and the next identical prompt adopts it.
     pub async fn redeem(self: &Arc<Self>, prompt: Prompt, asking: Asking) -> Result<Delivery, RedeemError> {
         let shared = &self.shared;
+        let begun = Begun::now(asking, &prompt.model);
         if shared.tasks.is_closed() {
             return Err(RedeemError::new(RedeemErrorKind::ShuttingDown, TokenFate::Unspent));
         }
-        request::check_size(&prompt, shared.pins().abuse, shared.settings.limits.request)?;
+        if let Err(error) = request::check_size(&prompt, shared.pins().abuse, shared.settings.limits.request)
+        {
+            shared.note(begun.end(Outcome::of(&error), &Trace::default(), &shared.settings.clock));
+            return Err(error);
+        }
         let digest = shared.withdrawals.digest(&prompt.model, prompt.messages.get().as_bytes());
         let own = CallId(rand::random());
         let (call, hand, result) = loop {
             match shared.parking.board(digest, asking, own) {
                 Boarding::Ended(call, hand, result) => {
+                    shared.note(begun.end(Outcome::Shared, &Trace::default(), &shared.settings.clock));
                     return Share::new(Arc::clone(shared), call, hand, result).hand_over();
                 }
-                Boarding::Joined(call, hand, result) => break (call, hand, result),
+                Boarding::Joined(call, hand, result) => {
+                    shared.note(begun.end(Outcome::Shared, &Trace::default(), &shared.settings.clock));
+                    break (call, hand, result);
+                }
                 Boarding::Begun(hand, result) => {
-                    drop(shared.spawn(call::run(Arc::clone(shared), own, digest, prompt)));
+                    drop(shared.spawn(call::run(Arc::clone(shared), own, digest, prompt, begun)));
                     break (own, hand, result);
                 }
                 Boarding::Undecided(decided) => decided.cancelled().await,

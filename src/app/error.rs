@@ -89,6 +89,17 @@ pub enum AppError {
     /// Only a daemon has circuits.
     #[error("no daemon runs here, so there is no circuit to leave")]
     NoDaemon,
+    /// Only a daemon has a page.
+    #[error("llmtor is not running, so there is nothing to show")]
+    NoDaemonToShow,
+    /// The page is switched off, or not built in.
+    #[error(
+        "this llmtor has no page: `page.enabled` is false, `page.listen` was taken when it started, or it was built without `desktop`"
+    )]
+    NoPage,
+    /// The configuration file cannot be changed by the page.
+    #[error("config.toml was not changed: {0}")]
+    NotChanged(String),
     /// No backend is configured.
     #[error("no backend is configured in this home")]
     NoBackend,
@@ -199,10 +210,13 @@ impl AppError {
             | Self::FilesDisagree(_)
             | Self::NoAbuseKey(_)
             | Self::NotPaused
+            | Self::NoPage
+            | Self::NotChanged(_)
             | Self::NotConfirmed(_) => RefusalKind::Usage,
             Self::NothingToBackUp
             | Self::OtherPermanentToken
             | Self::NoDaemon
+            | Self::NoDaemonToShow
             | Self::Home(_)
             | Self::Vault(_)
             | Self::Keys(_)
@@ -233,6 +247,13 @@ impl AppError {
             ),
             Self::AmbiguousToken(_) => Some("give more digits; `llmtor tokens --json` has all of them"),
             Self::NoDaemon => Some("nothing is needed: the next `llmtor serve` starts with new circuits"),
+            Self::NoDaemonToShow => {
+                Some("start it with `llmtor serve`, or try `llmtor demo`; then `llmtor open`")
+            }
+            Self::NoPage => {
+                Some("correct config.toml and start llmtor again; `llmtor status` shows its state here")
+            }
+            Self::NotChanged(_) => Some("correct the file by hand, then try again"),
             Self::NoBackend => Some("run `llmtor init --backend URL --keys FILE`, or try `llmtor demo`"),
             Self::AlreadyRunning { .. } => Some(
                 "use that one (`llmtor env` points a client at it), stop it first, or choose another home with --home",

@@ -8,11 +8,12 @@
 mod account;
 pub(in crate::app) mod backup;
 mod keyring;
+mod page;
 mod supply;
 mod tokens;
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
 
@@ -67,6 +68,8 @@ pub struct Operations {
     /// Set once, by the daemon.
     daemon: RwLock<Option<RunningDaemon>>,
     watcher: RwLock<Option<KeysWatcher>>,
+    /// Set once, by a daemon that has a page.
+    page_links: OnceLock<page::PageLinks>,
 }
 
 impl Operations {
@@ -98,6 +101,7 @@ impl Operations {
             turn: Mutex::new(()),
             daemon: RwLock::new(None),
             watcher: RwLock::new(None),
+            page_links: OnceLock::new(),
         })
     }
 
@@ -218,11 +222,12 @@ impl Operations {
                 self.way.new_identity();
                 Ok(Report::NewIdentity((daemon.new_identity)()))
             }
+            Operation::OpenPage => self.open_page().map(Report::Page),
             Operation::Doctor => Ok(Report::Doctor(doctor::examine(self).await)),
         }
     }
 
-    async fn status(&self) -> Result<StatusReport, AppError> {
+    pub(super) async fn status(&self) -> Result<StatusReport, AppError> {
         let url = |url: Option<&url::Url>| url.map(ToString::to_string);
         let daemon = {
             let daemon = self.daemon.read().unwrap_or_else(PoisonError::into_inner);

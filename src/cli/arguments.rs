@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod backup;
+mod open;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use crate::wire::ModelName;
 use super::exit::EXIT_CODES;
 
 pub(super) use backup::{AbuseCommand, BackupOptions, PassphraseOptions, RestoreOptions};
+pub(super) use open::OpenOptions;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -93,6 +95,12 @@ pub(super) enum Command {
     Tokens(TokensOptions),
     /// Shows whether a daemon runs, and what is in stock
     Status,
+    /// Opens the local page in your browser: tokens, calls, what left this machine, settings
+    ///
+    /// The link works once and for a minute. The page is served by the running daemon on this machine, to your account only,
+    /// and shows no prompt and no answer.
+    #[command(after_help = "Examples:\n  llmtor open\n  llmtor open --print")]
+    Open(OpenOptions),
     /// Looks into everything that a call needs, and says what is wrong and what to do
     ///
     /// Home, settings, keys, vault, session, clock, Tor, and the backend by the way that calls take: opened as for a call

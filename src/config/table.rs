@@ -146,6 +146,19 @@ pub const KEYS: &[Key] = &[
               then learns that somebody looks at it, and the exit sees which site that is. Off, such requests are refused.",
     },
     Key {
+        path: "page.enabled",
+        kind: Kind::Switch,
+        default: Preset::Switch(true),
+        doc: "Whether there is a local page that shows what llmtor is doing and what left this machine (`llmtor open`).",
+    },
+    Key {
+        path: "page.listen",
+        kind: Kind::Listen,
+        default: Preset::Text("127.0.0.1:0"),
+        doc: "Where the page listens; always an address of this machine. Port 0 lets the system choose, which is best: `llmtor\n\
+              open` knows where it is.",
+    },
+    Key {
         path: "ollama.enabled",
         kind: Kind::Switch,
         default: Preset::Switch(true),
@@ -363,7 +376,8 @@ pub fn nearest(path: &str) -> &'static str {
         let name = strsim::normalized_damerau_levenshtein(written, last(key.path)) * 0.9;
         whole.max(name)
     };
-    KEYS.iter().max_by(|a, b| score(a).total_cmp(&score(b))).map_or("server.listen", |key| key.path)
+    // Of two that are as near, the first.
+    KEYS.iter().rev().max_by(|a, b| score(a).total_cmp(&score(b))).map_or("server.listen", |key| key.path)
 }
 
 impl Kind {

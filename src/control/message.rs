@@ -4,6 +4,7 @@ mod account;
 pub mod backup;
 mod doctor;
 mod keys;
+mod page;
 mod status;
 mod supply;
 mod tokens;
@@ -23,6 +24,7 @@ use backup::{
 };
 pub use doctor::{Check, CheckName, DoctorReport, Verdict};
 pub use keys::{ImportReport, KeyReport, KeysReport};
+pub use page::PageReport;
 pub use status::{DaemonReport, NewIdentityReport, StatusReport, TorPhase, TorReport};
 pub use supply::{NextTopUp, SupplyLevel, SupplyReport, Usable};
 pub use tokens::{ExplainReport, LossReason, LossReport, LossesReport, TokenReport, TokenState};
@@ -92,6 +94,8 @@ pub enum Operation {
     NewIdentity,
     /// Look into everything that a call needs.
     Doctor,
+    /// Make a link that opens the local page once; only a daemon has one.
+    OpenPage,
 }
 
 /// From when on a fresh token may be used.
@@ -201,6 +205,8 @@ pub enum Report {
     NewIdentity(NewIdentityReport),
     /// Of [`Operation::Doctor`].
     Doctor(DoctorReport),
+    /// Of [`Operation::OpenPage`].
+    Page(PageReport),
 }
 
 /// Counts per model and state, and the abuse tokens held.
