@@ -21,6 +21,7 @@ pub mod failpoint;
 pub mod identity;
 pub mod keys;
 pub mod origin;
+pub mod passage;
 pub mod secret;
 #[cfg(feature = "tor")]
 pub mod socket;

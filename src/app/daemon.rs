@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::control::Server;
 use crate::control::message::{DaemonReport, NewIdentityReport};
 use crate::datadir::{Home, HomeLock};
+use crate::passage::Passage;
 use crate::secret::Secret;
 use crate::supervisor::{Ended, Signals, Supervisor};
 use crate::tor::Tor;
@@ -58,7 +59,14 @@ impl Daemon {
 
         let keyring = operations.keyring();
         let (withdrawals, clock) = (operations.withdrawals(), operations.clock());
-        let redeemer = redemption::redeemer(withdrawals, transport.clone(), config, &keyring, clock);
+        let redeemer = redemption::redeemer(
+            withdrawals,
+            transport.clone(),
+            config,
+            &keyring,
+            clock,
+            operations.gate().clone(),
+        );
         let now = operations.clock().now();
         let context = context_length(config);
         let catalog =
@@ -78,6 +86,7 @@ impl Daemon {
             conduct: conduct(config),
             pictures,
         };
+        let guarding = guard(operations.clone(), redeemer.clone(), transport.clone(), tor.clone());
         let grace = config.server.grace();
         let mut supervisor = Supervisor::new(grace);
         let stop = supervisor.stop();
@@ -89,6 +98,7 @@ impl Daemon {
         });
         supervisor.part("the control socket", control.serve(operations.clone(), supervisor.stop()));
         supervisor.helper(recover(operations.clone()));
+        supervisor.helper(guarding);
         let (keeper, stop) = (operations.clone(), supervisor.stop());
         supervisor.part("the schedule of top-ups", async move {
             keeper.keep_schedule(&stop).await;
@@ -225,6 +235,37 @@ fn watcher(
             redemption::follow(&redeemer, keyring);
         }
     })
+}
+
+/// Has everything follow the gate. What is under way ends first.
+async fn guard(
+    operations: Arc<Operations>,
+    redeemer: Arc<Redeemer>,
+    transport: Arc<dyn Transport>,
+    tor: Option<Tor>,
+) {
+    let mut changes = operations.gate().changes();
+    loop {
+        let passage = *changes.borrow_and_update();
+        if passage == Passage::Open
+            && let Some(tor) = &tor
+        {
+            tor.rise().await;
+        }
+        transport.follow(passage);
+        let rest = async {
+            if let (Passage::Paused, Some(tor)) = (passage, &tor) {
+                redeemer.quiet().await;
+                let _quiet = operations.quiet().await;
+                tor.rest().await;
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = rest => {}
+        }
+    }
 }
 
 /// In the background: the backend may be slow or away, and nobody waits for this.

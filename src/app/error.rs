@@ -89,6 +89,9 @@ pub enum AppError {
     /// Only a daemon has circuits.
     #[error("no daemon runs here, so there is no circuit to leave")]
     NoDaemon,
+    /// The user wants nothing to leave.
+    #[error("{}", crate::passage::PAUSED)]
+    Paused,
     /// No backend is configured.
     #[error("no backend is configured in this home")]
     NoBackend,
@@ -203,6 +206,7 @@ impl AppError {
             Self::NothingToBackUp
             | Self::OtherPermanentToken
             | Self::NoDaemon
+            | Self::Paused
             | Self::Home(_)
             | Self::Vault(_)
             | Self::Keys(_)
@@ -272,6 +276,7 @@ fn not_ready(status: &Status) -> String {
             format!("Tor is not ready in time: {} % done, {stage}", status.percent)
         }
         Phase::Ready | Phase::Dormant => "Tor became ready only now".to_owned(),
+        Phase::AtRest => "Tor is at rest while llmtor is paused (`llmtor resume`)".to_owned(),
     }
 }
 

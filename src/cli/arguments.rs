@@ -122,6 +122,17 @@ pub(super) enum Command {
                       llmtor restore --take-over"
     )]
     Restore(RestoreOptions),
+    /// Lets nothing leave this machine until `llmtor resume`, also after a restart
+    ///
+    /// Calls are refused at once and touch no token; those under way end normally. Nothing is kept warm, Tor is put to
+    /// rest, top-ups wait, and commands that would ask the backend something say so instead.
+    #[command(after_help = "Example: llmtor pause")]
+    Pause,
+    /// Lets calls leave again after `llmtor pause`
+    ///
+    /// What was missed meanwhile is not caught up in a burst: top-ups get new appointments, as after sleep.
+    #[command(after_help = "Example: llmtor resume")]
+    Resume,
     /// The Tor client of the running daemon
     #[command(subcommand)]
     Tor(TorCommand),

@@ -5,6 +5,7 @@ use tokio::sync::watch;
 
 use crate::app;
 use crate::app::daemon::Daemon;
+use crate::passage::{PAUSED, Passage};
 use crate::supervisor::{Ended, ProcessSignals};
 use crate::tor::{Phase, Status};
 
@@ -45,6 +46,9 @@ pub(super) async fn run(options: &ServeOptions, context: &Context) -> Result<Exi
     if let Some(paused) = status::paused(context, daemon.operations().custody().await?) {
         context.output.remark(&paused);
     }
+    if home.passage() == Passage::Paused {
+        context.output.remark(PAUSED);
+    }
     let starting = daemon.tor().map(|tor| tokio::spawn(show(context.output, tor.changes())));
     let result = daemon.run(&mut signals).await;
     if let Some(starting) = starting {
@@ -61,6 +65,7 @@ async fn show(output: Output, mut changes: watch::Receiver<Status>) {
         bar.set_position(percent.into());
         match phase {
             Phase::Bootstrapping(stage) => bar.set_message(stage.to_string()),
+            Phase::AtRest => bar.set_message("at rest while llmtor is paused"),
             Phase::Blocked(blockage) => bar.set_message(format!("stuck: {blockage}")),
             Phase::Ready | Phase::Dormant => break,
         }
