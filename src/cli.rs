@@ -26,6 +26,7 @@ mod passphrase;
 mod pause;
 mod restore;
 mod serve;
+mod service;
 mod status;
 mod tokens;
 mod tor;
@@ -93,6 +94,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Status => status::run(context).await,
         Command::Pause => pause::run(Passage::Paused, context).await,
         Command::Resume => pause::run(Passage::Open, context).await,
+        Command::Service(command) => service::run(command, context).await,
         Command::Tor(_) => tor::run(context).await,
         Command::Doctor => doctor::run(context).await,
         Command::Env(options) => env::run(&options, context).await,

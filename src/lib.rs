@@ -23,6 +23,7 @@ pub mod keys;
 pub mod origin;
 pub mod passage;
 pub mod secret;
+pub mod service;
 #[cfg(feature = "tor")]
 pub mod socket;
 pub mod supervisor;

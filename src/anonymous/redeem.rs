@@ -283,6 +283,11 @@ impl Redeemer {
         self.shared.calls.wait().await;
     }
 
+    /// Ends the calls under way: each says that the same request resumes it, and leaves its token in doubt.
+    pub fn give_up(&self) {
+        self.shared.stop.cancel();
+    }
+
     /// Takes no new calls, waits for those under way up to `grace`, then leaves the rest in doubt.
     pub async fn drain(&self, grace: Duration) {
         let shared = &self.shared;

@@ -4,7 +4,7 @@
 //! At the end the endpoint goes first (calls under way get the grace period), then redemption, then the vault.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,9 @@ use super::operations::RunningDaemon;
 use super::redemption::{self, WayOut};
 use super::{AppError, Operations, api_key, listen};
 
+/// After the grace period: for the last answers to reach their clients. Shorter than the supervisor's own margin.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
 /// A running daemon. Dropping it without [`Daemon::run`] ends it at once.
 pub struct Daemon {
     supervisor: Supervisor,
@@ -41,7 +44,7 @@ pub struct Daemon {
 impl Daemon {
     /// Starts everything; on return the endpoint answers.
     pub async fn start(home: &Home, lock: HomeLock, config: &Config) -> Result<Self, AppError> {
-        let (listeners, base_url) = listen::bind(config.server.listen)?;
+        let (listeners, base_url) = listen::listeners(config.server.listen)?;
         let api_key = api_key::read_or_make(home, &lock, &mut rand::rng())?;
         let operations = Arc::new(Operations::open(home, &lock, config).await?);
         if operations.custody().await? != crate::vault::Custody::Ours {
@@ -91,9 +94,19 @@ impl Daemon {
         let mut supervisor = Supervisor::new(grace);
         let stop = supervisor.stop();
         supervisor.part("the local endpoint", async move {
-            let serving = http::serve(listeners, endpoint, stop.clone(), grace);
-            let ((), told) = tokio::join!(serving, told(&stop));
-            redeemer.drain(grace.saturating_sub(told.elapsed())).await;
+            // Calls that do not end in time are answered before their connections are cut.
+            let serving = http::serve(listeners, endpoint, stop.clone(), grace + LAST_ANSWERS);
+            let giving_up = async {
+                stop.cancelled().await;
+                tokio::time::sleep(grace).await;
+                redeemer.give_up();
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = serving => {}
+                () = giving_up => {}
+            }
+            redeemer.drain(Duration::ZERO).await;
             Ok::<_, AppError>(())
         });
         supervisor.part("the control socket", control.serve(operations.clone(), supervisor.stop()));
@@ -190,11 +203,6 @@ fn running(
             Some(WayOut { transport, tor: client.clone(), name, pictures: None })
         }),
     }
-}
-
-async fn told(stop: &CancellationToken) -> Instant {
-    stop.cancelled().await;
-    Instant::now()
 }
 
 /// How much fits into one call, in tokens of four bytes: the backend's limit is far below any model's window, and clients

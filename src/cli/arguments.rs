@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod backup;
+mod service;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use crate::wire::ModelName;
 use super::exit::EXIT_CODES;
 
 pub(super) use backup::{AbuseCommand, BackupOptions, PassphraseOptions, RestoreOptions};
+pub(super) use service::ServiceCommand;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -133,6 +135,9 @@ pub(super) enum Command {
     /// What was missed meanwhile is not caught up in a burst: top-ups get new appointments, as after sleep.
     #[command(after_help = "Example: llmtor resume")]
     Resume,
+    /// Has this session's service manager start llmtor: systemd, launchd or Windows' task scheduler
+    #[command(subcommand)]
+    Service(ServiceCommand),
     /// The Tor client of the running daemon
     #[command(subcommand)]
     Tor(TorCommand),
@@ -191,6 +196,9 @@ pub(super) struct ServeOptions {
     /// Uses a SOCKS proxy that does not behave as Tor does; it may hide nothing
     #[arg(long)]
     pub(super) allow_socks_without_tor: bool,
+    /// In a session of its own; for whoever starts it in the background
+    #[arg(long, hide = true)]
+    pub(super) detached: bool,
 }
 
 /// `init`

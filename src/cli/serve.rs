@@ -30,10 +30,16 @@ pub(super) async fn run(options: &ServeOptions, context: &Context) -> Result<Exi
     let waiver = ("--allow-socks-without-tor", "anonymous.socks_without_tor", "true");
     let waiver = options.allow_socks_without_tor.then_some(waiver);
     let flags: Vec<_> = listen.into_iter().chain(transport).chain(isolation).chain(waiver).collect();
+    #[cfg(unix)]
+    if options.detached {
+        // It leads a session already if it was started by a service manager; then there is nothing to leave.
+        let _ = rustix::process::setsid();
+    }
     let mut signals = signals()?;
     let (home, config) = context.open(&flags)?;
     let lock = app::lock_for_daemon(&home).await?;
     let daemon = Daemon::start(&home, lock, &config).await?;
+    crate::service::tell_ready();
     let ready = Ready { event: "ready", base_url: daemon.base_url(), api_key: daemon.api_key().expose() };
     context.output.result(&ready, || {
         format!("ready at {}\nOPENAI_API_KEY={}\nCtrl-C stops it", ready.base_url, ready.api_key)
