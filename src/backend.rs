@@ -65,8 +65,8 @@ pub use ledger::Invite;
 pub use oidc::OidcSettingsError;
 pub use provider::ProviderError;
 pub use settings::{
-    Generation, ModelSettings, Moderation, OidcSettings, PackageSettings, Planes, ProviderSettings, RateLimits,
-    Roles, Settings, SettingsError, SignInSettings, TorSettings,
+    Generation, ModelSettings, Moderation, OidcSettings, PackageSettings, Planes, ProviderSettings,
+    RateLimits, Roles, Settings, SettingsError, SignInSettings, TorSettings,
 };
 pub use sqlite::StoreError;
 

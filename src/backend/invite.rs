@@ -41,11 +41,12 @@ impl InviteCode {
 
 /// The hash of a code as somebody typed it: in small letters, without hyphens, with an O for a zero.
 pub(super) fn hash(typed: &str) -> CodeHash {
-    let plain = typed.chars().filter(|c| !c.is_whitespace() && *c != '-').map(|c| match c.to_ascii_uppercase() {
-        'O' => '0',
-        'I' | 'L' => '1',
-        other => other,
-    });
+    let plain =
+        typed.chars().filter(|c| !c.is_whitespace() && *c != '-').map(|c| match c.to_ascii_uppercase() {
+            'O' => '0',
+            'I' | 'L' => '1',
+            other => other,
+        });
     let plain: zeroize::Zeroizing<String> = zeroize::Zeroizing::new(plain.collect());
     Sha256::digest(plain.as_bytes()).into()
 }

@@ -24,7 +24,8 @@ pub(super) const RESIGN_SECONDS: i64 = 600;
 /// Transient abuse tokens per account and epoch (protocol.md §3).
 pub(super) const TRANSIENT_PER_EPOCH: i64 = 30;
 
-const SCHEMA: &[&str] = &["
+const SCHEMA: &[&str] = &[
+    "
     CREATE TABLE accounts (
         id TEXT PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -51,7 +52,9 @@ const SCHEMA: &[&str] = &["
         credits INTEGER NOT NULL,
         PRIMARY KEY (id, model)
     ) STRICT;
-", sign_in::SCHEMA];
+",
+    sign_in::SCHEMA,
+];
 
 /// SHA-256 of a session id.
 pub(super) type SessionHash = [u8; 32];

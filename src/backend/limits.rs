@@ -99,7 +99,10 @@ mod tests {
             assert_eq!(guess(&format!("2001:db8::{host:x}")), Pace::Fine);
         }
         assert_eq!(guess("2001:db8::ffff"), Pace::TooFast);
-        assert_eq!((guess("2001:db8:0:1::1"), guess("192.0.2.1"), guess("")), (Pace::Fine, Pace::Fine, Pace::Fine));
+        assert_eq!(
+            (guess("2001:db8:0:1::1"), guess("192.0.2.1"), guess("")),
+            (Pace::Fine, Pace::Fine, Pace::Fine)
+        );
         clock.advance(29);
         assert_eq!(guess("2001:db8::1"), Pace::TooFast);
         clock.advance(1);

@@ -19,8 +19,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata, CoreUserInfoClaims};
 use openidconnect::{
-    AccessTokenHash, AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest, HttpResponse, IssuerUrl,
-    Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, TokenResponse as _,
+    AccessTokenHash, AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest, HttpResponse,
+    IssuerUrl, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
+    TokenResponse as _,
 };
 use sha2::{Digest as _, Sha256};
 use url::Url;
@@ -82,15 +83,21 @@ pub(super) struct Begun {
 pub(super) enum OidcError {
     #[error("This backend knows no such provider. Go back and choose another way.")]
     NoProvider,
-    #[error("The provider does not answer as it should. Try again in a minute; if it persists, tell this backend's host.")]
+    #[error(
+        "The provider does not answer as it should. Try again in a minute; if it persists, tell this backend's host."
+    )]
     Unreachable,
     #[error("This sign-in was not begun in this browser, or longer than ten minutes ago. Start again.")]
     Stale,
     #[error("The provider did not let you in, or you declined. Start again, or choose another way.")]
     Declined,
-    #[error("What the provider said does not check out, so nobody was signed in. Start again; if it persists, tell this backend's host.")]
+    #[error(
+        "What the provider said does not check out, so nobody was signed in. Start again; if it persists, tell this backend's host."
+    )]
     Forged,
-    #[error("This backend is open to verified mail addresses of certain domains only. Choose another account.")]
+    #[error(
+        "This backend is open to verified mail addresses of certain domains only. Choose another account."
+    )]
     NotAdmitted,
 }
 
@@ -98,7 +105,9 @@ pub(super) enum OidcError {
 #[derive(Debug, thiserror::Error)]
 pub enum OidcSettingsError {
     /// No secret where the settings say that it is.
-    #[error("sign_in.oidc.{name}: the environment variable {variable} is not set; put the client's secret there")]
+    #[error(
+        "sign_in.oidc.{name}: the environment variable {variable} is not set; put the client's secret there"
+    )]
     NoSecret {
         /// Which provider.
         name: String,
@@ -115,7 +124,8 @@ impl Oidc {
         settings: &BTreeMap<String, OidcSettings>,
         clock: SharedClock,
     ) -> Result<Self, OidcSettingsError> {
-        let providers = settings.iter().map(|(name, settings)| Ok((name.clone(), Provider::new(name, settings)?)));
+        let providers =
+            settings.iter().map(|(name, settings)| Ok((name.clone(), Provider::new(name, settings)?)));
         Ok(Self {
             providers: providers.collect::<Result<_, OidcSettingsError>>()?,
             client: client()?,
@@ -141,7 +151,11 @@ impl Oidc {
         .set_redirect_uri(callback.clone());
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let request = client
-            .authorize_url(CoreAuthenticationFlow::AuthorizationCode, CsrfToken::new_random, Nonce::new_random)
+            .authorize_url(
+                CoreAuthenticationFlow::AuthorizationCode,
+                CsrfToken::new_random,
+                Nonce::new_random,
+            )
             .add_scopes(provider.scopes.iter().cloned().map(Scope::new))
             .set_pkce_challenge(challenge);
         let (location, state, nonce) = request.url();
@@ -257,7 +271,9 @@ impl Oidc {
         let http = |request| fetch(self.client.clone(), request);
         let metadata = CoreProviderMetadata::discover_async(issuer, &http)
             .await
-            .inspect_err(|_| tracing::warn!(issuer = %provider.issuer, "the provider does not say what it is"))
+            .inspect_err(
+                |_| tracing::warn!(issuer = %provider.issuer, "the provider does not say what it is"),
+            )
             .map_err(|_| OidcError::Unreachable)?;
         Ok(kept.insert((now, metadata)).1.clone())
     }
@@ -300,7 +316,8 @@ impl Provider {
     /// Whether somebody with this address may come in. An address that the provider did not verify is anybody's to claim.
     fn admits(&self, email: &str, is_verified: bool) -> bool {
         let domain = email.rsplit_once('@').map(|(_, domain)| domain.to_lowercase());
-        self.domains.is_empty() || (is_verified && domain.is_some_and(|domain| self.domains.contains(&domain)))
+        self.domains.is_empty()
+            || (is_verified && domain.is_some_and(|domain| self.domains.contains(&domain)))
     }
 }
 

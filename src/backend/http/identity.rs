@@ -11,9 +11,7 @@ use axum::response::{Html, Response};
 use axum::routing::{get, post};
 use serde::de::DeserializeOwned;
 
-use super::{
-    fail, internal, invalid, not_found, ok, read, session, to_the_end, too_fast, unauthorized,
-};
+use super::{fail, internal, invalid, not_found, ok, read, session, to_the_end, too_fast, unauthorized};
 use crate::backend::ledger::{AccountId, Permit, Statement};
 use crate::backend::limits::Pace;
 use crate::backend::settings::Generation;
@@ -25,9 +23,7 @@ use crate::wire::identity::{
     SubscriptionInfo,
 };
 use crate::wire::redemption::Epoch;
-use crate::wire::{
-    ABUSE_PERMANENT, ABUSE_TRANSIENT, API_PREFIX, Base64Bytes, lenient, refusal,
-};
+use crate::wire::{ABUSE_PERMANENT, ABUSE_TRANSIENT, API_PREFIX, Base64Bytes, lenient, refusal};
 
 /// Largest blinded abuse token, bytes (protocol.md §3).
 const BLINDED_LIMIT: usize = 1024;

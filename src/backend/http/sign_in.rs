@@ -32,7 +32,7 @@ use crate::backend::oidc::{Begun, OidcError, PATIENCE};
 use crate::backend::settings::is_here;
 use crate::backend::sqlite::StoreError;
 use crate::backend::{SessionId, Shared, invite};
-use crate::secret::Secret;
+
 use crate::wire::{API_PREFIX, SESSION_COOKIE};
 
 /// Largest form, bytes.
@@ -58,7 +58,9 @@ async fn choose(State(shared): App, peer: From, headers: HeaderMap, RawQuery(que
     let Some(target) = target(&shared, &field(query.as_deref(), "redirect").unwrap_or_default()) else {
         return page::refusal(StatusCode::BAD_REQUEST, page::BAD_TARGET);
     };
-    if let Some(name) = shared.settings.development_account.clone().filter(|_| is_local(peer.as_ref(), &headers)) {
+    if let Some(name) =
+        shared.settings.development_account.clone().filter(|_| is_local(peer.as_ref(), &headers))
+    {
         return development(&shared, name, &target).await;
     }
     let invites = match shared.sign_ins.has_open_invite(shared.clock.now()).await {
@@ -217,11 +219,16 @@ fn redirect(status: StatusCode, to: &Url, cookie: Option<HeaderValue>) -> Respon
 }
 
 /// A short-lived cookie for these pages alone.
-fn own_cookie(shared: &Shared, name: &str, value: &str, same_site: &str, seconds: i64) -> Option<HeaderValue> {
+fn own_cookie(
+    shared: &Shared,
+    name: &str,
+    value: &str,
+    same_site: &str,
+    seconds: i64,
+) -> Option<HeaderValue> {
     let is_https = shared.settings.sign_in.public_url.as_ref().is_some_and(|url| url.scheme() == "https");
     let secure = if is_https { "; Secure" } else { "" };
-    let cookie =
-        format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite={same_site}{secure}");
+    let cookie = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite={same_site}{secure}");
     sensitive(&Zeroizing::new(cookie))
 }
 
@@ -273,7 +280,8 @@ fn is_local(peer: Option<&Extension<Peer>>, headers: &HeaderMap) -> bool {
 fn is_relayed(headers: &HeaderMap) -> bool {
     let foreign_page = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let named_here = Url::parse(&format!("http://{host}/")).is_ok_and(|url| is_here(&url) && url.path() == "/");
+    let named_here =
+        Url::parse(&format!("http://{host}/")).is_ok_and(|url| is_here(&url) && url.path() == "/");
     let forwarded = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
     foreign_page || !named_here || forwarded.into_iter().any(|name| headers.contains_key(name))
 }

@@ -215,7 +215,8 @@ impl SignIns {
             let mut invites = rows.collect::<rusqlite::Result<Vec<_>>>()?;
             for invite in &mut invites {
                 let credits = credits_of(c, &invite.id)?;
-                invite.credits = credits.into_iter().map(|(model, count)| (model.to_string(), count)).collect();
+                invite.credits =
+                    credits.into_iter().map(|(model, count)| (model.to_string(), count)).collect();
             }
             Ok(invites)
         })

@@ -59,10 +59,14 @@ impl SignInSettings {
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         let fail = |text: String| Err(SettingsError::Meaning(text));
         if let Some(url) = self.public_url.as_ref().filter(|url| !is_base(url)) {
-            return fail(format!("sign_in.public_url: {url} is not a base URL, such as https://api.example.com"));
+            return fail(format!(
+                "sign_in.public_url: {url} is not a base URL, such as https://api.example.com"
+            ));
         }
         if let Some(url) = self.redirects.iter().find(|url| !is_base(url)) {
-            return fail(format!("sign_in.redirects: {url} is not a base URL, such as https://app.example.com/"));
+            return fail(format!(
+                "sign_in.redirects: {url} is not a base URL, such as https://app.example.com/"
+            ));
         }
         for (name, provider) in &self.oidc {
             let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -72,7 +76,8 @@ impl SignInSettings {
                 ));
             }
             let issuer = Url::parse(&provider.issuer).ok();
-            if !issuer.is_some_and(|url| url.scheme() == "https" || (url.scheme() == "http" && is_here(&url))) {
+            if !issuer.is_some_and(|url| url.scheme() == "https" || (url.scheme() == "http" && is_here(&url)))
+            {
                 return fail(format!(
                     "sign_in.oidc.{name}: the issuer must be an https URL: whoever can change its answers can sign in as anybody"
                 ));
@@ -90,7 +95,10 @@ impl SignInSettings {
             || self.redirects.iter().any(|base| {
                 base.origin() == target.origin() && {
                     let path = base.path().trim_end_matches('/');
-                    target.path().strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                    target
+                        .path()
+                        .strip_prefix(path)
+                        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
                 }
             })
     }
@@ -168,7 +176,9 @@ mod tests {
         assert_eq!(parse(&provider("https://issuer.example")), Ok(()));
         assert_eq!(parse(&provider("http://127.0.0.1:3000")), Ok(()));
         assert!(parse(&provider("http://issuer.example")).unwrap_err().contains("https"));
-        assert!(parse("[oidc.\"A b\"]\nissuer = \"https://i\"\nclient_id = \"c\"").unwrap_err().contains("`A b`"));
+        assert!(
+            parse("[oidc.\"A b\"]\nissuer = \"https://i\"\nclient_id = \"c\"").unwrap_err().contains("`A b`")
+        );
         assert!(parse("public_url = \"https://a/?x\"").unwrap_err().contains("public_url"));
         assert!(parse("redirects = [\"ftp://a/\"]").unwrap_err().contains("redirects"));
     }

@@ -20,10 +20,14 @@ pub(super) const NO_WAY: &str = "Nobody can sign in here at the moment: there is
 pub(super) const NO_PUBLIC_URL: &str = "This backend does not know its own address, so a provider could not send you back. Its host \
     has to set sign_in.public_url in backend.toml.";
 pub(super) const BAD_FORM: &str = "The form did not arrive whole. Go back and send it again.";
-pub(super) const BROKEN: &str = "The backend's store failed, and nobody was signed in. Try again in a minute.";
-pub(super) const NOT_OURS: &str = "The form was not sent from this page, or it lay open for too long. Enter the code again.";
-pub(super) const TOO_MANY: &str = "Too many codes were tried from your address. Wait a minute, then try again.";
-pub(super) const UNKNOWN_CODE: &str = "This code is unknown, used already, or expired. Check it for typing errors, or ask for another.";
+pub(super) const BROKEN: &str =
+    "The backend's store failed, and nobody was signed in. Try again in a minute.";
+pub(super) const NOT_OURS: &str =
+    "The form was not sent from this page, or it lay open for too long. Enter the code again.";
+pub(super) const TOO_MANY: &str =
+    "Too many codes were tried from your address. Wait a minute, then try again.";
+pub(super) const UNKNOWN_CODE: &str =
+    "This code is unknown, used already, or expired. Check it for typing errors, or ask for another.";
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1b1b1f;--paper:#f6f6f8;--card:#fff;--line:#6b6b76;--deed:#3b3f9e;--on:#fff;--bad:#a3122b}\
@@ -124,7 +128,8 @@ fn document(status: StatusCode, title: &str, content: &Markup, form_leads_to: Op
         (header::X_FRAME_OPTIONS, "DENY"),
     ];
     headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
-    headers.extend(HeaderValue::from_str(&policy).ok().map(|policy| (header::CONTENT_SECURITY_POLICY, policy)));
+    headers
+        .extend(HeaderValue::from_str(&policy).ok().map(|policy| (header::CONTENT_SECURITY_POLICY, policy)));
     response
 }
 
