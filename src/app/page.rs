@@ -13,6 +13,7 @@ use crate::control::message::StatusReport;
 use crate::control::{Operation, Perform as _, Refusal, Report};
 use crate::dashboard::desk::{self, Answer, Call, Ending, Setting};
 use crate::dashboard::{Desk, Gate, Page, Visitor};
+use crate::passage::Passage;
 use crate::supervisor::Supervisor;
 
 use super::{AppError, Operations, listen};
@@ -105,6 +106,14 @@ impl Desk for OperationsDesk {
 
     fn change(&self, changes: &[(String, String)]) -> Result<(), Refusal> {
         self.settings.change(changes).map_err(AppError::refusal)
+    }
+
+    fn set_passage(&self, wanted: Passage) -> Answer<'_, ()> {
+        let operation = match wanted {
+            Passage::Paused => Operation::Pause,
+            Passage::Open => Operation::Resume,
+        };
+        Box::pin(async { self.perform(operation).await.map(drop) })
     }
 
     fn new_identity(&self) -> Answer<'_, ()> {

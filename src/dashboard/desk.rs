@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::control::Refusal;
 use crate::control::message::StatusReport;
+use crate::passage::Passage;
 
 /// What the desk returns.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;
@@ -24,6 +25,9 @@ pub trait Desk: Send + Sync + 'static {
 
     /// Writes settings to the configuration file; all or none.
     fn change(&self, changes: &[(String, String)]) -> Result<(), Refusal>;
+
+    /// Pauses, or resumes.
+    fn set_passage(&self, wanted: Passage) -> Answer<'_, ()>;
 
     /// Leaves every circuit behind.
     fn new_identity(&self) -> Answer<'_, ()>;

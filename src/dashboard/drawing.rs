@@ -56,7 +56,7 @@ pub(super) fn planes() -> Markup {
          <text class=\"small\" x=\"664\" y=\"276\">sees: prompt, no sender</text>\
          </svg>"
     );
-    html! { figure { (PreEscaped(drawing)) } }
+    html! { figure.scroll role="region" aria-label="A drawing of who sees what" tabindex="0" { (PreEscaped(drawing)) } }
 }
 
 /// A small drawing beside a step of the protocol, by its number from 1.

@@ -4,27 +4,17 @@ use maud::{Markup, html};
 
 use super::access::Admitted;
 use super::words::{Tone, number};
-use crate::control::message::{DaemonReport, NextTopUp, StatusReport, SupplyLevel, SupplyReport, TorPhase};
-use crate::vault::{Custody, Stock};
-
-/// The state in a sentence, and the next step if there is one.
-struct Headline {
-    tone: Tone,
-    word: &'static str,
-    sentence: String,
-    step: Option<Step>,
-}
-
-/// What the user can do.
-struct Step {
-    why: &'static str,
-    command: &'static str,
-}
+use crate::control::message::{
+    DaemonReport, NextTopUp, State, StatusReport, SupplyLevel, SupplyReport, TorPhase,
+};
+use crate::passage::Passage;
+use crate::vault::Stock;
 
 /// The view around the state.
-pub(super) fn body(state: &Markup, admitted: &Admitted) -> Markup {
+pub(super) fn body(state: &Markup, passage: Passage, admitted: &Admitted) -> Markup {
     html! {
         div data-live="state" { (state) }
+        (pause(passage, admitted))
         section aria-labelledby="acts" {
             h2 #acts { "New identity" }
             div.row {
@@ -41,99 +31,60 @@ pub(super) fn body(state: &Markup, admitted: &Admitted) -> Markup {
     }
 }
 
+fn pause(passage: Passage, admitted: &Admitted) -> Markup {
+    let (title, about, action, button) = match passage {
+        Passage::Open => (
+            "Pause",
+            "Nothing leaves this machine until you resume, also after a restart. Calls are refused at once and cost nothing; what is \
+             under way ends by itself.",
+            "pause",
+            "Pause",
+        ),
+        Passage::Paused => ("Paused", "Nothing leaves this machine. Tools are told so.", "resume", "Resume"),
+    };
+    html! {
+        section aria-labelledby="pausing" {
+            h2 #pausing { (title) }
+            div.row {
+                p { (about) }
+                form method="post" action=(action) {
+                    input type="hidden" name="form" value=(admitted.form.expose());
+                    button { (button) }
+                }
+            }
+        }
+    }
+}
+
 /// What is refreshed while the page is looked at.
 pub(super) fn state(status: &StatusReport) -> Markup {
-    let headline = headline(status);
+    let condition = status.condition();
     html! {
-        section.hero.(headline.tone.class()) aria-labelledby="state" {
-            p.lamp { span.dot aria-hidden="true" {} span #state data-spoken { (headline.word) } }
-            p.lead { (headline.sentence) }
-            @if let Some(step) = &headline.step {
-                p.next { (step.why) " " code { (step.command) } }
-            }
+        section.hero.(tone(condition.state).class()) aria-labelledby="state" {
+            p.lamp { span.dot aria-hidden="true" {} span #state data-spoken { (condition.state.name()) } }
+            p.lead { (typed(&condition.sentence)) }
+            @if let Some(next) = &condition.next { p.next { "Next: " (typed(next)) "." } }
         }
         @if let Some(daemon) = &status.daemon { (facts(status, daemon)) }
         (tokens(status))
     }
 }
 
-fn headline(status: &StatusReport) -> Headline {
-    let tor = status.daemon.as_ref().and_then(|daemon| daemon.tor.as_ref());
-    let step = |why, command| Some(Step { why, command });
-    let usable: u64 = status.models.values().map(|stock| stock.available).sum();
-    if status.custody != Custody::Ours {
-        return Headline {
-            tone: Tone::Bad,
-            word: "Held back",
-            sentence: "This vault may be a copy of another one, so it spends nothing.".into(),
-            step: step("When no other machine uses its tokens any more:", "llmtor restore --take-over"),
-        };
+fn tone(state: State) -> Tone {
+    match state {
+        State::Ready => Tone::Good,
+        State::Starting => Tone::Waiting,
+        State::LowOnTokens | State::Paused => Tone::Attention,
+        State::Trouble => Tone::Bad,
     }
-    match tor.map(|tor| (tor.phase, tor)) {
-        Some((TorPhase::Blocked, tor)) => {
-            let why = tor.blockage.as_deref().unwrap_or("it does not say why");
-            return Headline {
-                tone: Tone::Bad,
-                word: "Trouble",
-                sentence: format!("Tor is stuck: {why}. No call can leave."),
-                step: step("To find out more:", "llmtor doctor"),
-            };
+}
+
+/// What stands between backticks is to be typed.
+fn typed(text: &str) -> Markup {
+    html! {
+        @for (at, part) in text.split('`').enumerate() {
+            @if at % 2 == 1 { code { (part) } } @else { (part) }
         }
-        Some((TorPhase::Bootstrapping, tor)) => {
-            return Headline {
-                tone: Tone::Waiting,
-                word: "Starting",
-                sentence: format!("Tor is starting, {} % done. Calls wait for it.", tor.percent),
-                step: None,
-            };
-        }
-        _ => {}
-    }
-    if status.models.is_empty() {
-        return Headline {
-            tone: Tone::Attention,
-            word: "Not set up",
-            sentence: "No key of the backend is known here, so nothing can be paid for.".into(),
-            step: step("To set it up:", "llmtor init --help"),
-        };
-    }
-    if usable == 0 {
-        let maturing: u64 = status.models.values().map(|stock| stock.maturing).sum();
-        return Headline {
-            tone: Tone::Attention,
-            word: "No tokens",
-            sentence: match maturing {
-                0 => "There is no token to pay a call with.".into(),
-                count => format!("No token is usable yet; {} become usable by themselves.", number(count)),
-            },
-            step: match status.logged_in {
-                true => step("Tokens come by themselves; to have some at once:", "llmtor tokens mint --now"),
-                false => step("Tokens come by themselves once you are signed in:", "llmtor login"),
-            },
-        };
-    }
-    let is_low = |supply: &SupplyReport| supply.level != SupplyLevel::Ample;
-    let low: Vec<&str> =
-        status.supply.iter().filter(|(_, supply)| is_low(supply)).map(|(model, _)| model.as_str()).collect();
-    if !low.is_empty() {
-        return Headline {
-            tone: Tone::Attention,
-            word: "Low on tokens",
-            sentence: format!("Calls can be made, but there are few tokens left for {}.", low.join(", ")),
-            step: match status.logged_in {
-                true => None,
-                false => step("Tokens come by themselves once you are signed in:", "llmtor login"),
-            },
-        };
-    }
-    Headline {
-        tone: Tone::Good,
-        word: "Ready",
-        sentence: format!("Calls can be made; {} tokens are at hand.", number(usable)),
-        step: (!status.logged_in).then_some(Step {
-            why: "You are not signed in, so no tokens come by themselves:",
-            command: "llmtor login",
-        }),
     }
 }
 
@@ -193,6 +144,7 @@ fn phase(phase: TorPhase) -> &'static str {
         TorPhase::Ready => "ready",
         TorPhase::Dormant => "resting; the next call wakes it",
         TorPhase::Blocked => "stuck",
+        TorPhase::AtRest => "at rest while paused",
     }
 }
 
@@ -257,6 +209,7 @@ fn next(next: &NextTopUp) -> Markup {
         NextTopUp::NoCredit { before } => html! { "no credits left; looked at again before " (before) },
         NextTopUp::Refused { before } => html! { "refused; asked again before " (before) },
         NextTopUp::Paused => html! { "none while the vault is held back" },
+        NextTopUp::Resume => html! { "none while paused" },
         NextTopUp::SignIn => html! { "none until " code { "llmtor login" } },
         NextTopUp::Stopped => html! { "stopped: compare " code { "llmtor keys list" } },
         NextTopUp::Off => html! { "switched off" },
@@ -267,65 +220,13 @@ fn next(next: &NextTopUp) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::message::{AbuseReport, TorReport};
-    use crate::wire::ModelName;
-
-    fn status(available: u64, tor: Option<TorPhase>) -> StatusReport {
-        let model = ModelName::new("gpt-4.1").unwrap();
-        let supply = SupplyReport {
-            level: SupplyLevel::Ample,
-            days: Some(9),
-            next: NextTopUp::Look { before: "2026-12-01".into() },
-        };
-        StatusReport {
-            daemon: Some(DaemonReport {
-                pid: 1,
-                base_url: "http://127.0.0.1:8787/v1".into(),
-                transport: "tor".into(),
-                tor: tor.map(|phase| TorReport { percent: 40, phase, stage: None, blockage: None }),
-                warm: 2,
-            }),
-            home: "/home".into(),
-            identity_url: None,
-            anonymous_url: None,
-            logged_in: true,
-            custody: Custody::Ours,
-            resting_until: None,
-            models: [(model.clone(), Stock { available, ..Stock::default() })].into(),
-            supply: [(model, supply)].into(),
-            abuse: AbuseReport::default(),
-            credits_lost: 0,
-        }
-    }
 
     #[test]
-    fn the_headline_names_the_first_thing_that_stands_in_the_way() {
-        for (status, word) in [
-            (status(5, Some(TorPhase::Ready)), "Ready"),
-            (status(5, Some(TorPhase::Dormant)), "Ready"),
-            (status(5, None), "Ready"),
-            (status(0, Some(TorPhase::Bootstrapping)), "Starting"),
-            (status(5, Some(TorPhase::Blocked)), "Trouble"),
-            (status(0, Some(TorPhase::Ready)), "No tokens"),
-            (StatusReport { custody: Custody::Restored, ..status(5, None) }, "Held back"),
-            (StatusReport { models: [].into(), ..status(0, None) }, "Not set up"),
-        ] {
-            assert_eq!(headline(&status).word, word);
-        }
-        let mut low = status(5, None);
-        low.supply.values_mut().for_each(|supply| supply.level = SupplyLevel::Low);
-        assert_eq!(headline(&low).word, "Low on tokens");
-    }
-
-    #[test]
-    fn every_trouble_comes_with_a_next_step() {
-        for status in [
-            status(5, Some(TorPhase::Blocked)),
-            status(0, None),
-            StatusReport { logged_in: false, ..status(5, None) },
-            StatusReport { custody: Custody::Retired, ..status(5, None) },
-        ] {
-            assert!(headline(&status).step.is_some_and(|step| step.command.starts_with("llmtor ")));
-        }
+    fn what_is_to_be_typed_is_set_apart_and_the_rest_is_escaped() {
+        assert_eq!(
+            typed("run `llmtor <x>` & so").into_string(),
+            "run <code>llmtor &lt;x&gt;</code> &amp; so"
+        );
+        assert_eq!(typed("").into_string(), "");
     }
 }

@@ -19,6 +19,7 @@ use super::frame::{self, Door, Notice, View};
 use super::guard::{self, Followed, Objection};
 use super::workshop::Workshop;
 use super::{calls, leaving, overview, settings, workings};
+use crate::passage::Passage;
 
 /// All fields of a form together.
 const LONGEST_FORM: usize = 8 * 1024;
@@ -44,6 +45,8 @@ pub(super) fn router(desk: Arc<dyn Desk>, gate: Arc<Gate>) -> Router {
         .route(&at("rows"), get(show_rows))
         .route(&at("leaving"), get(show_leaving))
         .route(&at("settings"), get(show_settings).post(change_settings))
+        .route(&at("pause"), post(|shared| pass(shared, Passage::Paused)))
+        .route(&at("resume"), post(|shared| pass(shared, Passage::Open)))
         .route(&at("identity"), post(new_identity))
         .route(&at("workings"), get(show_workings))
         .route(&at("another"), post(another));
@@ -146,19 +149,21 @@ async fn enter(State(shared): State<Arc<Shared>>, request: Request) -> Reply {
 }
 
 async fn show_overview(State(shared): State<Arc<Shared>>, Extension(admitted): Extension<Admitted>) -> Reply {
-    let state = state(&shared).await;
-    view(View::Overview, None, &overview::body(&state, &admitted))
+    match shared.desk.status().await {
+        Ok(status) => {
+            let state = overview::state(&status);
+            view(View::Overview, None, &overview::body(&state, status.passage, &admitted))
+        }
+        Err(refusal) => view(View::Overview, Some(Notice::Refused(refusal)), &Markup::default()),
+    }
 }
 
 async fn show_state(State(shared): State<Arc<Shared>>) -> Reply {
-    html(StatusCode::OK, &state(&shared).await)
-}
-
-async fn state(shared: &Shared) -> Markup {
-    match shared.desk.status().await {
+    let state = match shared.desk.status().await {
         Ok(status) => overview::state(&status),
         Err(refusal) => frame::refused(&refusal),
-    }
+    };
+    html(StatusCode::OK, &state)
 }
 
 async fn show_calls(State(shared): State<Arc<Shared>>) -> Reply {
@@ -194,6 +199,13 @@ async fn change_settings(
             let notice = Some(Notice::Refused(refusal));
             view(View::Settings, notice, &settings::body(&now, &admitted))
         }
+    }
+}
+
+async fn pass(State(shared): State<Arc<Shared>>, wanted: Passage) -> Reply {
+    match shared.desk.set_passage(wanted).await {
+        Ok(()) => redirect("./"),
+        Err(refusal) => view(View::Overview, Some(Notice::Refused(refusal)), &Markup::default()),
     }
 }
 

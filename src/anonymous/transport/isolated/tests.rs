@@ -71,6 +71,7 @@ fn place(isolation: IsolationRule, pool: usize, exits: &[Result<u8, TransportErr
         pool,
         dial: Duration::from_secs(5),
         dormant_after: Duration::from_secs(3600),
+        passage: Passage::Open,
         clock: clock.clone(),
     };
     Place { transport: Isolated::new(Script(script.clone(), target), settings), script, clock }
@@ -270,4 +271,21 @@ async fn who_shares_a_circuit_follows_from_the_rule() {
         assert_eq!(transport.departure(&Wish::default()), Departure { way: Way::Tor, company: alone });
         assert_eq!(transport.departure(&with), Departure { way: Way::Tor, company: in_conversation });
     }
+}
+
+#[tokio::test]
+async fn a_pause_drops_what_is_warm_and_nothing_is_dialled_until_it_is_over() {
+    let place = place(IsolationRule::PerCall, 1, &[]);
+    place.until_warm(1).await;
+    let dozed = || place.script.dozed.load(Ordering::SeqCst);
+    place.transport.follow(Passage::Paused);
+    assert_eq!(place.transport.warm(), 0);
+    while dozed() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // The keeper has looked, and let it be.
+    assert_eq!((place.lanes().len(), place.transport.warm()), (1, 0));
+    place.transport.follow(Passage::Open);
+    place.until_warm(1).await;
+    assert_eq!(place.lanes().len(), 2);
 }
