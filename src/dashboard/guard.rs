@@ -94,7 +94,8 @@ pub(super) fn harden(response: &mut Response<Body>) {
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::CACHE_CONTROL, "no-store"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        // Without a referrer of their own pages, browsers say `Origin: null` with their forms.
+        (header::REFERRER_POLICY, "same-origin"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
@@ -102,7 +103,8 @@ pub(super) fn harden(response: &mut Response<Body>) {
         (HeaderName::from_static("cross-origin-embedder-policy"), "require-corp"),
         (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
     ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        // What a path says of itself is stricter.
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
 }
 

@@ -155,7 +155,7 @@ fn tokens(status: &StatusReport) -> Markup {
             @if status.models.is_empty() {
                 p { "None, and no keys to get some with." }
             } @else {
-                div.scroll role="region" aria-labelledby="tokens" tabindex="0" {
+                div.scroll role="region" aria-label="Table of tokens" tabindex="0" {
                     table {
                         thead { tr {
                             th scope="col" { "Model" }

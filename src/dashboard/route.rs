@@ -141,6 +141,8 @@ async fn enter(State(shared): State<Arc<Shared>>, request: Request) -> Reply {
         if followed { html(StatusCode::OK, &frame::entered(&place)) } else { redirect(&place) };
     let name = shared.gate.cookie_name();
     let line = format!("{name}={}; Path={place}; HttpOnly; SameSite=Strict", cookie.expose());
+    let secretive = HeaderValue::from_static("no-referrer");
+    response.headers_mut().insert(header::REFERRER_POLICY, secretive);
     if let Ok(mut value) = HeaderValue::from_str(&line) {
         value.set_sensitive(true);
         response.headers_mut().insert(header::SET_COOKIE, value);

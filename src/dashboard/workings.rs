@@ -127,7 +127,7 @@ fn seen() -> Markup {
     html! {
         section aria-labelledby="seen" {
             h2 #seen { "Who sees what" }
-            div.scroll role="region" aria-labelledby="seen" tabindex="0" {
+            div.scroll role="region" aria-label="Table of who sees what" tabindex="0" {
                 table {
                     thead { tr {
                         th scope="col" { "Who" } th scope="col" { "Your account" } th scope="col" { "Your address" }

@@ -77,6 +77,7 @@ impl Link {
     fn enter(&self) -> Session {
         let answer = self.get(&self.path, &[]);
         assert_eq!(status(&answer), 303, "{answer}");
+        assert!(answer.contains("referrer-policy: no-referrer"), "{answer}");
         let value = |name: &str| {
             let line = answer.lines().find(|line| line.to_ascii_lowercase().starts_with(name)).unwrap();
             line.split_once(": ").unwrap().1.trim().to_owned()
@@ -142,7 +143,7 @@ fn only_the_one_who_has_the_cookie_and_comes_from_the_page_itself_gets_anything(
         for header in [
             "content-security-policy: default-src 'none'",
             "cache-control: no-store",
-            "referrer-policy: no-referrer",
+            "referrer-policy: same-origin",
         ] {
             assert!(answer.contains(header), "{view}: {header}");
         }
