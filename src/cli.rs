@@ -9,6 +9,7 @@ mod account;
 mod arguments;
 mod backend;
 mod backup;
+mod buy;
 mod compat;
 mod completions;
 mod demo;
@@ -84,6 +85,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Login(_) => login::run(context).await,
         Command::Logout => logout::run(context).await,
         Command::Account => account::run(context).await,
+        Command::Buy(options) => buy::run(options, context).await,
         Command::Abuse(command) => abuse::run(command, context).await,
         Command::Tokens(command) => tokens::run(command, context).await,
         Command::Backup(options) => backup::run(options, context).await,

@@ -16,6 +16,7 @@ use crate::keys::store::StoreError;
 use crate::keys::{ChangedKeys, KeyName};
 use crate::tor::{Phase, Status, TorError};
 use crate::vault::VaultError;
+use crate::wire::voucher::InvalidVoucher;
 
 use super::holder::Holder;
 
@@ -51,6 +52,9 @@ pub enum AppError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// A voucher's code has a slip in it.
+    #[error("{0}; nothing was sent")]
+    Voucher(#[from] InvalidVoucher),
     /// The daemon refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -191,6 +195,7 @@ impl AppError {
             | Self::Pin(_)
             | Self::SettingsFile { .. }
             | Self::NoBackend
+            | Self::Voucher(_)
             | Self::UnknownPort
             | Self::UnknownToken(_)
             | Self::AmbiguousToken(_)
@@ -233,6 +238,7 @@ impl AppError {
             ),
             Self::AmbiguousToken(_) => Some("give more digits; `llmtor tokens --json` has all of them"),
             Self::NoDaemon => Some("nothing is needed: the next `llmtor serve` starts with new circuits"),
+            Self::Voucher(_) => Some("compare it with what you were given; hyphens and case do not matter"),
             Self::NoBackend => Some("run `llmtor init --backend URL --keys FILE`, or try `llmtor demo`"),
             Self::AlreadyRunning { .. } => Some(
                 "use that one (`llmtor env` points a client at it), stop it first, or choose another home with --home",

@@ -8,6 +8,7 @@
 mod anonymous;
 mod identity;
 mod serve;
+mod store;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -68,7 +69,7 @@ enum Unread {
 pub(super) fn router(shared: &Arc<Shared>, planes: Planes) -> Router {
     let mut router = Router::new();
     if planes != Planes::Anonymous {
-        router = router.merge(identity::routes(shared.settings.generation));
+        router = router.merge(identity::routes(shared.settings.generation)).merge(store::routes());
     }
     if planes != Planes::Identity {
         router = router.merge(anonymous::routes());

@@ -19,7 +19,8 @@ pub(super) const RESIGN_SECONDS: i64 = 600;
 /// Transient abuse tokens per account and epoch (protocol.md §3).
 pub(super) const TRANSIENT_PER_EPOCH: i64 = 30;
 
-const SCHEMA: &[&str] = &["
+pub(super) const SCHEMA: &[&str] = &[
+    "
     CREATE TABLE accounts (
         id TEXT PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -46,7 +47,9 @@ const SCHEMA: &[&str] = &["
         credits INTEGER NOT NULL,
         PRIMARY KEY (id, model)
     ) STRICT;
-"];
+",
+    super::store::SCHEMA,
+];
 
 /// SHA-256 of a session id.
 pub(super) type SessionHash = [u8; 32];
@@ -56,6 +59,11 @@ pub(super) type SessionHash = [u8; 32];
 pub(super) struct AccountId(String);
 
 impl AccountId {
+    /// One that is in the ledger already.
+    pub(super) fn known(id: &str) -> Self {
+        Self(id.to_owned())
+    }
+
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
@@ -128,6 +136,11 @@ pub(super) struct SqliteLedger(Database);
 impl SqliteLedger {
     pub(super) fn open(path: &std::path::Path) -> Result<Self, StoreError> {
         Ok(Self(Database::open(path, SCHEMA)?))
+    }
+
+    /// The file, for what is sold: credits and the reason for them are one commit.
+    pub(super) fn database(&self) -> Database {
+        self.0.clone()
     }
 }
 
@@ -234,7 +247,7 @@ impl Ledger for SqliteLedger {
             if new == 0 {
                 return Ok(false);
             }
-            add_credits(c, &account, &credits)?;
+            add_credits(c, &account, &new_grant(), &credits)?;
             replace_sessions(c, &name, session)
         })
     }
@@ -242,7 +255,7 @@ impl Ledger for SqliteLedger {
     fn grant(&self, name: &str, credits: &BTreeMap<ModelName, i64>) -> Result<bool, StoreError> {
         let (name, credits) = (name.to_owned(), credits.clone());
         self.0.change_blocking(move |c| match find_by_name(c, &name)? {
-            Some(account) => add_credits(c, &account, &credits).map(|()| true),
+            Some(account) => add_credits(c, &account, &new_grant(), &credits).map(|()| true),
             None => Ok(false),
         })
     }
@@ -259,12 +272,17 @@ fn replace_sessions(c: &Connection, name: &str, session: SessionHash) -> rusqlit
     Ok(true)
 }
 
-fn add_credits(
+fn new_grant() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+/// Adds credits under an id that the account's payment log shows.
+pub(super) fn add_credits(
     c: &Connection,
     account: &AccountId,
+    id: &str,
     credits: &BTreeMap<ModelName, i64>,
 ) -> rusqlite::Result<()> {
-    let id = uuid::Uuid::new_v4().to_string();
     for (model, count) in credits.iter().filter(|(_, count)| **count > 0) {
         c.execute(
             "INSERT INTO credits (account, model, active) VALUES (?1, ?2, ?3)

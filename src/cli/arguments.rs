@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod backup;
+mod buy;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use crate::wire::ModelName;
 use super::exit::EXIT_CODES;
 
 pub(super) use backup::{AbuseCommand, BackupOptions, PassphraseOptions, RestoreOptions};
+pub(super) use buy::{BackendVoucherCommand, BuyOptions};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -85,6 +87,12 @@ pub(super) enum Command {
     Logout,
     /// Shows the account: credits left and used
     Account,
+    /// Buys credits: shows what is sold, opens the purchase page in your browser, and waits for the credits
+    ///
+    /// The credits become tokens by themselves, later and at random times, so that the purchase and the tokens cannot be
+    /// matched by their times. Nothing is minted here.
+    #[command(after_help = buy::EXAMPLES)]
+    Buy(BuyOptions),
     /// The abuse tokens
     #[command(subcommand)]
     Abuse(AbuseCommand),
@@ -330,6 +338,12 @@ pub(super) enum BackendCommand {
     /// The accounts; also while the backend runs
     #[command(subcommand)]
     Account(BackendAccountCommand),
+    /// Vouchers: credits to hand out
+    #[command(subcommand)]
+    Voucher(BackendVoucherCommand),
+    /// Lists what payment providers reported, and what was not turned into credits and why
+    #[command(after_help = "Example: llmtor backend sales")]
+    Sales,
     /// Its public keys
     #[command(subcommand)]
     Keys(BackendKeysCommand),
@@ -381,7 +395,7 @@ pub(super) struct ManOptions {
     pub(super) dir: Option<PathBuf>,
 }
 
-fn credits(text: &str) -> Result<(ModelName, i64), String> {
+pub(super) fn credits(text: &str) -> Result<(ModelName, i64), String> {
     let (model, count) = text.rsplit_once('=').ok_or("expected MODEL=N, such as gpt-4.1=100")?;
     let count = count.parse().ok().filter(|count| *count >= 0).ok_or("N is a whole number, 0 or more")?;
     Ok((model.parse().map_err(|error: crate::wire::InvalidModelName| error.to_string())?, count))

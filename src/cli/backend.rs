@@ -1,5 +1,7 @@
 //! `llmtor backend …`
 
+mod store;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -38,6 +40,8 @@ pub(super) async fn run(command: BackendCommand, context: &Context) -> Result<Ex
         BackendCommand::Account(BackendAccountCommand::Add { name, credits }) => {
             add_account(context, &home, name, credits).await
         }
+        BackendCommand::Voucher(command) => store::vouchers(command, context, &home).await,
+        BackendCommand::Sales => store::sales(context, &home).await,
         BackendCommand::Keys(BackendKeysCommand::Export) => {
             let settings = settings(&home, None)?;
             let backend = blocking(move |home| open(home, settings), &home).await?;

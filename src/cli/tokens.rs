@@ -142,7 +142,7 @@ pub(super) fn supplies(supply: &BTreeMap<ModelName, SupplyReport>) -> String {
     supply.iter().map(line).collect()
 }
 
-fn next(model: &ModelName, next: &NextTopUp) -> String {
+pub(super) fn next(model: &ModelName, next: &NextTopUp) -> String {
     match next {
         NextTopUp::Look { before } => {
             format!("next top-up by itself, if it is needed: before {before} (UTC)")

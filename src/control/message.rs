@@ -4,6 +4,7 @@ mod account;
 pub mod backup;
 mod doctor;
 mod keys;
+mod purchase;
 mod status;
 mod supply;
 mod tokens;
@@ -23,6 +24,7 @@ use backup::{
 };
 pub use doctor::{Check, CheckName, DoctorReport, Verdict};
 pub use keys::{ImportReport, KeyReport, KeysReport};
+pub use purchase::{CheckoutReport, OfferReport, OffersReport, SecretLink, VoucherReport};
 pub use status::{DaemonReport, NewIdentityReport, StatusReport, TorPhase, TorReport};
 pub use supply::{NextTopUp, SupplyLevel, SupplyReport, Usable};
 pub use tokens::{ExplainReport, LossReason, LossReport, LossesReport, TokenReport, TokenState};
@@ -55,6 +57,20 @@ pub enum Operation {
     },
     /// What the backend knows of the account.
     Account,
+    /// What the backend sells.
+    Offers,
+    /// The way to the purchase page.
+    Checkout {
+        /// Of which package.
+        package: String,
+        /// Where the page sends the browser afterwards.
+        redirect: Option<String>,
+    },
+    /// Turn a voucher into credits.
+    Voucher {
+        /// As typed.
+        code: SecretText,
+    },
     /// Get the abuse tokens that are missing.
     AbuseSetup,
     /// Tell which abuse tokens are held.
@@ -175,6 +191,12 @@ pub enum Report {
     Mint(MintReport),
     /// Of [`Operation::Account`].
     Account(AccountReport),
+    /// Of [`Operation::Offers`].
+    Offers(OffersReport),
+    /// Of [`Operation::Checkout`].
+    Checkout(CheckoutReport),
+    /// Of [`Operation::Voucher`].
+    Voucher(VoucherReport),
     /// Of [`Operation::AbuseSetup`].
     AbuseSetup(AbuseReport),
     /// Of [`Operation::AbuseStatus`].

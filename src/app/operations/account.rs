@@ -6,19 +6,14 @@ use crate::identity::{
 };
 use crate::secret::Secret;
 
-use super::{AppError, Operations, Unready, notes, supply};
+use super::{AppError, Operations, Unready, notes, purchase, supply};
 
 impl Operations {
     pub(super) async fn account(&self) -> Result<AccountReport, AppError> {
         let _turn = self.turn.lock().await;
         let account = self.identity(Unready::Fails).await?.account().await?;
         supply::noted(self.schedule.credits_seen(&account.active).await);
-        Ok(AccountReport {
-            name: account.name,
-            email: account.email,
-            credits: account.active,
-            used: account.used,
-        })
+        Ok(purchase::report(account))
     }
 
     pub(super) async fn login(&self, text: &Secret<String>) -> Result<LoginReport, AppError> {
