@@ -44,6 +44,8 @@ pub(super) async fn run(options: BuyOptions, context: &Context) -> Result<Exit, 
         return redeem(code, context, &home, &config).await;
     }
     let way = way(&options, &config);
+    // Whoever knows already what to buy hears at once what is in the way; whoever looks at the prices need not.
+    let way = if options.package.is_some() { Ok(way?) } else { way };
     let operation = Operation::Offers;
     let Report::Offers(offers) = operate_in(context.output, &home, &config, operation).await? else {
         return Err(mismatch());

@@ -234,7 +234,9 @@ impl IdentityError {
     /// The kind.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Url(_) | Self::Tls | Self::NoKey(_) | Self::Blinding(_) => ErrorKind::Configuration,
+            Self::Url(_) | Self::Tls | Self::NoKey(_) | Self::Blinding(_) | Self::NoSuchPackage(_) => {
+                ErrorKind::Configuration
+            }
             Self::InvalidSession | Self::NotSignedIn | Self::SealedSession | Self::SessionExpired => {
                 ErrorKind::SignIn
             }
@@ -243,7 +245,6 @@ impl IdentityError {
             | Self::RateLimited
             | Self::NotTheBackend(..)
             | Self::Internal => ErrorKind::Transient,
-            Self::NoSuchPackage(_) => ErrorKind::Configuration,
             Self::Refused(_)
             | Self::NoCheckout
             | Self::Voucher(_)

@@ -110,7 +110,7 @@ impl VoucherCode {
             return Err(InvalidVoucher::Length(length));
         }
         let (drawn, checked) = found.expose().split_at(DRAWN);
-        if check(drawn) != checked { Err(InvalidVoucher::Check) } else { Ok(Self(found)) }
+        if check(drawn) == checked { Ok(Self(found)) } else { Err(InvalidVoucher::Check) }
     }
 
     /// As it is handed out: six groups of four.

@@ -28,6 +28,7 @@ use super::identity::{App, SignedIn, broken, is_relayed, parse};
 use super::{Peer, Shared, fail, internal, invalid, not_found, ok, read, to_the_end};
 use crate::backend::ledger::AccountId;
 use crate::backend::settings::PackageSettings;
+use crate::backend::sqlite::StoreError;
 use crate::backend::store::vouchers::Redemption;
 use crate::backend::store::{Deaf, Guesser, Provider};
 use crate::wire::API_PREFIX;
@@ -121,6 +122,8 @@ enum Refused {
     Redirect,
     Token,
     Package,
+    /// It could not be written down.
+    Failed(StoreError),
 }
 
 impl Refused {
@@ -129,6 +132,7 @@ impl Refused {
             Self::Redirect => (StatusCode::BAD_REQUEST, Notice::ForeignRedirect),
             Self::Token => (StatusCode::FORBIDDEN, Notice::LinkIsOver),
             Self::Package => (StatusCode::NOT_FOUND, Notice::NoSuchPackage),
+            Self::Failed(error) => return broken(error),
         };
         page.notice(status, notice)
     }
@@ -140,38 +144,21 @@ async fn purchase(State(shared): App, RawQuery(query): RawQuery) -> Response {
     if asked.token.is_empty() && asked.user.is_empty() {
         return page.notice(StatusCode::OK, Notice::NothingAsked);
     }
-    match checkout(&shared, &page, &asked).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(refused)) => refused.answer(&page),
-        Err(answer) => answer,
-    }
+    checkout(&shared, &page, &asked).await.unwrap_or_else(|refused| refused.answer(&page))
 }
 
 /// The checkout of a package, or the voucher form alone where nobody takes money for it.
-async fn checkout(
-    shared: &Shared,
-    page: &Page<'_>,
-    asked: &Asked,
-) -> Result<Result<Response, Refused>, Response> {
-    let redirect = match asked.redirect.as_deref().map(|target| allowed(shared, target)) {
-        Some(None) => return Ok(Err(Refused::Redirect)),
-        Some(target) => target,
-        None => None,
-    };
-    let Some(account) = shared.store.buyer(&asked.user, &asked.token) else { return Ok(Err(Refused::Token)) };
-    let package = match &asked.package {
-        Some((name, value)) => match shared.store.package(name, value) {
-            Some(package) => Some(package),
-            None => return Ok(Err(Refused::Package)),
-        },
-        None => None,
-    };
+async fn checkout(shared: &Shared, page: &Page<'_>, asked: &Asked) -> Result<Response, Refused> {
+    let redirect = asked.redirect.as_deref().map(|target| allowed(shared, target).ok_or(Refused::Redirect));
+    let redirect = redirect.transpose()?;
+    let account = shared.store.buyer(&asked.user, &asked.token).ok_or(Refused::Token)?;
     let form = page::VoucherForm { user: &asked.user, token: &asked.token };
-    let Some(package) = package else { return Ok(Ok(page.vouchers(&form, None))) };
+    let Some((name, value)) = &asked.package else { return Ok(page.vouchers(&form, None)) };
+    let package = shared.store.package(name, value).ok_or(Refused::Package)?;
     let (paddle, dodo) =
         (sold_by(package, shared, Provider::Paddle), sold_by(package, shared, Provider::Dodo));
     // The one that was asked for, else whichever sells it.
-    let wants_dodo = asked.package.as_ref().is_some_and(|(name, _)| name == DODO_PARAMETER);
+    let wants_dodo = name == DODO_PARAMETER;
     let answer = match (paddle, dodo) {
         (_, Some(product)) if wants_dodo || paddle.is_none() => {
             let reference = open(shared, account).await?;
@@ -183,13 +170,13 @@ async fn checkout(
         }
         _ => page.vouchers(&form, Some(package)),
     };
-    Ok(Ok(answer))
+    Ok(answer)
 }
 
-async fn open(shared: &Shared, account: AccountId) -> Result<String, Response> {
+async fn open(shared: &Shared, account: AccountId) -> Result<String, Refused> {
     let reference = uuid::Uuid::new_v4().to_string();
     let opened = shared.store.open_checkout(reference.clone(), account).await;
-    opened.map(|()| reference).map_err(|error| broken(&error))
+    opened.map(|()| reference).map_err(Refused::Failed)
 }
 
 fn allowed(shared: &Shared, target: &str) -> Option<Url> {

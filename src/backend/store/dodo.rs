@@ -118,7 +118,8 @@ struct Item {
 
 #[derive(Deserialize)]
 struct Refund {
-    refund_id: String,
+    #[serde(rename = "refund_id")]
+    id: String,
     payment_id: String,
     #[serde(default)]
     amount: Option<i64>,
@@ -128,7 +129,8 @@ struct Refund {
 
 #[derive(Deserialize)]
 struct Dispute {
-    dispute_id: String,
+    #[serde(rename = "dispute_id")]
+    id: String,
     payment_id: String,
 }
 
@@ -173,12 +175,12 @@ fn refund(data: Value, standing: Standing) -> Result<Fact, Unread> {
         (Some(false), _) => None,
         (_, amount) => amount,
     };
-    Ok(Fact::Reversal(Reversal { id: read.refund_id, transaction: read.payment_id, amount, standing }))
+    Ok(Fact::Reversal(Reversal { id: read.id, transaction: read.payment_id, amount, standing }))
 }
 
 fn dispute(data: Value, standing: Standing) -> Result<Fact, Unread> {
     let read: Dispute = serde_json::from_value(data).map_err(|_| Unread)?;
-    Ok(Fact::Reversal(Reversal { id: read.dispute_id, transaction: read.payment_id, amount: None, standing }))
+    Ok(Fact::Reversal(Reversal { id: read.id, transaction: read.payment_id, amount: None, standing }))
 }
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ impl StoreSettings {
         }
         let secrets = self.paddle.iter().map(|paddle| ("paddle", &paddle.webhook_secret_envs));
         let secrets = secrets.chain(self.dodo.iter().map(|dodo| ("dodo", &dodo.webhook_secret_envs)));
-        for (provider, _) in secrets.filter(|(_, names)| names.is_empty()) {
+        if let Some((provider, _)) = secrets.into_iter().find(|(_, names)| names.is_empty()) {
             return fail(format!(
                 "store.{provider}.webhook_secret_envs is empty: without a secret nobody could tell a payment from a forged one"
             ));

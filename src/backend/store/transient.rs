@@ -17,9 +17,12 @@ const LIFE: i64 = 300;
 /// Most of one account: each look at `/me` makes one.
 const MOST: usize = 128;
 
+/// A token's hash, and since when it lives.
+type Issued = ([u8; 32], Timestamp);
+
 pub(super) struct Transients {
     clock: SharedClock,
-    tokens: Mutex<HashMap<String, VecDeque<([u8; 32], Timestamp)>>>,
+    tokens: Mutex<HashMap<String, VecDeque<Issued>>>,
 }
 
 impl Transients {

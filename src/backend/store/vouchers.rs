@@ -124,7 +124,7 @@ impl Vouchers {
 fn shown(sha256: &[u8; 32]) -> String {
     let hash: [u8; 32] =
         Sha256::new().chain_update(b"llmtor voucher id\0").chain_update(sha256).finalize().into();
-    hash[..5].iter().map(|byte| format!("{byte:02x}")).collect()
+    hash[..5].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn redeem(

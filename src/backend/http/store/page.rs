@@ -110,7 +110,7 @@ impl<'a> Page<'a> {
                 noscript { p { "Paddle’s payment window needs JavaScript. Allow it for this page, or use a voucher." } }
             }
             p .small { "Paddle takes the payment and learns what it asks you for. It is told a one-time reference, not your account." }
-            (self.voucher_form(form, None))
+            (voucher_form(form, None))
             (self.text())
             script src=(script) nonce=(self.nonce) {}
             script nonce=(self.nonce) { (PreEscaped(OPEN_PADDLE)) }
@@ -144,7 +144,7 @@ impl<'a> Page<'a> {
             (offer(package))
             p { a .button id="pay" rel="noreferrer" href=(checkout) { "Pay " (package.price) " at Dodo Payments" } }
             p .small { "Dodo takes the payment and learns what it asks you for. It is told a one-time reference, not your account." }
-            (self.voucher_form(form, None))
+            (voucher_form(form, None))
             (self.text())
         };
         self.whole(StatusCode::OK, "Buy credits", &body, &[])
@@ -156,14 +156,14 @@ impl<'a> Page<'a> {
             @if let Some(package) = package { (offer(package)) }
             p { "Nothing is sold online here. Credits come with vouchers from whoever runs this service." }
             (self.text())
-            (self.voucher_form(form, None))
+            (voucher_form(form, None))
         };
         self.whole(StatusCode::OK, "Get credits", &body, &[])
     }
 
     /// The form once more, with what was wrong.
     pub(super) fn retry(&self, form: &VoucherForm<'_>, wrong: &str) -> Response {
-        let body = self.voucher_form(form, Some(wrong));
+        let body = voucher_form(form, Some(wrong));
         self.whole(StatusCode::UNPROCESSABLE_ENTITY, "The voucher was not taken", &body, &[])
     }
 
@@ -175,28 +175,13 @@ impl<'a> Page<'a> {
         self.whole(StatusCode::OK, "The voucher is redeemed", &body, &[])
     }
 
-    fn voucher_form(&self, form: &VoucherForm<'_>, wrong: Option<&str>) -> Markup {
-        html! {
-            form method="post" action="/api/v1/purchase/voucher" autocomplete="off" {
-                h2 { "Redeem a voucher" }
-                input type="hidden" name="userID" value=(form.user);
-                input type="hidden" name="transientToken" value=(form.token);
-                label for="code" { "Voucher code" }
-                input #code name="Code" required spellcheck="false" autocapitalize="characters" maxlength="64"
-                    aria-invalid=[wrong.map(|_| "true")] aria-describedby=[wrong.map(|_| "wrong")];
-                @if let Some(wrong) = wrong { p #wrong role="alert" { (wrong) } }
-                button type="submit" { "Redeem" }
-            }
-        }
-    }
-
     fn text(&self) -> Markup {
         html! { @if let Some(text) = &self.store.text { p { (text) } } }
     }
 
     /// `lets` adds sources to the policy.
     fn whole(&self, status: StatusCode, title: &str, body: &Markup, lets: &[(&str, &str)]) -> Response {
-        let page = html! {
+        let document = html! {
             (DOCTYPE)
             html lang="en" {
                 head {
@@ -211,22 +196,39 @@ impl<'a> Page<'a> {
             }
         };
         let nonce = format!("'nonce-{}'", self.nonce);
-        let source = |name: &str| {
-            let more: Vec<&str> =
-                lets.iter().filter(|(directive, _)| *directive == name).map(|(_, source)| *source).collect();
-            more.join(" ")
+        let more_of = |name: &str| {
+            let found: Vec<&str> =
+                lets.iter().filter(|(directive, _)| *directive == name).map(|(_, origin)| *origin).collect();
+            found.join(" ")
         };
-        let frames = match source("frame-src") {
-            none if none.is_empty() => String::new(),
-            some => format!("frame-src {some}; "),
+        let frames = match more_of("frame-src") {
+            text if text.is_empty() => String::new(),
+            text => format!("frame-src {text}; "),
         };
         let policy = format!(
             "default-src 'none'; script-src {nonce} {}; style-src {nonce} {}; {frames}form-action 'self'; base-uri 'none'; \
              frame-ancestors 'none'",
-            source("script-src"),
-            source("style-src"),
+            more_of("script-src"),
+            more_of("style-src"),
         );
-        super::html(status, &policy, page.into_string())
+        super::html(status, &policy, document.into_string())
+    }
+}
+
+fn voucher_form(form: &VoucherForm<'_>, wrong: Option<&str>) -> Markup {
+    // Relative, for whoever serves all of this under a path: the second time from the form's own address.
+    let action = if wrong.is_none() { "purchase/voucher" } else { "voucher" };
+    html! {
+        form method="post" action=(action) autocomplete="off" {
+            h2 { "Redeem a voucher" }
+            input type="hidden" name="userID" value=(form.user);
+            input type="hidden" name="transientToken" value=(form.token);
+            label for="code" { "Voucher code" }
+            input #code name="Code" required spellcheck="false" autocapitalize="characters" maxlength="64"
+                aria-invalid=[wrong.map(|_| "true")] aria-describedby=[wrong.map(|_| "wrong")];
+            @if let Some(wrong) = wrong { p #wrong role="alert" { (wrong) } }
+            button type="submit" { "Redeem" }
+        }
     }
 }
 
