@@ -3,6 +3,8 @@
 //! Invariants: this file (`ledger.db`) knows nothing of redemptions, and nothing here is shared with
 //! [`super::spent`]. A session is kept as its SHA-256. A credit leaves in one guarded update.
 
+mod sign_in;
+
 use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
@@ -13,6 +15,9 @@ use crate::clock::Timestamp;
 use crate::wire::ModelName;
 use crate::wire::identity::{Counts, PaymentLog};
 use crate::wire::redemption::Epoch;
+
+pub use sign_in::Invite;
+pub(super) use sign_in::{Admission, CodeHash, NewInvite, Person, SignIns};
 
 /// How long after the first issue a permanent abuse token may be signed again, seconds (protocol.md §3).
 pub(super) const RESIGN_SECONDS: i64 = 600;
@@ -48,6 +53,7 @@ pub(super) const SCHEMA: &[&str] = &[
         PRIMARY KEY (id, model)
     ) STRICT;
 ",
+    sign_in::SCHEMA,
     super::store::SCHEMA,
 ];
 
@@ -72,6 +78,8 @@ impl AccountId {
 /// What `/me` tells.
 pub(super) struct Statement {
     pub(super) name: String,
+    pub(super) email: String,
+    pub(super) picture: String,
     pub(super) active: Counts,
     pub(super) used: Counts,
     pub(super) grants: Vec<PaymentLog>,
@@ -141,6 +149,11 @@ impl SqliteLedger {
     /// The file, for what is sold: credits and the reason for them are one commit.
     pub(super) fn database(&self) -> Database {
         self.0.clone()
+    }
+
+    /// The part of the same file that a sign-in needs.
+    pub(super) fn sign_ins(&self) -> SignIns {
+        SignIns(self.0.clone())
     }
 }
 
@@ -247,7 +260,7 @@ impl Ledger for SqliteLedger {
             if new == 0 {
                 return Ok(false);
             }
-            add_credits(c, &account, &new_grant(), &credits)?;
+            add_credits(c, &account, &credits)?;
             replace_sessions(c, &name, session)
         })
     }
@@ -255,7 +268,7 @@ impl Ledger for SqliteLedger {
     fn grant(&self, name: &str, credits: &BTreeMap<ModelName, i64>) -> Result<bool, StoreError> {
         let (name, credits) = (name.to_owned(), credits.clone());
         self.0.change_blocking(move |c| match find_by_name(c, &name)? {
-            Some(account) => add_credits(c, &account, &new_grant(), &credits).map(|()| true),
+            Some(account) => add_credits(c, &account, &credits).map(|()| true),
             None => Ok(false),
         })
     }
@@ -272,12 +285,17 @@ fn replace_sessions(c: &Connection, name: &str, session: SessionHash) -> rusqlit
     Ok(true)
 }
 
-fn new_grant() -> String {
-    uuid::Uuid::new_v4().to_string()
+/// Adds credits under a random id.
+fn add_credits(
+    c: &Connection,
+    account: &AccountId,
+    credits: &BTreeMap<ModelName, i64>,
+) -> rusqlite::Result<()> {
+    grant(c, account, &uuid::Uuid::new_v4().to_string(), credits)
 }
 
 /// Adds credits under an id that the account's payment log shows.
-pub(super) fn add_credits(
+pub(super) fn grant(
     c: &Connection,
     account: &AccountId,
     id: &str,
@@ -299,16 +317,19 @@ pub(super) fn add_credits(
 
 fn read_statement(c: &Connection, account: &AccountId) -> rusqlite::Result<Statement> {
     let mut statement = c.query_row(
-        "SELECT name, permanent_issued_at, transient_epoch FROM accounts WHERE id = ?",
+        "SELECT coalesce(shown_name, name), email, picture, permanent_issued_at, transient_epoch
+         FROM accounts WHERE id = ?",
         [account.as_str()],
         |row| {
             Ok(Statement {
                 name: row.get(0)?,
+                email: row.get(1)?,
+                picture: row.get(2)?,
                 active: Counts::new(),
                 used: Counts::new(),
                 grants: Vec::new(),
-                permanent_issued_at: row.get::<_, Option<i64>>(1)?.map(Timestamp::from_unix),
-                transient_epoch: row.get(2)?,
+                permanent_issued_at: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_unix),
+                transient_epoch: row.get(4)?,
             })
         },
     )?;

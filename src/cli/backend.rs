@@ -1,5 +1,6 @@
 //! `llmtor backend …`
 
+mod invite;
 mod store;
 
 use std::collections::BTreeMap;
@@ -40,6 +41,7 @@ pub(super) async fn run(command: BackendCommand, context: &Context) -> Result<Ex
         BackendCommand::Account(BackendAccountCommand::Add { name, credits }) => {
             add_account(context, &home, name, credits).await
         }
+        BackendCommand::Invite(command) => invite::run(command, &home, context).await,
         BackendCommand::Voucher(command) => store::vouchers(command, context, &home).await,
         BackendCommand::Sales => store::sales(context, &home).await,
         BackendCommand::Keys(BackendKeysCommand::Export) => {

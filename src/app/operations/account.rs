@@ -1,19 +1,20 @@
 //! The account and the session, as part of a home.
 
-use crate::control::message::{AccountReport, LoginReport, LogoutReport};
+use crate::control::message::{AccountReport, LoginReport, LogoutReport, SessionState};
+use crate::identity::schedule::agenda::News;
 use crate::identity::{
     Abandoned, Identity, IdentityError, IdentityUrl, Pace, Parts, Predecessor, Session, SignedIn, SignedOut,
 };
 use crate::secret::Secret;
 
-use super::{AppError, Operations, Unready, notes, purchase, supply};
+use super::{AppError, Operations, Unready, notes, supply};
 
 impl Operations {
     pub(super) async fn account(&self) -> Result<AccountReport, AppError> {
         let _turn = self.turn.lock().await;
         let account = self.identity(Unready::Fails).await?.account().await?;
         supply::noted(self.schedule.credits_seen(&account.active).await);
-        Ok(purchase::report(account))
+        self.told(account)
     }
 
     pub(super) async fn login(&self, text: &Secret<String>) -> Result<LoginReport, AppError> {
@@ -29,7 +30,7 @@ impl Operations {
                     .to_owned(),
             );
         }
-        Ok(LoginReport { name: account.name, email: account.email, notes })
+        Ok(LoginReport { name: account.name, email: account.email, credits: account.active, notes })
     }
 
     pub(super) async fn logout(&self) -> Result<LogoutReport, AppError> {
@@ -45,8 +46,27 @@ impl Operations {
         Ok(LogoutReport { at_backend: untold.is_none(), notes })
     }
 
+    /// The session as far as is known here.
+    pub(in crate::app) async fn session_state(&self) -> Result<SessionState, AppError> {
+        Ok(match (self.home.session_path().exists(), self.schedule.is_ended().await?) {
+            (false, _) => SessionState::None,
+            (true, false) => SessionState::Held,
+            (true, true) => SessionState::Expired,
+        })
+    }
+
+    /// Remembers that the backend refused the kept session, and says it if that is news.
+    pub(super) async fn session_refused(&self) {
+        match self.schedule.session_refused().await {
+            Ok(News::Yes) => tracing::warn!("{}", IdentityError::SessionExpired),
+            Ok(News::No) => {}
+            Err(error) => supply::noted(Err(error)),
+        }
+    }
+
     /// The identity plane in the kept session.
     pub(super) async fn identity(&self, unready: Unready) -> Result<Identity, AppError> {
+        self.passable()?;
         // Before the session: a home without a backend has neither.
         self.identity_url()?;
         let session = self.session_file.load()?.ok_or(IdentityError::NotSignedIn)?;
@@ -54,6 +74,7 @@ impl Operations {
     }
 
     pub(super) async fn identity_of(&self, session: Session, unready: Unready) -> Result<Identity, AppError> {
+        self.passable()?;
         let url = self.identity_url()?;
         let (route, deadlines) = self.way.route(&url, unready).await?;
         Ok(Identity::new(Parts {
@@ -70,7 +91,7 @@ impl Operations {
         })?)
     }
 
-    fn identity_url(&self) -> Result<IdentityUrl, AppError> {
+    pub(super) fn identity_url(&self) -> Result<IdentityUrl, AppError> {
         let url = self.config.backend.identity_url().ok_or(AppError::NoBackend)?;
         Ok(IdentityUrl::parse(url.as_str())?)
     }

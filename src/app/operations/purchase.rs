@@ -6,7 +6,7 @@ use crate::control::message::{
     AccountReport, CheckoutReport, OfferReport, OffersReport, SecretLink, SecretText, VoucherReport,
 };
 use crate::identity::purchase::LINK_SECONDS;
-use crate::identity::{Account, Checkout, IdentityUrl, Offer, purchase};
+use crate::identity::{Account, Checkout, Offer, purchase};
 use crate::secret::Secret;
 use crate::wire::voucher::VoucherCode;
 
@@ -16,8 +16,7 @@ impl Operations {
     /// What is sold. No session is needed, and none is sent.
     pub(super) async fn offers(&self) -> Result<OffersReport, AppError> {
         let _turn = self.turn.lock().await;
-        let url = self.config.backend.identity_url().ok_or(AppError::NoBackend)?;
-        let url = IdentityUrl::parse(url.as_str())?;
+        let url = self.identity_url()?;
         let (route, deadlines) = self.way.route(&url, Unready::Fails).await?;
         let offers = purchase::offers(url, route, &deadlines).await?;
         Ok(OffersReport { packages: offers.into_iter().map(offer).collect() })
@@ -36,7 +35,18 @@ impl Operations {
             package: offer(bought),
             link: SecretLink(Secret::new(link.expose().to_owned())),
             seconds: LINK_SECONDS,
-            before: report(account),
+            before: self.told(account)?,
+        })
+    }
+
+    /// An account, to be told.
+    pub(super) fn told(&self, account: Account) -> Result<AccountReport, AppError> {
+        Ok(AccountReport {
+            backend: self.identity_url()?.to_string(),
+            name: account.name,
+            email: account.email,
+            credits: account.active,
+            used: account.used,
         })
     }
 
@@ -51,11 +61,6 @@ impl Operations {
         };
         Ok(VoucherReport { granted, supply: self.supply().await? })
     }
-}
-
-/// An account, to be told.
-pub(super) fn report(account: Account) -> AccountReport {
-    AccountReport { name: account.name, email: account.email, credits: account.active, used: account.used }
 }
 
 fn offer(offer: Offer) -> OfferReport {

@@ -24,7 +24,8 @@ use axum::routing::{get, post};
 use url::Url;
 
 use self::page::{Notice, Page};
-use super::identity::{App, SignedIn, broken, is_relayed, parse};
+use super::identity::{App, SignedIn, broken, parse};
+use super::sign_in::is_relayed;
 use super::{Peer, Shared, fail, internal, invalid, not_found, ok, read, to_the_end};
 use crate::backend::ledger::AccountId;
 use crate::backend::settings::PackageSettings;

@@ -157,7 +157,7 @@ fn redeem(
         }
     }
     let id = format!("voucher-{}", uuid::Uuid::new_v4());
-    ledger::add_credits(c, account, &id, &credits)?;
+    ledger::grant(c, account, &id, &credits)?;
     Ok(Ok(Redemption { id, credits }))
 }
 

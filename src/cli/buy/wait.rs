@@ -115,7 +115,13 @@ mod tests {
 
     fn account(credits: &[(&str, i64)], used: &[(&str, i64)]) -> AccountReport {
         let map = |pairs: &[(&str, i64)]| pairs.iter().map(|(model, n)| ((*model).to_owned(), *n)).collect();
-        AccountReport { name: String::new(), email: String::new(), credits: map(credits), used: map(used) }
+        AccountReport {
+            backend: String::new(),
+            name: String::new(),
+            email: String::new(),
+            credits: map(credits),
+            used: map(used),
+        }
     }
 
     #[test]
