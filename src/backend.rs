@@ -244,7 +244,7 @@ impl Backend {
         };
         let planes = settings.planes.unwrap_or_default();
         let ledger = SqliteLedger::open(&home.join("ledger.db"))?;
-        let store = Store::open(&settings, ledger.database(), clock.clone(), webhook_secrets)?;
+        let store = Store::open(&settings, ledger.database(), clock.clone(), webhook_secrets);
         let shared = Shared {
             sign_ins: ledger.sign_ins(),
             ledger: Arc::new(ledger),
@@ -370,6 +370,11 @@ impl Backend {
         Ok(self.shared.spent.blacklist(sha256)?)
     }
 
+    /// Whether everything that serving needs is in the environment; the host's other commands do without.
+    pub fn check_secrets(&self) -> Result<(), BackendError> {
+        Ok(self.shared.store.check_secrets()?)
+    }
+
     /// Serves until `shutdown`, then lets calls in flight end for at most `grace`.
     pub async fn serve(
         self,
@@ -377,6 +382,7 @@ impl Backend {
         shutdown: CancellationToken,
         grace: Duration,
     ) -> Result<(), BackendError> {
+        self.check_secrets()?;
         let router = http::router(&self.shared, self.planes);
         let serving = async {
             http::serve_listener(router, listener, shutdown.clone()).await;

@@ -38,7 +38,7 @@ use self::paddle::Paddle;
 use self::transient::Transients;
 use self::vouchers::{Redemption, Vouchers};
 use super::ledger::AccountId;
-use super::settings::{PackageSettings, Settings, SettingsError};
+use super::settings::{PackageSettings, Settings, SettingsError, StoreSettings};
 use super::sqlite::{Database, StoreError};
 use crate::clock::SharedClock;
 use crate::secret::Secret;
@@ -114,9 +114,37 @@ pub(super) struct Store {
     vouchers: Vouchers,
     transients: Transients,
     guesses: Guesses,
+    /// Or why a webhook cannot be judged.
+    sellers: Result<Sellers, String>,
+    clock: SharedClock,
+}
+
+/// Who vouches for the webhooks of each provider that is configured.
+struct Sellers {
     paddle: Option<Paddle>,
     dodo: Option<Dodo>,
-    clock: SharedClock,
+}
+
+impl Sellers {
+    fn new(store: &StoreSettings, environment: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let secret = |name: &String| {
+            environment(name).filter(|text| !text.is_empty()).map(Secret::new).ok_or_else(|| {
+                format!(
+                    "the environment variable `{name}`, which backend.toml names for a webhook's secret, is not set: set it \
+                     to the secret that the payment provider shows, or leave the provider out"
+                )
+            })
+        };
+        let secrets = |names: &[String]| names.iter().map(secret).collect::<Result<Vec<_>, _>>();
+        let tolerance = i64::from(store.tolerance_seconds);
+        let paddle = store.paddle.as_ref().map(|paddle| secrets(&paddle.webhook_secret_envs));
+        let dodo = store.dodo.as_ref().map(|dodo| secrets(&dodo.webhook_secret_envs));
+        let dodo = dodo.transpose()?.map(|secrets| Dodo::new(&secrets, tolerance));
+        Ok(Self {
+            paddle: paddle.transpose()?.map(|secrets| Paddle::new(secrets, tolerance)),
+            dodo: dodo.transpose().map_err(|error| error.to_string())?,
+        })
+    }
 }
 
 /// What became of a webhook that is signed and can be read.
@@ -141,41 +169,28 @@ pub(super) enum Deaf {
 }
 
 impl Store {
-    /// Over the ledger's own file. A secret that is not in the environment is an error that names its variable.
+    /// Over the ledger's own file. A secret that is not in the environment is no error yet: only who serves needs it.
     pub(super) fn open(
         settings: &Settings,
         database: Database,
         clock: SharedClock,
         environment: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, SettingsError> {
-        let secret = |name: &String| {
-            environment(name).filter(|text| !text.is_empty()).map(Secret::new).ok_or_else(|| {
-                SettingsError::Meaning(format!(
-                    "the environment variable `{name}`, which backend.toml names for a webhook's secret, is not set: set it \
-                     to the secret that the payment provider shows, or leave the provider out"
-                ))
-            })
-        };
-        let secrets = |names: &[String]| names.iter().map(secret).collect::<Result<Vec<_>, _>>();
-        let tolerance = i64::from(settings.store.tolerance_seconds);
-        let paddle = match &settings.store.paddle {
-            Some(paddle) => Some(Paddle::new(secrets(&paddle.webhook_secret_envs)?, tolerance)),
-            None => None,
-        };
-        let dodo = match &settings.store.dodo {
-            Some(dodo) => Some(Dodo::new(&secrets(&dodo.webhook_secret_envs)?, tolerance)?),
-            None => None,
-        };
-        Ok(Self {
+    ) -> Self {
+        let sellers = Sellers::new(&settings.store, environment);
+        Self {
             packages: settings.packages.clone(),
             books: Books::new(database.clone(), Catalog::new(&settings.packages)),
             vouchers: Vouchers::new(database),
             transients: Transients::new(clock.clone()),
             guesses: Guesses::new(clock.clone()),
-            paddle,
-            dodo,
+            sellers,
             clock,
-        })
+        }
+    }
+
+    /// Whether every provider's webhooks can be told from forged ones.
+    pub(super) fn check_secrets(&self) -> Result<(), SettingsError> {
+        self.sellers.as_ref().map(drop).map_err(|text| SettingsError::Meaning(text.clone()))
     }
 
     /// What is offered.
@@ -220,14 +235,15 @@ impl Store {
         body: &[u8],
     ) -> Result<Heard, Deaf> {
         let now = self.clock.now();
+        let sellers = self.sellers.as_ref().map_err(|_| Deaf::NotConfigured)?;
         let event = match provider {
             Provider::Paddle => {
-                let paddle = self.paddle.as_ref().ok_or(Deaf::NotConfigured)?;
+                let paddle = sellers.paddle.as_ref().ok_or(Deaf::NotConfigured)?;
                 paddle.verify(headers, body, now).map_err(Deaf::Unsigned)?;
                 paddle::read(body).map_err(Deaf::Unread)?
             }
             Provider::Dodo => {
-                let dodo = self.dodo.as_ref().ok_or(Deaf::NotConfigured)?;
+                let dodo = sellers.dodo.as_ref().ok_or(Deaf::NotConfigured)?;
                 let id = dodo.verify(headers, body, now).map_err(Deaf::Unsigned)?;
                 dodo::read(id, body).map_err(Deaf::Unread)?
             }

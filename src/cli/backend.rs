@@ -90,6 +90,7 @@ async fn serve(context: &Context, home: &Path, serving: Serving) -> Result<Exit,
             };
             let beside = onion.is_some().then(|| settings.planes_beside_onion());
             let backend = open(home, settings)?;
+            backend.check_secrets()?;
             Ok((beside.map_or(backend.clone(), |planes| backend.with_planes(planes)), onion))
         },
         home,

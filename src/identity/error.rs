@@ -57,7 +57,9 @@ pub enum IdentityError {
     #[error("the backend refused (HTTP {0}); try again later, and update llmtor if it persists")]
     Refused(u16),
     /// The account has no credit left for the model.
-    #[error("the account has no credit left for {0}; buy some, or mint for another model (`llmtor account`)")]
+    #[error(
+        "the account has no credit left for {0}; `llmtor buy {0}` gets some, or mint for another model (`llmtor account`)"
+    )]
     NoQuota(ModelName),
     /// The backend does not sign for the model.
     #[error("the backend does not offer {0}; see `llmtor account` for the models of your credits")]

@@ -167,7 +167,7 @@ async fn checkout(shared: &Shared, page: &Page<'_>, asked: &Asked) -> Result<Res
         }
         (Some(price), _) => {
             let reference = open(shared, account).await?;
-            page.paddle(package, price, &reference, redirect.as_ref(), &form)
+            page.paddle(package, price, &reference, redirect.as_ref())
         }
         _ => page.vouchers(&form, Some(package)),
     };

@@ -20,6 +20,7 @@ fn help_names_every_command_and_every_exit_code() {
         "login",
         "logout",
         "account",
+        "buy",
         "abuse",
         "tokens",
         "backup",

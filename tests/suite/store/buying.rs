@@ -106,6 +106,7 @@ async fn buying_opens_the_page_waits_for_the_credits_and_leaves_minting_to_the_c
     // The link's token is in nobody's log.
     let (_, token) = link.split_once("transientToken=").unwrap();
     let token = token.split('&').next().unwrap();
+    assert!(!body.contains(token), "a page with a foreign script has the token in it");
     for log in [buy.stdout(), buy.stderr(), daemon.stderr(), daemon.stdout(), shop.program.stderr()] {
         assert!(!String::from_utf8_lossy(&log).contains(token), "a log has the transient token");
     }

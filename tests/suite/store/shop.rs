@@ -103,13 +103,9 @@ impl Shop {
         let dodo = format!("whsec_{DODO_SECRET}");
         let secrets =
             [("PADDLE_SECRET", PADDLE_SECRET), ("OLD_PADDLE_SECRET", "older"), ("DODO_SECRET", &dodo)];
-        // Not only the server: a host's other commands open the same home, with the same environment.
-        let host = |arguments: &[&str]| {
-            let mut command = program::command(room.path());
-            let output = program::finish(command.envs(secrets).args(arguments), "");
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            String::from_utf8(output.stdout).unwrap()
-        };
+        // Only the server needs the secrets.
+        let host =
+            |arguments: &[&str]| String::from_utf8(program::run(room.path(), arguments, "").stdout).unwrap();
         host(&["backend", "init", "--home", "backend", "--config", "shop.toml"]);
         let mut program = Program::start_in(
             room.path(),
@@ -132,17 +128,7 @@ impl Shop {
 
     /// A command of the host's, with `--json`.
     pub fn host(&self, arguments: &[&str]) -> Ended {
-        let dodo = format!("whsec_{DODO_SECRET}");
-        let mut command = program::command(self.room.path());
-        command.envs([
-            ("PADDLE_SECRET", PADDLE_SECRET),
-            ("OLD_PADDLE_SECRET", "older"),
-            ("DODO_SECRET", &dodo),
-        ]);
-        let arguments = [&["--home", "backend", "--json", "backend"], arguments].concat();
-        let output = program::finish(command.args(arguments), "");
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        end(self.room.path(), &[&["--home", "backend", "--json", "backend"], arguments].concat(), "")
     }
 
     /// A command of the client's.

@@ -6,7 +6,8 @@
 //! | Dodo | a link to its hosted checkout | nothing |
 //! | nobody | the voucher form, and what the host says | nothing |
 //!
-//! The provider is told a reference and the package, and of the account nothing.
+//! The provider is told a reference and the package, and of the account nothing. Where its script runs, the page has no
+//! transient token: neither in its address nor in itself.
 
 use std::collections::BTreeMap;
 
@@ -90,9 +91,10 @@ impl<'a> Page<'a> {
         price: &str,
         reference: &str,
         redirect: Option<&Url>,
-        form: &VoucherForm<'_>,
     ) -> Response {
-        let Some(paddle) = &self.store.paddle else { return self.vouchers(form, Some(package)) };
+        let Some(paddle) = &self.store.paddle else {
+            return self.notice(StatusCode::NOT_FOUND, Notice::NoSuchPackage);
+        };
         let script = paddle.script();
         let origin =
             Url::parse(script).map_or_else(|_| String::new(), |url| url.origin().ascii_serialization());
@@ -107,10 +109,11 @@ impl<'a> Page<'a> {
                 data-reference=(reference) data-package=(package.id) data-redirect=[redirect] {
                 button id="pay" type="button" disabled { "Pay " (package.price) " with Paddle" }
                 p id="state" role="status" { "Opening the payment window…" }
-                noscript { p { "Paddle’s payment window needs JavaScript. Allow it for this page, or use a voucher." } }
+                noscript { p { "Paddle’s payment window needs JavaScript. Allow it for this page." } }
             }
             p .small { "Paddle takes the payment and learns what it asks you for. It is told a one-time reference, not your account." }
-            (voucher_form(form, None))
+            // No form here: its token would be in reach of the script.
+            p .small { "For a voucher run “llmtor buy --voucher -”." }
             (self.text())
             script src=(script) nonce=(self.nonce) {}
             script nonce=(self.nonce) { (PreEscaped(OPEN_PADDLE)) }
