@@ -332,6 +332,9 @@ impl Backend {
         shutdown: CancellationToken,
         grace: Duration,
     ) -> Result<(), BackendError> {
+        if self.planes != Planes::Anonymous {
+            self.shared.oidc.check()?;
+        }
         let router = http::router(&self.shared, self.planes);
         let serving = async {
             http::serve_listener(router, listener, shutdown.clone()).await;

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use axum::extract::{Form, State};
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use llmtor::backend::{InviteOrder, OidcSettings};
 use openidconnect::core::{
     CoreGenderClaim, CoreIdToken, CoreIdTokenClaims, CoreJwsSigningAlgorithm, CoreRsaPrivateSigningKey,
@@ -205,6 +207,8 @@ struct Script {
     asked: Vec<BTreeMap<String, String>>,
 }
 
+type Lie = fn(&mut Script);
+
 #[derive(Clone, Copy)]
 enum Signer {
     Itself,
@@ -251,8 +255,8 @@ impl Provider {
         });
         let keys = json!({ "keys": [key(Signer::Itself).as_verification_key()] });
         let router = Router::new()
-            .route("/.well-known/openid-configuration", get(async move || Json(metadata)))
-            .route("/jwks", get(async move || Json(keys)))
+            .route("/.well-known/openid-configuration", get(async move || as_json(&metadata)))
+            .route("/jwks", get(async move || as_json(&keys)))
             .route("/token", post(token))
             .with_state(Arc::clone(&script));
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -282,10 +286,12 @@ impl Provider {
     }
 }
 
-async fn token(
-    State(script): State<Arc<Mutex<Script>>>,
-    Form(form): Form<BTreeMap<String, String>>,
-) -> Json<Value> {
+fn as_json(value: &Value) -> impl IntoResponse + use<> {
+    ([(CONTENT_TYPE, "application/json")], value.to_string())
+}
+
+async fn token(State(script): State<Arc<Mutex<Script>>>, form: String) -> impl IntoResponse {
+    let form = url::form_urlencoded::parse(form.as_bytes()).into_owned().collect();
     let script = {
         let mut script = script.lock().unwrap();
         script.asked.push(form);
@@ -308,7 +314,7 @@ async fn token(
     .set_nonce(Some(Nonce::new(script.nonce)));
     let algorithm = CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256;
     let id_token = CoreIdToken::new(claims, key(script.signed_by), algorithm, Some(&access), None).unwrap();
-    Json(json!({ "access_token": "access", "token_type": "bearer", "id_token": id_token }))
+    as_json(&json!({ "access_token": "access", "token_type": "bearer", "id_token": id_token }))
 }
 
 /// What was sent to the provider along with a browser.
@@ -391,7 +397,7 @@ async fn an_id_token_that_does_not_check_out_signs_nobody_in() {
     let provider = Provider::start().await;
     let house = provider.house().await;
     let honest = provider.script.lock().unwrap().clone();
-    let lies: [(&str, fn(&mut Script)); 6] = [
+    let lies: [(&str, Lie); 6] = [
         ("signed by somebody else", |script| script.signed_by = Signer::Somebody),
         ("for somebody else", |script| script.audience = "another client"),
         ("of another issuer", |script| script.issuer = "https://evil.example".into()),
