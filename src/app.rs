@@ -6,6 +6,7 @@
 //! | `access` | who does it: whoever holds the home's lock |
 //! | `restore` | a home out of a backup |
 //! | `daemon` | vault, both planes, local endpoint and control socket in one process |
+//! | `launch` | a daemon for whoever needs one |
 //! | `redemption` | which way out, how patient, whose tokens |
 //! | `doctor` | what stands in the way of a call |
 //! | `identity` | the way out of the identity plane |
@@ -26,6 +27,7 @@ mod doctor;
 mod error;
 mod holder;
 mod identity;
+pub mod launch;
 mod listen;
 pub mod logging;
 pub mod memory;

@@ -28,6 +28,7 @@ use crate::control::{Operation, RefusalKind, Report};
 use crate::datadir::{Home, HomeError};
 use crate::identity::{IdentityError, IdentityUrl};
 use crate::keys::Keyring;
+use crate::passage::Passage;
 use crate::tor::{Blockage, Phase, Status};
 use crate::vault::{Custody, VaultError};
 use crate::wire::redemption::Epoch;
@@ -42,6 +43,9 @@ const EARLIEST: i64 = 1_767_225_600;
 const LATEST: i64 = 4_102_444_800;
 /// Beside the time that Tor is given to start: for the daemon's own answer.
 const STREAM_MARGIN: Duration = Duration::from_secs(5);
+
+/// What to do about a pause.
+const RESUME: &str = "`llmtor resume` lets calls leave again";
 
 /// Looks into everything. What cannot be looked at is a finding, not a failure.
 pub async fn diagnose(home: &Home, config: &Config) -> DoctorReport {
@@ -80,6 +84,7 @@ pub fn unusable(name: CheckName, error: AppError) -> DoctorReport {
 /// Everything but the home, by whoever holds it.
 pub(super) async fn examine(operations: &Operations) -> DoctorReport {
     let daemon = operations.way_out();
+    let is_shut = operations.gate().passage() == Passage::Paused;
     let mut checks = vec![
         settings(operations.config()),
         keys(&operations.keyring()),
@@ -87,6 +92,12 @@ pub(super) async fn examine(operations: &Operations) -> DoctorReport {
         session(operations).await,
     ];
     let running = daemon.is_some();
+    if is_shut {
+        checks.push(clock(operations.clock().now(), None));
+        checks.push(warning_with(CheckName::Tor, "at rest: llmtor is paused, so nothing leaves", RESUME));
+        checks.push(skipped(CheckName::Backend, "not tried while llmtor is paused"));
+        return DoctorReport { daemon: running.then(std::process::id), checks };
+    }
     let way = match daemon {
         Some(way) => Ok(way),
         None => own_way(operations),
@@ -327,6 +338,7 @@ async fn tor(operations: &Operations, way: Option<&WayOut>) -> (Check, Option<St
                 Phase::Blocked(Blockage::Unreachable | Blockage::Directory) => {
                     "see whether other programs reach the network; if they do, a bridge in `tor.arti` may help"
                 }
+                Phase::AtRest => RESUME,
                 Phase::Bootstrapping(_) | Phase::Ready | Phase::Dormant => {
                     "try again in a minute; a longer `tor.bootstrap_seconds` waits longer"
                 }
@@ -397,6 +409,10 @@ fn ok(name: CheckName, detail: impl Into<String>) -> Check {
 
 fn warning(name: CheckName, detail: impl Into<String>) -> Check {
     Check { verdict: Verdict::Warning, ..ok(name, detail) }
+}
+
+fn warning_with(name: CheckName, detail: &str, advice: &str) -> Check {
+    Check { advice: Some(advice.into()), ..warning(name, detail) }
 }
 
 fn skipped(name: CheckName, detail: impl Into<String>) -> Check {

@@ -14,6 +14,8 @@ use crate::identity::{BrowserError, ErrorKind, IdentityError};
 use crate::keys::import::ImportError;
 use crate::keys::store::StoreError;
 use crate::keys::{ChangedKeys, KeyName};
+use crate::service::ServiceError;
+use crate::service::inherited::InheritedError;
 use crate::tor::{Phase, Status, TorError};
 use crate::vault::VaultError;
 
@@ -90,6 +92,18 @@ pub enum AppError {
     /// Only a daemon has circuits.
     #[error("no daemon runs here, so there is no circuit to leave")]
     NoDaemon,
+    /// The user wants nothing to leave.
+    #[error("{}", crate::passage::PAUSED)]
+    Paused,
+    /// A daemon was to be started, and ended or stayed silent.
+    #[error("llmtor could not be started: {0}")]
+    NotStarted(String),
+    /// The service manager.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    /// What the service manager handed over.
+    #[error(transparent)]
+    Inherited(#[from] InheritedError),
     /// No backend is configured.
     #[error("no backend is configured in this home")]
     NoBackend,
@@ -214,6 +228,10 @@ impl AppError {
             Self::NothingToBackUp
             | Self::OtherPermanentToken
             | Self::NoDaemon
+            | Self::Paused
+            | Self::NotStarted(_)
+            | Self::Service(_)
+            | Self::Inherited(_)
             | Self::Home(_)
             | Self::Vault(_)
             | Self::Keys(_)
@@ -243,6 +261,14 @@ impl AppError {
                 "`llmtor tokens` lists those that there is something to say of; one that was spent is gone without a trace",
             ),
             Self::AmbiguousToken(_) => Some("give more digits; `llmtor tokens --json` has all of them"),
+            Self::Service(error) => Some(error.advice()),
+            Self::NotStarted(_) => {
+                Some("`llmtor serve` in a terminal shows what is wrong, and `llmtor doctor` looks closer")
+            }
+            Self::Inherited(_) => Some("correct the socket unit: `llmtor service install` writes it anew"),
+            Self::AddressInUse { holder, .. } if holder.is_service_manager() => Some(
+                "systemd listens there for the installed service: `llmtor service start` runs it, and `llmtor service stop` frees the address",
+            ),
             Self::NoDaemon => Some("nothing is needed: the next `llmtor serve` starts with new circuits"),
             Self::NoBackend => Some("run `llmtor login --backend URL --keys FILE`, or try `llmtor demo`"),
             Self::Browser(error) => Some(sign_in::advice(error)),
@@ -288,6 +314,7 @@ fn not_ready(status: &Status) -> String {
             format!("Tor is not ready in time: {} % done, {stage}", status.percent)
         }
         Phase::Ready | Phase::Dormant => "Tor became ready only now".to_owned(),
+        Phase::AtRest => "Tor is at rest while llmtor is paused (`llmtor resume`)".to_owned(),
     }
 }
 

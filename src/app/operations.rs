@@ -8,6 +8,7 @@
 mod account;
 pub(in crate::app) mod backup;
 mod keyring;
+mod passage;
 mod supply;
 mod tokens;
 
@@ -28,6 +29,7 @@ use crate::identity::{
     AbuseSetup, IdentityError, MintOrder, Minted, Obtained, Recovered, Schedule, SessionFile,
 };
 use crate::keys::{self, Keyring};
+use crate::passage::{Gate, Passage};
 use crate::tor::Tor;
 use crate::vault::{Census, Deposits, Stock, Vault, Withdrawals};
 use crate::wire::ModelName;
@@ -62,6 +64,7 @@ pub struct Operations {
     schedule: Schedule,
     keyring: RwLock<Keyring>,
     clock: SharedClock,
+    gate: Gate,
     /// Two sagas at once would resume each other's requests.
     turn: Mutex<()>,
     /// Set once, by the daemon.
@@ -95,6 +98,7 @@ impl Operations {
             way: IdentityWay::new(home, config, clock.clone()),
             keyring: RwLock::new(keyring),
             clock,
+            gate: Gate::new(home.passage()),
             turn: Mutex::new(()),
             daemon: RwLock::new(None),
             watcher: RwLock::new(None),
@@ -225,6 +229,8 @@ impl Operations {
                 self.way.new_identity();
                 Ok(Report::NewIdentity((daemon.new_identity)()))
             }
+            Operation::Pause => self.set_passage(Passage::Paused).map(Report::Passage),
+            Operation::Resume => self.set_passage(Passage::Open).map(Report::Passage),
             Operation::Doctor => Ok(Report::Doctor(doctor::examine(self).await)),
         }
     }
@@ -241,6 +247,7 @@ impl Operations {
             home: self.home.root().to_owned(),
             identity_url: url(self.config.backend.identity_url()),
             anonymous_url: url(self.config.backend.anonymous_url()),
+            passage: self.gate.passage(),
             logged_in: self.home.session_path().exists(),
             session: self.session_state().await?,
             custody,

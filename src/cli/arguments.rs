@@ -2,6 +2,7 @@
 
 mod backup;
 mod login;
+mod service;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use super::exit::EXIT_CODES;
 
 pub(super) use backup::{AbuseCommand, BackupOptions, PassphraseOptions, RestoreOptions};
 pub(super) use login::{BackendInviteCommand, LoginOptions};
+pub(super) use service::ServiceCommand;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -135,6 +137,20 @@ pub(super) enum Command {
                       llmtor restore --take-over"
     )]
     Restore(RestoreOptions),
+    /// Lets nothing leave this machine until `llmtor resume`, also after a restart
+    ///
+    /// Calls are refused at once and touch no token; those under way end normally. Nothing is kept warm, Tor is put to
+    /// rest, top-ups wait, and commands that would ask the backend something say so instead.
+    #[command(after_help = "Example: llmtor pause")]
+    Pause,
+    /// Lets calls leave again after `llmtor pause`
+    ///
+    /// What was missed meanwhile is not caught up in a burst: top-ups get new appointments, as after sleep.
+    #[command(after_help = "Example: llmtor resume")]
+    Resume,
+    /// Has this session's service manager start llmtor: systemd, launchd or Windows' task scheduler
+    #[command(subcommand)]
+    Service(ServiceCommand),
     /// The Tor client of the running daemon
     #[command(subcommand)]
     Tor(TorCommand),
@@ -193,6 +209,9 @@ pub(super) struct ServeOptions {
     /// Uses a SOCKS proxy that does not behave as Tor does; it may hide nothing
     #[arg(long)]
     pub(super) allow_socks_without_tor: bool,
+    /// In a session of its own; for whoever starts it in the background
+    #[arg(long, hide = true)]
+    pub(super) detached: bool,
 }
 
 /// `init`

@@ -78,6 +78,7 @@ impl Operations {
 
     /// The identity plane in the kept session.
     pub(super) async fn identity(&self, unready: Unready) -> Result<Identity, AppError> {
+        self.passable()?;
         // Before the session: a home without a backend has neither.
         self.identity_url()?;
         let session = self.session_file.load()?.ok_or(IdentityError::NotSignedIn)?;
@@ -85,6 +86,7 @@ impl Operations {
     }
 
     pub(super) async fn identity_of(&self, session: Session, unready: Unready) -> Result<Identity, AppError> {
+        self.passable()?;
         let url = self.identity_url()?;
         let (route, deadlines) = self.way.route(&url, unready).await?;
         Ok(Identity::new(Parts {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::passage::Passage;
 use crate::vault::{Custody, Stock};
 use crate::wire::ModelName;
 
@@ -21,6 +22,9 @@ pub struct StatusReport {
     pub identity_url: Option<String>,
     /// Anonymous plane's base URL, if configured.
     pub anonymous_url: Option<String>,
+    /// Whether anything may leave this machine: `llmtor pause` and `llmtor resume`.
+    #[serde(default)]
+    pub passage: Passage,
     /// Whether a session is held, ended or not.
     pub logged_in: bool,
     /// The session, as far as is known here.
@@ -101,6 +105,8 @@ pub enum TorPhase {
     Dormant,
     /// Stuck.
     Blocked,
+    /// There is none while nothing may leave.
+    AtRest,
 }
 
 /// Every circuit is left behind.
