@@ -2,6 +2,8 @@
 
 mod backup;
 mod service;
+#[cfg(feature = "desktop")]
+mod tray;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +17,8 @@ use super::exit::EXIT_CODES;
 
 pub(super) use backup::{AbuseCommand, BackupOptions, PassphraseOptions, RestoreOptions};
 pub(super) use service::ServiceCommand;
+#[cfg(feature = "desktop")]
+pub(super) use tray::TrayOptions;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -138,6 +142,14 @@ pub(super) enum Command {
     /// Has this session's service manager start llmtor: systemd, launchd or Windows' task scheduler
     #[command(subcommand)]
     Service(ServiceCommand),
+    /// Shows an icon in the desktop's panel: whether calls can leave, what is in stock, pause and resume
+    ///
+    /// It shows the daemon that runs, and starts one where none does. Quitting it closes the icon alone; tools go on being
+    /// answered. On Linux it needs a panel that shows tray icons: KDE, Xfce, Cinnamon and others do; GNOME with the
+    /// extension “AppIndicator and KStatusNotifierItem Support”.
+    #[cfg(feature = "desktop")]
+    #[command(after_help = "Example: llmtor tray")]
+    Tray(TrayOptions),
     /// The Tor client of the running daemon
     #[command(subcommand)]
     Tor(TorCommand),
