@@ -10,6 +10,7 @@
 //! | `redemption` | which way out, how patient, whose tokens |
 //! | `doctor` | what stands in the way of a call |
 //! | `identity` | the way out of the identity plane |
+//! | `sign_in` | the browser window in which somebody signs in |
 //! | `tor` | the settings of the Tor client built in |
 //! | `memory` | what is in memory stays out of files |
 //! | `demo` | a reference backend and a daemon in one process |
@@ -33,6 +34,7 @@ pub mod memory;
 mod operations;
 mod redemption;
 pub mod restore;
+pub mod sign_in;
 mod tor;
 
 pub use access::{base_url, lock_for_daemon, perform, read_api_key};

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use crate::anonymous::transport::{NotReady, TransportError, TransportErrorKind, Wish};
 use crate::clock::Timestamp;
 use crate::config::{Config, IdentityTransport};
-use crate::control::message::{Check, CheckName, DoctorReport, Verdict};
+use crate::control::message::{Check, CheckName, DoctorReport, SessionState, Verdict};
 use crate::control::{Operation, RefusalKind, Report};
 use crate::datadir::{Home, HomeError};
 use crate::identity::{IdentityError, IdentityUrl};
@@ -254,6 +254,10 @@ async fn vault(operations: &Operations) -> Check {
 
 async fn session(operations: &Operations) -> Check {
     match operations.holds_session() {
+        Ok(true) if operations.session_state().await.is_ok_and(|state| state == SessionState::Expired) => {
+            let detail = "expired, or replaced by a newer sign-in; the tokens in stock can be used, and no others be made";
+            Check { advice: Some("run `llmtor login`".to_owned()), ..warning(CheckName::Session, detail) }
+        }
         Ok(true) => ok(CheckName::Session, "kept; `llmtor account` asks the backend whether it still counts"),
         Ok(false) => {
             let has_tokens = operations
@@ -262,7 +266,7 @@ async fn session(operations: &Operations) -> Check {
                 .is_ok_and(|stock| stock.values().any(|stock| stock.available + stock.maturing > 0));
             if has_tokens {
                 let detail = "none; the tokens in stock can be used, and no others be made";
-                let advice = Some("run `llmtor login --session-stdin`".to_owned());
+                let advice = Some("run `llmtor login`".to_owned());
                 Check { advice, ..warning(CheckName::Session, detail) }
             } else {
                 failed(CheckName::Session, IdentityError::NotSignedIn.into())

@@ -10,7 +10,7 @@ use crate::backend::BackendError;
 use crate::backup::BackupError;
 use crate::control::{ControlError, Refusal, RefusalKind};
 use crate::datadir::HomeError;
-use crate::identity::{ErrorKind, IdentityError};
+use crate::identity::{BrowserError, ErrorKind, IdentityError};
 use crate::keys::import::ImportError;
 use crate::keys::store::StoreError;
 use crate::keys::{ChangedKeys, KeyName};
@@ -20,6 +20,7 @@ use crate::tor::{Phase, Status, TorError};
 use crate::vault::VaultError;
 
 use super::holder::Holder;
+use super::sign_in;
 
 /// Why the program, or one of its operations, cannot do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +107,14 @@ pub enum AppError {
     /// No backend is configured.
     #[error("no backend is configured in this home")]
     NoBackend,
+    /// There is no session out of a browser window.
+    #[error(transparent)]
+    Browser(#[from] BrowserError),
+    /// A browser would go another way than is configured.
+    #[error(
+        "the identity plane goes through Tor (`identity.transport`), and a browser window would not; none was opened"
+    )]
+    BrowserOverTor,
     /// There can be one daemon in a home.
     #[error("a daemon of this home is running already (pid {pid}), at {base_url}")]
     AlreadyRunning {
@@ -195,7 +204,14 @@ impl AppError {
             Self::Backup(error) => backup_kind(error),
             Self::NotSigned(_) => RefusalKind::Forged,
             Self::Identity(error) => identity_kind(error),
-            Self::TorNotReady(_) => RefusalKind::Unreachable,
+            Self::TorNotReady(_) | Self::Browser(BrowserError::Unreachable) => RefusalKind::Unreachable,
+            Self::Browser(
+                BrowserError::Closed
+                | BrowserError::TimedOut(_)
+                | BrowserError::NoSession
+                | BrowserError::Cancelled,
+            ) => RefusalKind::NotLoggedIn,
+            Self::Browser(BrowserError::Unstartable(_) | BrowserError::Profile { .. }) => RefusalKind::Failed,
             Self::ChangedKeys(_) => RefusalKind::KeyChanged,
             Self::Refused(refusal) => refusal.kind,
             Self::Transport(_)
@@ -205,6 +221,8 @@ impl AppError {
             | Self::Pin(_)
             | Self::SettingsFile { .. }
             | Self::NoBackend
+            | Self::Browser(_)
+            | Self::BrowserOverTor
             | Self::UnknownPort
             | Self::UnknownToken(_)
             | Self::AmbiguousToken(_)
@@ -259,7 +277,12 @@ impl AppError {
                 "systemd listens there for the installed service: `llmtor service start` runs it, and `llmtor service stop` frees the address",
             ),
             Self::NoDaemon => Some("nothing is needed: the next `llmtor serve` starts with new circuits"),
-            Self::NoBackend => Some("run `llmtor init --backend URL --keys FILE`, or try `llmtor demo`"),
+            Self::NoBackend => Some("run `llmtor login --backend URL --keys FILE`, or try `llmtor demo`"),
+            Self::Browser(error) => Some(sign_in::advice(error)),
+            Self::BrowserOverTor => Some(
+                "sign in by hand in Tor Browser (`llmtor login --paste` shows how), or go there directly this once: --set \
+                 identity.transport=direct",
+            ),
             Self::AlreadyRunning { .. } => Some(
                 "use that one (`llmtor env` points a client at it), stop it first, or choose another home with --home",
             ),

@@ -173,7 +173,14 @@ impl Operations {
     pub(super) async fn recover(&self) -> Result<Option<Recovered>, AppError> {
         let _turn = self.turn.lock().await;
         match self.identity(Unready::Fails).await {
-            Ok(identity) => Ok(Some(identity.recover().await?)),
+            Ok(identity) => {
+                let recovered = identity.recover().await;
+                let stopped = recovered.as_ref().map_or_else(Some, |recovered| recovered.stopped.as_ref());
+                if matches!(stopped, Some(IdentityError::SessionExpired)) {
+                    self.session_refused().await;
+                }
+                Ok(Some(recovered?))
+            }
             Err(AppError::NoBackend | AppError::Identity(IdentityError::NotSignedIn)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -244,6 +251,7 @@ impl Operations {
             anonymous_url: url(self.config.backend.anonymous_url()),
             passage: self.gate.passage(),
             logged_in: self.home.session_path().exists(),
+            session: self.session_state().await?,
             custody,
             resting_until,
             models: self.stock().await?,
@@ -273,6 +281,9 @@ impl Operations {
         };
         let Minted { made, pending, recovered, stopped } = identity.mint(order, &tell).await?;
         if let Some(error) = stopped {
+            if matches!(error, IdentityError::SessionExpired) {
+                self.session_refused().await;
+            }
             let mut refusal = AppError::from(error).refusal();
             let begun = match made {
                 0 => "",
@@ -339,7 +350,15 @@ impl Operations {
 
 impl Perform for Operations {
     async fn perform(&self, operation: Operation, progress: ProgressSender) -> Result<Report, Refusal> {
-        self.dispatch(operation, progress).await.map_err(AppError::refusal)
+        // A login's session is not the one that is kept.
+        let is_login = matches!(operation, Operation::Login { .. });
+        let result = self.dispatch(operation, progress).await;
+        if let Err(AppError::Identity(IdentityError::SessionExpired)) = &result
+            && !is_login
+        {
+            self.session_refused().await;
+        }
+        result.map_err(AppError::refusal)
     }
 }
 

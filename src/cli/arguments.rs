@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod backup;
+mod login;
 mod service;
 #[cfg(feature = "desktop")]
 mod tray;
@@ -16,6 +17,7 @@ use crate::wire::ModelName;
 use super::exit::EXIT_CODES;
 
 pub(super) use backup::{AbuseCommand, BackupOptions, PassphraseOptions, RestoreOptions};
+pub(super) use login::{BackendInviteCommand, LoginOptions};
 pub(super) use service::ServiceCommand;
 #[cfg(feature = "desktop")]
 pub(super) use tray::TrayOptions;
@@ -25,10 +27,7 @@ Examples:
   Everything on this machine, nothing kept:
     llmtor demo
   With a backend:
-    llmtor init --backend https://backend.example --keys keys.json
-    llmtor login --session-stdin < session.txt
-    llmtor abuse setup
-    llmtor tokens mint --model gpt-4.1 --count 50
+    llmtor login --backend https://backend.example --keys keys.json
     llmtor serve
   Point a client at it:
     eval \"$(llmtor env)\"";
@@ -82,15 +81,29 @@ pub(super) enum Command {
     /// The pinned keys of the backend
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Keeps a session of the backend, sealed
+    /// Signs you in to your account with the backend
     ///
-    /// The session is the value of the cookie `sessionID` (or `sessionID=…`), read from standard input so that it
-    /// never stands in the process list or the shell's history.
+    /// Opens a window of your browser (Chromium, Chrome, Edge or Brave) with an empty profile, waits until you have signed in,
+    /// takes the session, and deletes the profile. Nothing else is read of what you do there. The session is kept sealed in
+    /// the home. With another browser use --paste. With --backend it sets the home up first, as `llmtor init` does.
+    ///
+    /// Afterwards the abuse tokens that are missing are fetched. Tokens come by themselves while `llmtor serve` runs, at a
+    /// random time, so that the backend cannot match the account and the calls; --first-tokens does without that.
+    ///
+    /// With --session-stdin the session is the value of the cookie `sessionID` (or `sessionID=…`) on standard input, so that
+    /// it never stands in the process list or the shell's history.
+    #[command(
+        after_help = "Examples:\n  llmtor login\n  llmtor login --backend https://backend.example --keys keys.json\n  \
+                      llmtor login --paste\n  llmtor login --session-stdin < session.txt"
+    )]
     Login(LoginOptions),
     /// Ends the session, at the backend and here
     Logout,
     /// Shows the account: credits left and used
     Account,
+    /// Shows who is signed in, at which backend, and the credits left; exit code 4 if nobody is
+    #[command(after_help = "Example: llmtor whoami")]
+    Whoami,
     /// The abuse tokens
     #[command(subcommand)]
     Abuse(AbuseCommand),
@@ -249,14 +262,6 @@ pub(super) enum KeysCommand {
     List,
 }
 
-/// `login`
-#[derive(Args)]
-pub(super) struct LoginOptions {
-    /// Reads the session from standard input
-    #[arg(long, required = true)]
-    session_stdin: bool,
-}
-
 /// `tor …`
 #[derive(Subcommand)]
 pub(super) enum TorCommand {
@@ -361,6 +366,9 @@ pub(super) enum BackendCommand {
     /// The accounts; also while the backend runs
     #[command(subcommand)]
     Account(BackendAccountCommand),
+    /// Codes that let people in; also while the backend runs
+    #[command(subcommand)]
+    Invite(BackendInviteCommand),
     /// Its public keys
     #[command(subcommand)]
     Keys(BackendKeysCommand),

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::control::message::{Condition, DaemonReport, StatusReport, TorPhase, TorReport};
+use crate::control::message::{
+    Condition, DaemonReport, SessionState, StatusReport, TorPhase, TorReport,
+};
 use crate::control::{Operation, Report};
 use crate::passage::Passage;
 use crate::vault::Custody;
@@ -16,6 +18,15 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     let Report::Status(report) = operate(context, Operation::Status).await? else { return Err(mismatch()) };
     context.output.result(&report, || text(&report, context));
     Ok(Exit::Done)
+}
+
+/// The session, for a person. A daemon of an earlier version knows only whether there is one.
+fn session(report: &StatusReport) -> &'static str {
+    match report.session {
+        SessionState::Expired => "expired; run `llmtor login` (the tokens in stock stay usable)",
+        SessionState::None if !report.logged_in => "none; run `llmtor login`",
+        SessionState::None | SessionState::Held => "held",
+    }
 }
 
 /// How far Tor is, for a person.
@@ -79,7 +90,7 @@ fn text(report: &StatusReport, context: &Context) -> String {
         None => "not running; start it with `llmtor serve`\n".into(),
     };
     let or_none = |url: &Option<String>| url.clone().unwrap_or_else(|| "none; run `llmtor init`".into());
-    let session = if report.logged_in { "held" } else { "none; run `llmtor login --session-stdin`" };
+    let session = session(report);
     // Writing to a String cannot fail.
     let _ = writeln!(text, "home: {}", report.home.display());
     let _ = writeln!(text, "identity plane: {}", or_none(&report.identity_url));

@@ -27,7 +27,7 @@ pub use condition::{Condition, State};
 pub use doctor::{Check, CheckName, DoctorReport, Verdict};
 pub use keys::{ImportReport, KeyReport, KeysReport};
 pub use passage::PassageReport;
-pub use status::{DaemonReport, NewIdentityReport, StatusReport, TorPhase, TorReport};
+pub use status::{DaemonReport, NewIdentityReport, SessionState, StatusReport, TorPhase, TorReport};
 pub use supply::{NextTopUp, SupplyLevel, SupplyReport, Usable};
 pub use tokens::{ExplainReport, LossReason, LossReport, LossesReport, TokenReport, TokenState};
 
@@ -222,6 +222,9 @@ pub enum Report {
 /// Counts per model and state, and the abuse tokens held.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokensReport {
+    /// As in [`StatusReport::session`].
+    #[serde(default)]
+    pub session: SessionState,
     /// Whether the vault's tokens may be spent here.
     #[serde(default)]
     pub custody: Custody,

@@ -25,8 +25,11 @@ pub struct StatusReport {
     /// Whether anything may leave this machine: `llmtor pause` and `llmtor resume`.
     #[serde(default)]
     pub passage: Passage,
-    /// Whether a session is held.
+    /// Whether a session is held, ended or not.
     pub logged_in: bool,
+    /// The session, as far as is known here.
+    #[serde(default)]
+    pub session: SessionState,
     /// Whether the vault's tokens may be spent here.
     #[serde(default)]
     pub custody: Custody,
@@ -43,6 +46,19 @@ pub struct StatusReport {
     /// How many credits no token came of.
     #[serde(default)]
     pub credits_lost: u64,
+}
+
+/// The session, as far as is known here: nobody is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionState {
+    /// There is none.
+    #[default]
+    None,
+    /// It is kept, and was not refused so far.
+    Held,
+    /// It is kept, and the backend said that it does not count any more. Tokens in stock are not concerned.
+    Expired,
 }
 
 /// A running daemon.
