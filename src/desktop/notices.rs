@@ -3,14 +3,14 @@
 //! | what | when | told again |
 //! | --- | --- | --- |
 //! | tokens run low, and the account has no credit | at once | after it was over |
-//! | the session has ended, and a top-up would need it | at once | after it was over |
+//! | the backend said that the session has ended | at once | after it was over |
 //! | trouble | when it has lasted for two minutes | after it was over |
 //!
 //! Nothing else: what passes by itself, or is only nice to know, is in the menu.
 
 use std::time::{Duration, Instant};
 
-use crate::control::message::{NextTopUp, State, StatusReport, SupplyLevel};
+use crate::control::message::{NextTopUp, SessionState, State, StatusReport, SupplyLevel};
 use crate::passage::Passage;
 
 /// How long trouble lasts before it is told: a network that comes back, a daemon that is updated.
@@ -47,7 +47,7 @@ impl Notices {
         let supply = || report.into_iter().filter(|_| !is_paused).flat_map(|report| report.supply.values());
         let is_short = supply()
             .any(|one| matches!(one.next, NextTopUp::NoCredit { .. }) && one.level != SupplyLevel::Ample);
-        let has_ended = supply().any(|one| one.next == NextTopUp::SignIn);
+        let has_ended = !is_paused && report.is_some_and(|report| report.session == SessionState::Expired);
         let condition = report.map(StatusReport::condition);
         let is_trouble = condition.as_ref().is_none_or(|condition| condition.state == State::Trouble);
         self.trouble_since = is_trouble.then(|| self.trouble_since.unwrap_or(now));

@@ -153,7 +153,7 @@ fn tokens(report: &StatusReport) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::message::{AbuseReport, DaemonReport, TorReport};
+    use crate::control::message::{AbuseReport, DaemonReport, SessionState, TorReport};
     use crate::vault::{Custody, Stock};
     use crate::wire::ModelName;
 
@@ -174,6 +174,7 @@ mod tests {
             anonymous_url: None,
             passage: Passage::Open,
             logged_in: true,
+            session: SessionState::Held,
             custody: Custody::Ours,
             resting_until: None,
             models: (0..models).map(|number| (name(number), stock.clone())).collect(),
