@@ -4,6 +4,8 @@ mod backup;
 mod buy;
 mod login;
 mod service;
+#[cfg(feature = "desktop")]
+mod tray;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +21,8 @@ pub(super) use backup::{AbuseCommand, BackupOptions, PassphraseOptions, RestoreO
 pub(super) use buy::{BackendVoucherCommand, BuyOptions};
 pub(super) use login::{BackendInviteCommand, LoginOptions};
 pub(super) use service::ServiceCommand;
+#[cfg(feature = "desktop")]
+pub(super) use tray::TrayOptions;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -159,6 +163,14 @@ pub(super) enum Command {
     /// Has this session's service manager start llmtor: systemd, launchd or Windows' task scheduler
     #[command(subcommand)]
     Service(ServiceCommand),
+    /// Shows an icon in the desktop's panel: whether calls can leave, what is in stock, pause and resume
+    ///
+    /// It shows the daemon that runs, and starts one where none does. Quitting it closes the icon alone; tools go on being
+    /// answered. On Linux it needs a panel that shows tray icons: KDE, Xfce, Cinnamon and others do; GNOME with the
+    /// extension “AppIndicator and KStatusNotifierItem Support”.
+    #[cfg(feature = "desktop")]
+    #[command(after_help = "Example: llmtor tray")]
+    Tray(TrayOptions),
     /// The Tor client of the running daemon
     #[command(subcommand)]
     Tor(TorCommand),
