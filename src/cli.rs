@@ -25,6 +25,7 @@ mod output;
 mod passphrase;
 mod restore;
 mod serve;
+mod setup;
 mod status;
 mod tokens;
 mod tor;
@@ -91,6 +92,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Status => status::run(context).await,
         Command::Tor(_) => tor::run(context).await,
         Command::Doctor => doctor::run(context).await,
+        Command::Setup(options) => setup::run(options, context).await,
         Command::Env(options) => env::run(&options, context).await,
         Command::Compat(options) => compat::run(&options, context),
         Command::Backend(command) => backend::run(command, context).await,

@@ -22,6 +22,7 @@ pub mod identity;
 pub mod keys;
 pub mod origin;
 pub mod secret;
+pub mod setup;
 #[cfg(feature = "tor")]
 pub mod socket;
 pub mod supervisor;

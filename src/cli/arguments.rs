@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod backup;
+mod setup;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use crate::wire::ModelName;
 use super::exit::EXIT_CODES;
 
 pub(super) use backup::{AbuseCommand, BackupOptions, PassphraseOptions, RestoreOptions};
+pub(super) use setup::SetupOptions;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -125,6 +127,16 @@ pub(super) enum Command {
     /// The Tor client of the running daemon
     #[command(subcommand)]
     Tor(TorCommand),
+    /// Points a tool at the endpoint, or lists the tools that are known
+    ///
+    /// Shows the change to the tool's settings, asks, and writes it, with a copy of the file as it was beside it. For a tool
+    /// whose settings cannot be written from outside it prints what to do. Small calls, such as titles, are pointed at the
+    /// cheapest model.
+    #[command(
+        after_help = "Examples:\n  llmtor setup\n  llmtor setup opencode\n  llmtor setup codex --model gpt-4.1 --yes\n  \
+                      llmtor setup zed --print\n  llmtor setup opencode --undo\n  llmtor setup obsidian --file ~/Notes"
+    )]
+    Setup(SetupOptions),
     /// Prints the environment variables that point a client at the endpoint
     ///
     /// For sh: eval "$(llmtor env)"
