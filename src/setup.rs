@@ -425,5 +425,5 @@ fn undone(file: &FileRecord, text: &str) -> Result<Option<String>, SetupError> {
     Ok((!is_gone).then_some(without))
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;

@@ -170,13 +170,21 @@ async fn facts(
     let facts = Facts {
         base_url: app::base_url(home, config).await?,
         key: app::read_api_key(home)?,
-        key_file: home.api_key_path(),
-        options: context.named_home().map(|home| format!(" --home '{}'", home.display())).unwrap_or_default(),
+        key_file: absolute(home.api_key_path()),
+        options: context
+            .named_home()
+            .map(|home| format!(" --home '{}'", absolute(home).display()))
+            .unwrap_or_default(),
         models: models.into_iter().map(|model| model.name).collect(),
         choice,
         context: app::daemon::context_length(config),
     };
     Ok((facts, status))
+}
+
+/// Other programs are started elsewhere.
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 fn undo(

@@ -159,8 +159,8 @@ change, asks, and writes; `--yes` does not ask. A copy of the file as it was is 
 | `--undo` | puts everything back; what you changed since stays |
 | `--file PATH` | where the settings are, for a tool that keeps them where you say |
 
-Small calls, such as titles and summaries, are pointed at the cheapest model, because each call costs one token whatever its
-length. The settings hold the key of the endpoint, which is of use on this machine only.
+Small calls, such as titles and summaries, are pointed at the cheapest model: a call costs one token whatever its length, and that
+model's tokens cost least. The settings hold the key of the endpoint, which is of use on this machine only.
 ";
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ pub(super) const TOOL: Tool = Tool {
             "models": models(facts),
         });
         let edits = vec![
+            // It would write that itself, at its first start.
+            Edit::absent("$schema", "https://opencode.ai/config.json"),
             Edit::shared("model", format!("llmtor/{}", facts.choice.main)),
             Edit::shared("small_model", format!("llmtor/{}", facts.choice.small)),
             Edit::shared("share", "disabled"),

@@ -26,6 +26,7 @@ fn help_names_every_command_and_every_exit_code() {
         "restore",
         "status",
         "doctor",
+        "setup",
         "env",
         "backend",
         "completions",
