@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use serde_json::json;
 
 use crate::app;
 use crate::config::Config;
@@ -320,7 +321,7 @@ fn list(context: &Context, machine: &Machine, ledger: &Ledger) {
         file: (tool.way == Way::Writes && tool.id != "env").then(|| (tool.place)(machine, None)),
     };
     let rows: Vec<Row> = TOOLS.iter().map(row).collect();
-    context.output.result(&rows, || {
+    context.output.result(&json!({ "tools": rows }), || {
         let mut text = String::from("TOOL            HERE   SET UP   HOW\n");
         for row in &rows {
             let how = match (row.way, &row.file) {

@@ -191,17 +191,17 @@ impl fmt::Display for Fault {
 
 /// `text` with `edits` made, and what they left.
 pub fn apply(format: Format, text: &str, edits: &[Edit]) -> Result<(String, Vec<Trace>), Fault> {
-    match format {
+    with_plain_lines(text, |text| match format {
         Format::Toml => change::<toml::Toml>(text, |tree| make(tree, edits), |model| make(model, edits)),
         Format::Json => change::<json::Json>(text, |tree| make(tree, edits), |model| make(model, edits)),
         Format::Yaml => change::<yaml::Yaml>(text, |tree| make(tree, edits), |model| make(model, edits)),
         Format::Text => text::apply(text, edits),
-    }
+    })
 }
 
 /// `text` without what `traces` tell of.
 pub fn take_out(format: Format, text: &str, traces: &[Trace]) -> Result<String, Fault> {
-    let done = match format {
+    let done = with_plain_lines(text, |text| match format {
         Format::Toml => {
             change::<toml::Toml>(text, |tree| unmake(tree, traces), |model| unmake(model, traces))
         }
@@ -211,8 +211,8 @@ pub fn take_out(format: Format, text: &str, traces: &[Trace]) -> Result<String, 
         Format::Yaml => {
             change::<yaml::Yaml>(text, |tree| unmake(tree, traces), |model| unmake(model, traces))
         }
-        Format::Text => return text::take_out(text, traces),
-    };
+        Format::Text => text::take_out(text, traces).map(|text| (text, Vec::new())),
+    });
     done.map(|(text, _)| text)
 }
 
@@ -251,6 +251,25 @@ trait Tree: Sized {
 
 fn path(dotted: &str) -> Vec<String> {
     dotted.split('.').filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+/// Works on `text` with the ends of its lines as Unix has them, and puts them, and a mark before the first, back as they were.
+fn with_plain_lines(
+    text: &str,
+    work: impl FnOnce(&str) -> Result<(String, Vec<Trace>), Fault>,
+) -> Result<(String, Vec<Trace>), Fault> {
+    const MARK: char = '\u{feff}';
+    let bare = text.strip_prefix(MARK).unwrap_or(text);
+    let is_windows = bare.contains("\r\n") && !bare.replace("\r\n", "").contains('\n');
+    let plain = if is_windows { bare.replace("\r\n", "\n") } else { bare.to_owned() };
+    let (mut after, traces) = work(&plain)?;
+    if is_windows {
+        after = after.replace('\n', "\r\n");
+    }
+    if bare.len() < text.len() {
+        after.insert(0, MARK);
+    }
+    Ok((after, traces))
 }
 
 /// Changes a tree and a plain value alike, and gives the tree's text if both came to the same.

@@ -138,6 +138,28 @@ fn tables_are_found_however_they_are_written() {
     }
 }
 
+#[test]
+fn the_ends_of_lines_stay_as_they_are() {
+    for (format, text) in samples() {
+        let text = format!("\u{feff}{}", text.replace('\n', "\r\n"));
+        let (after, traces) = apply(format, &text, &edits(format)).unwrap();
+        assert_eq!(after.matches('\n').count(), after.matches("\r\n").count(), "{format:?}");
+        let back = take_out(format, &after, &traces).unwrap();
+        assert!(back.starts_with('\u{feff}') && back.matches('\n').count() == back.matches("\r\n").count());
+        assert!(format == Format::Json || back == text, "{format:?}");
+    }
+}
+
+#[test]
+fn yaml_with_a_beginning_anchors_and_merges_keeps_them() {
+    let text = "---\n# mine\nname: x\nbase: &base\n  a: 1\nmodels:\n- <<: *base\n  name: a\n  text: |\n    # no comment\n    b\n";
+    let (after, traces) = apply(Format::Yaml, text, &edits(Format::Yaml)).unwrap();
+    for part in ["---\n", "# mine", "&base", "<<: *base", "    # no comment\n    b\n", "llmtor"] {
+        assert!(after.contains(part), "no {part} in\n{after}");
+    }
+    assert_eq!(take_out(Format::Yaml, &after, &traces).unwrap(), text);
+}
+
 /// A name that is none of ours.
 fn name() -> impl Strategy<Value = String> {
     "[a-z]{1,8}".prop_map(|name| format!("x_{name}"))

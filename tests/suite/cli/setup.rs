@@ -55,7 +55,7 @@ fn the_list_tells_what_is_here_and_what_is_set_up_without_a_home() {
     }
     assert!(!room.path().join("home").exists(), "a list makes no home");
     let rows = setup(room.path(), &["--json"]).json();
-    let row = rows.as_array().unwrap().iter().find(|row| row["tool"] == "codex").unwrap();
+    let row = rows["tools"].as_array().unwrap().iter().find(|row| row["tool"] == "codex").unwrap();
     assert_eq!(
         (&row["installed"], &row["set_up"], &row["way"]),
         (&json!(true), &json!(false), &json!("writes"))
