@@ -378,19 +378,27 @@ pub fn prepare_undo(
     Ok(Prepared { tool, changes, steps: Vec::new(), record })
 }
 
+/// What belongs into a file.
+pub struct ToPaste {
+    /// Which.
+    pub path: PathBuf,
+    /// The lines, with the key.
+    pub text: String,
+}
+
 /// What belongs into the files of `tool`, each as it would be if nothing else were in it; and the steps.
 pub fn to_paste(
     tool: &'static Tool,
     machine: &Machine,
     facts: &Facts,
     file: Option<&Path>,
-) -> Result<(Vec<(PathBuf, String)>, Vec<Step>), SetupError> {
+) -> Result<(Vec<ToPaste>, Vec<Step>), SetupError> {
     let plan = plan(tool, machine, facts, file)?;
     let mut texts = Vec::new();
     for planned in plan.files {
         let (text, _) = apply(planned.format, "", &planned.edits)
             .map_err(|fault| SetupError::Unfit { path: planned.path.clone(), fault })?;
-        texts.push((planned.path, text));
+        texts.push(ToPaste { path: planned.path, text });
     }
     Ok((texts, plan.steps))
 }

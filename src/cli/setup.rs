@@ -119,20 +119,40 @@ pub(super) async fn run(options: SetupOptions, context: &Context) -> Result<Exit
         outcome,
         model: Some(Models { main: main.to_string(), small: small.to_string() }),
         files: files.collect(),
-        steps: prepared.steps.iter().cloned().chain(after_setup(&status, context)).collect(),
+        steps: prepared
+            .steps
+            .iter()
+            .cloned()
+            .chain(after_setup(&options, context, (&home, &config), &status).await)
+            .collect(),
     };
     context.output.result(&done, || written(&done, &prepared, &machine, tool, context));
     Ok(Exit::Done)
 }
 
-/// What there is to do before the tool's first call: the endpoint has to run, and there have to be tokens.
-fn after_setup(status: &StatusReport, context: &Context) -> Vec<Step> {
+/// Before the tool's first call the endpoint has to run, so it is started; and there have to be tokens. What stands in the way is
+/// something to know: the tool is set up all the same.
+async fn after_setup(
+    options: &SetupOptions,
+    context: &Context,
+    (home, config): (&Home, &Config),
+    status: &StatusReport,
+) -> Vec<Step> {
     let mut steps = Vec::new();
-    if status.daemon.is_none() {
-        steps.push(Step::say(format!(
-            "the endpoint does not run now; start it: {}",
-            context.command("serve")
-        )));
+    let by_hand = context.command("serve");
+    if options.no_start {
+        if status.daemon.is_none() {
+            steps.push(Step::say(format!("the endpoint does not run now; start it: {by_hand}")));
+        }
+    } else {
+        match app::launch::ensure_running(home, config).await {
+            Ok((launched, _)) => steps.extend(launched.remark().map(Step::say)),
+            Err(error) => {
+                let why = Failure::from(error);
+                let advice = why.advice.unwrap_or_else(|| format!("start it yourself: {by_hand}"));
+                steps.push(Step::say(format!("the endpoint does not run yet: {}; {advice}", why.message)));
+            }
+        }
     }
     if status.models.values().all(|stock| stock.available == 0) {
         steps.push(Step::say("there is no token to use yet; `llmtor tokens` says when the next ones are"));
@@ -291,7 +311,8 @@ fn print(
 ) -> Result<(), SetupError> {
     let (texts, steps) = setup::to_paste(tool, machine, facts, file)?;
     let Choice { main, small } = &facts.choice;
-    let files = texts.into_iter().map(|(path, text)| FileDone { path, backup: None, text: Some(text) });
+    let files =
+        texts.into_iter().map(|file| FileDone { path: file.path, backup: None, text: Some(file.text) });
     let done = Done {
         tool: tool.id,
         outcome: Outcome::Printed,

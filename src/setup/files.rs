@@ -97,7 +97,7 @@ pub(super) fn backup_name(path: &Path) -> PathBuf {
         }
         PathBuf::from(name)
     };
-    (1..).map(name).find(|name| fs::symlink_metadata(name).is_err()).unwrap_or_else(|| name(1))
+    (1..=u32::MAX).map(name).find(|name| fs::symlink_metadata(name).is_err()).unwrap_or_else(|| name(1))
 }
 
 /// Whether others of this machine can read it.

@@ -8,6 +8,7 @@ use crate::wire::ModelName;
 
 /// `setup`
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of its own on the command line")]
 pub(in crate::cli) struct SetupOptions {
     /// Which tool; without one, lists those that are known
     pub(in crate::cli) tool: Option<String>,
@@ -20,6 +21,9 @@ pub(in crate::cli) struct SetupOptions {
     /// Prints what belongs into the settings, with the key, and writes nothing
     #[arg(long, requires = "tool", conflicts_with_all = ["yes", "undo"])]
     pub(in crate::cli) print: bool,
+    /// Leaves the endpoint as it is; otherwise it is started, if it does not run
+    #[arg(long, requires = "tool")]
+    pub(in crate::cli) no_start: bool,
     /// Takes out what was written; what was changed since stays
     #[arg(long, requires = "tool", conflicts_with = "model")]
     pub(in crate::cli) undo: bool,

@@ -15,8 +15,8 @@ pub(super) fn apply(text: &str, edits: &[Edit]) -> Result<(String, Vec<Trace>), 
                 traces.push(Trace::Block { comment: comment.clone() });
             }
             Edit::Whole(whole) => {
-                traces.push(Trace::Whole { ours: digest(whole), before: now });
-                now = whole.clone();
+                traces.push(Trace::Whole { ours: digest(whole), before: now.clone() });
+                now.clone_from(whole);
             }
             Edit::Own { .. } | Edit::Shared { .. } | Edit::Absent { .. } | Edit::Item { .. } => {
                 return Err(Fault::new("a setting cannot be written into a file of lines"));
@@ -62,14 +62,14 @@ fn with_block(text: &str, comment: &str, body: &str) -> Result<String, Fault> {
 
 /// What stands before and after the block, if there is one.
 fn around_block<'a>(text: &'a str, comment: &str) -> Result<Option<(&'a str, &'a str)>, Fault> {
-    let (begin, end) = (format!("{comment} {BEGIN}"), format!("{comment} {END}"));
+    let (first, last) = (format!("{comment} {BEGIN}"), format!("{comment} {END}"));
     let mut offset = 0;
     let mut begun = None;
     for (number, line) in text.split_inclusive('\n').enumerate() {
         let bare = line.trim_end();
-        if bare == begin {
+        if bare == first {
             begun = Some((offset, number + 1));
-        } else if bare == end {
+        } else if bare == last {
             let Some((start, _)) = begun else {
                 return Err(Fault::at(number + 1, "the end of the lines of llmtor has no beginning"));
             };

@@ -34,9 +34,9 @@ pub(super) const TOOL: Tool = Tool {
             .into_iter()
             .map(|(path, shell)| {
                 let body = match shell {
-                    Shell::Sh => sh.clone(),
+                    Shell::Posix => sh.clone(),
                     Shell::Fish => fish.clone(),
-                    Shell::PowerShell => powershell.clone(),
+                    Shell::Power => powershell.clone(),
                 };
                 let edits = vec![Edit::Block { comment: "#".to_owned(), body }];
                 Planned { path, format: Format::Text, edits, has_key: false }
@@ -54,16 +54,16 @@ pub(super) const TOOL: Tool = Tool {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shell {
-    Sh,
+    Posix,
     Fish,
-    PowerShell,
+    Power,
 }
 
 /// The files of shells that are there, and that of the login shell.
 fn shells(machine: &Machine) -> Vec<(PathBuf, Shell)> {
     if machine.system() == System::Windows {
         let profile = machine.home("Documents/PowerShell/Microsoft.PowerShell_profile.ps1");
-        return vec![(profile, Shell::PowerShell)];
+        return vec![(profile, Shell::Power)];
     }
     let login =
         machine.variable("SHELL").map(|shell| Path::new(shell).file_name().unwrap_or_default().to_owned());
@@ -71,13 +71,13 @@ fn shells(machine: &Machine) -> Vec<(PathBuf, Shell)> {
     let zsh = machine.named_or("ZDOTDIR", machine.home("")).join(".zshrc");
     let fish = machine.config("fish");
     let all = [
-        (machine.home(".profile"), Shell::Sh, machine.home(".profile").exists()),
-        (machine.home(".bashrc"), Shell::Sh, machine.home(".bashrc").exists() || is_login("bash")),
-        (zsh.clone(), Shell::Sh, zsh.exists() || is_login("zsh")),
+        (machine.home(".profile"), Shell::Posix, machine.home(".profile").exists()),
+        (machine.home(".bashrc"), Shell::Posix, machine.home(".bashrc").exists() || is_login("bash")),
+        (zsh.clone(), Shell::Posix, zsh.exists() || is_login("zsh")),
         (fish.join("conf.d/llmtor.fish"), Shell::Fish, fish.is_dir() || is_login("fish")),
     ];
     let found: Vec<_> =
         all.into_iter().filter(|(.., is_used)| *is_used).map(|(path, shell, _)| (path, shell)).collect();
     // Some shell reads it at login, whichever it is.
-    if found.is_empty() { vec![(machine.home(".profile"), Shell::Sh)] } else { found }
+    if found.is_empty() { vec![(machine.home(".profile"), Shell::Posix)] } else { found }
 }

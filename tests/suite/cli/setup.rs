@@ -22,8 +22,16 @@ fn room() -> tempfile::TempDir {
     room
 }
 
+/// Nothing is started; see [`the_endpoint_is_started_with_the_first_tool`].
 fn setup(room: &Path, arguments: &[&str]) -> Ended {
-    llmtor(room, &[("LLMTOR_HOME", "home"), ("PATH", "/usr/bin:/bin")], &[&["setup"], arguments].concat(), "")
+    let start: &[&str] =
+        if arguments.iter().any(|word| !word.starts_with('-')) { &["--no-start"] } else { &[] };
+    llmtor(
+        room,
+        &[("LLMTOR_HOME", "home"), ("PATH", "/usr/bin:/bin")],
+        &[&["setup"], arguments, start].concat(),
+        "",
+    )
 }
 
 fn key(room: &Path) -> String {
@@ -34,7 +42,7 @@ fn key(room: &Path) -> String {
 fn at_a_terminal(room: &Path, words: &str, typed: &str) -> String {
     let mut command = Command::new("script");
     program::confine(&mut command, room);
-    let line = format!("{} setup {words}", program::SHIPPED);
+    let line = format!("{} setup {words} --no-start", program::SHIPPED);
     command.args(["-qec", &line, "/dev/null"]).env("LLMTOR_HOME", "home").env("NO_COLOR", "1");
     String::from_utf8(program::finish(&mut command, typed).stdout).unwrap()
 }
@@ -149,6 +157,29 @@ fn what_cannot_be_done_is_said_with_what_can() {
     setup(room.path(), &["codex", "--yes", "--file", "x"]).refused(2, &["--file"]);
     let empty = tempfile::tempdir().unwrap();
     setup(empty.path(), &["codex", "--yes"]).refused(1, &["no model is known", "llmtor init"]);
+}
+
+#[test]
+fn the_endpoint_is_started_with_the_first_tool() {
+    let room = room();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut config = fs::read_to_string(room.path().join("home/config.toml")).unwrap();
+    config.push_str(&format!("\n[server]\nlisten = \"127.0.0.1:{port}\"\n"));
+    fs::write(room.path().join("home/config.toml"), config).unwrap();
+    let done = llmtor(room.path(), &[("LLMTOR_HOME", "home")], &["setup", "codex", "--yes"], "");
+    let status = llmtor(room.path(), &[("LLMTOR_HOME", "home")], &["status", "--json"], "").json();
+    let pid = status["daemon"]["pid"].as_u64();
+    if let Some(pid) = pid {
+        assert!(Command::new("kill").arg(pid.to_string()).status().unwrap().success());
+    }
+    assert_eq!(done.code, Some(0), "{}", done.all());
+    assert!(
+        pid.is_some() && done.stdout.contains("started llmtor in the background"),
+        "{}{status}",
+        done.all()
+    );
+    let text = fs::read_to_string(room.path().join(".codex/config.toml")).unwrap();
+    assert!(text.contains(&format!("http://127.0.0.1:{port}/v1")), "{text}");
 }
 
 #[test]
