@@ -28,6 +28,7 @@ mod pause;
 mod restore;
 mod serve;
 mod service;
+mod setup;
 mod status;
 mod tokens;
 mod tor;
@@ -110,6 +111,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Tray(_) => Ok(Exit::Done),
         Command::Tor(_) => tor::run(context).await,
         Command::Doctor => doctor::run(context).await,
+        Command::Setup(options) => setup::run(options, context).await,
         Command::Env(options) => env::run(&options, context).await,
         Command::Compat(options) => compat::run(&options, context),
         Command::Backend(command) => backend::run(command, context).await,
