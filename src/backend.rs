@@ -13,17 +13,21 @@
 //! Invariants: the two databases have no column in common, so that nothing joins a redemption with an
 //! account; what changed is on disk before the answer goes out; nothing of a request is logged.
 //!
-//! Deliberately absent: payment (the host adds credits), an identity provider, key rotation, TLS (a
+//! People sign in with invite codes or with an OpenID Connect provider (`http/sign_in`, `oidc`).
+//!
+//! Deliberately absent: payment (the host adds credits), passwords, key rotation, TLS (a
 //! reverse proxy or an onion service stands in front).
 
 mod home;
 mod http;
+mod invite;
 mod issuance;
 mod issuer;
 mod ledger;
 mod limits;
 mod locks;
 mod moderation;
+mod oidc;
 mod provider;
 mod redemption;
 mod seal;
@@ -42,10 +46,11 @@ use tokio_util::task::TaskTracker;
 
 use self::issuance::Issuance;
 use self::issuer::Issuer;
-use self::ledger::{Ledger, SqliteLedger};
+use self::ledger::{Ledger, NewInvite, SignIns, SqliteLedger};
 use self::limits::Limiter;
 use self::locks::KeyedLocks;
 use self::moderation::{Moderator, NoModerator, WordList};
+use self::oidc::Oidc;
 use self::provider::openai::OpenAiModerator;
 use self::redemption::Redemption;
 use self::seal::AnswerKey;
@@ -54,11 +59,14 @@ use crate::clock::SharedClock;
 use crate::secret::Secret;
 use crate::tor::{self, Host, TorError};
 use crate::wire::ModelName;
+pub use invite::InviteCode;
 pub use issuer::KeyStoreError;
+pub use ledger::Invite;
+pub use oidc::OidcSettingsError;
 pub use provider::ProviderError;
 pub use settings::{
-    Generation, ModelSettings, Moderation, PackageSettings, Planes, ProviderSettings, RateLimits, Roles,
-    Settings, SettingsError, TorSettings,
+    Generation, ModelSettings, Moderation, OidcSettings, PackageSettings, Planes, ProviderSettings,
+    RateLimits, Roles, Settings, SettingsError, SignInSettings, TorSettings,
 };
 pub use sqlite::StoreError;
 
@@ -70,6 +78,18 @@ const ONION_SERVICE: &str = "llmtor";
 const ONION_PORT: u16 = 80;
 /// How often old answers are wiped and old RequestIDs forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
+
+/// An invite to be made.
+pub struct InviteOrder {
+    /// The account that it is for, made at the first use; a new one at each use if there is none.
+    pub account: Option<String>,
+    /// How often it may be used.
+    pub uses: u32,
+    /// For how many days.
+    pub days: u32,
+    /// What each use gives, beside the free credits of a new account.
+    pub credits: BTreeMap<ModelName, i64>,
+}
 
 /// A session: whoever knows it is the account. Shown once, kept only as a hash.
 pub struct SessionId(Secret<String>);
@@ -89,6 +109,9 @@ pub enum BackendError {
     /// A provider's settings.
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    /// An identity provider's settings.
+    #[error(transparent)]
+    Oidc(#[from] OidcSettingsError),
     /// The home.
     #[error("cannot use {path}: {source}", path = .path.display())]
     Home {
@@ -115,6 +138,9 @@ pub enum BackendError {
     /// No such account.
     #[error("there is no account of that name")]
     NoAccount,
+    /// No such invite.
+    #[error("there is no invite of that id; `llmtor backend invite list` shows those that can still be used")]
+    NoInvite,
     /// Credits for a model that is not served.
     #[error("this backend serves no model `{0}`; its models are in backend.toml")]
     UnknownModel(ModelName),
@@ -131,6 +157,8 @@ pub struct Backend {
 struct Shared {
     settings: Settings,
     ledger: Arc<dyn Ledger>,
+    sign_ins: SignIns,
+    oidc: Oidc,
     spent: Arc<dyn SpentStore>,
     issuer: Arc<Issuer>,
     issuance: Issuance,
@@ -202,8 +230,11 @@ impl Backend {
             locks: KeyedLocks::new(),
         };
         let planes = settings.planes.unwrap_or_default();
+        let ledger = SqliteLedger::open(&home.join("ledger.db"))?;
         let shared = Shared {
-            ledger: Arc::new(SqliteLedger::open(&home.join("ledger.db"))?),
+            sign_ins: ledger.sign_ins(),
+            ledger: Arc::new(ledger),
+            oidc: Oidc::new(&settings.sign_in.oidc, clock.clone())?,
             spent,
             issuer,
             issuance: Issuance::new(clock.clone()),
@@ -251,6 +282,37 @@ impl Backend {
         let session = SessionId::generate(&mut rand::rng());
         let found = self.shared.ledger.renew_session_blocking(name, session.hash())?;
         found.then_some(session).ok_or(BackendError::NoAccount)
+    }
+
+    /// Makes an invite code. Blocks for a moment.
+    pub fn invite(&self, order: InviteOrder) -> Result<(Invite, InviteCode), BackendError> {
+        let InviteOrder { account, uses, days, credits } = order;
+        self.check_models(&credits)?;
+        let code = InviteCode::generate(&mut rand::rng());
+        let expires_at = self.shared.clock.now().plus_seconds(i64::from(days) * 86_400);
+        // Long enough to tell invites apart, short enough to be typed.
+        let id = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
+        let told = credits.iter().map(|(model, count)| (model.to_string(), *count)).collect();
+        let invite = Invite {
+            id: id.clone(),
+            account: account.clone(),
+            uses_left: uses,
+            expires_at: expires_at.unix(),
+            credits: told,
+        };
+        let kept = NewInvite { id, code: code.hash(), account_name: account, uses, expires_at, credits };
+        self.shared.sign_ins.invite(kept)?;
+        Ok((invite, code))
+    }
+
+    /// The invites that can still be used. Blocks for a moment.
+    pub fn invites(&self) -> Result<Vec<Invite>, BackendError> {
+        Ok(self.shared.sign_ins.invites(self.shared.clock.now())?)
+    }
+
+    /// Withdraws an invite. Blocks for a moment.
+    pub fn revoke_invite(&self, id: &str) -> Result<(), BackendError> {
+        self.shared.sign_ins.revoke(id)?.then_some(()).ok_or(BackendError::NoInvite)
     }
 
     /// Key name (model ids, `abuse-permanent`, `abuse-transient`) → SPKI PEM.

@@ -23,8 +23,10 @@ mod man;
 mod operate;
 mod output;
 mod passphrase;
+mod pause;
 mod restore;
 mod serve;
+mod service;
 mod status;
 mod tokens;
 mod tor;
@@ -38,6 +40,7 @@ use clap::Parser as _;
 use crate::app::{logging, memory};
 use crate::config::{Config, Layers};
 use crate::datadir::Home;
+use crate::passage::Passage;
 
 use arguments::{Arguments, Command};
 pub use exit::Exit;
@@ -81,14 +84,18 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Serve(options) => serve::run(&options, context).await,
         Command::Init(options) => init::run(&options, context).await,
         Command::Keys(command) => keys::run(command, context).await,
-        Command::Login(_) => login::run(context).await,
+        Command::Login(options) => login::run(&options, context).await,
         Command::Logout => logout::run(context).await,
         Command::Account => account::run(context).await,
+        Command::Whoami => account::whoami(context).await,
         Command::Abuse(command) => abuse::run(command, context).await,
         Command::Tokens(command) => tokens::run(command, context).await,
         Command::Backup(options) => backup::run(options, context).await,
         Command::Restore(options) => restore::run(options, context).await,
         Command::Status => status::run(context).await,
+        Command::Pause => pause::run(Passage::Paused, context).await,
+        Command::Resume => pause::run(Passage::Open, context).await,
+        Command::Service(command) => service::run(command, context).await,
         Command::Tor(_) => tor::run(context).await,
         Command::Doctor => doctor::run(context).await,
         Command::Env(options) => env::run(&options, context).await,

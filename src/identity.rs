@@ -15,6 +15,7 @@ pub mod abuse;
 pub mod account;
 mod api;
 mod backup;
+pub mod browser;
 pub mod dial;
 pub mod error;
 pub mod issuance;
@@ -36,6 +37,7 @@ use crate::wire::identity::Me;
 
 pub use abuse::{AbuseSetup, AbuseStatus, Obtained};
 pub use account::Account;
+pub use browser::{BrowserError, BrowserOrder, session_by_browser};
 pub use dial::{Deadlines, Route, TorRoute};
 pub use error::{ErrorKind, IdentityError};
 pub use issuance::{MintOrder, MintProgress, Minted, Pace};

@@ -21,7 +21,9 @@ pub mod failpoint;
 pub mod identity;
 pub mod keys;
 pub mod origin;
+pub mod passage;
 pub mod secret;
+pub mod service;
 #[cfg(feature = "tor")]
 pub mod socket;
 pub mod supervisor;

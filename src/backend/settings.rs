@@ -3,12 +3,17 @@
 //! Unknown keys are errors that name the nearest known one. Secrets never stand in the file: a
 //! provider's key is read from the environment variable that `key_env` names.
 
+mod sign_in;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::wire::{ABUSE_PERMANENT, ABUSE_TRANSIENT, BODY_LIMIT, BODY_LIMIT_BEFORE, ModelName};
+
+pub(super) use sign_in::is_here;
+pub use sign_in::{OidcSettings, SignInSettings};
 
 /// The name of the provider that needs no configuration.
 pub const EMBEDDED: &str = "embedded";
@@ -29,9 +34,12 @@ pub struct Settings {
     /// How long an answer is kept for a repeat, days; default 5.
     pub answer_days: u32,
     /// Name of an account that `/users/signin` signs in without asking, for connections from this
-    /// machine only; default none, and then there is no sign-in page.
+    /// machine only; default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub development_account: Option<String>,
+    /// How people sign in, beside invite codes.
+    #[serde(skip_serializing_if = "SignInSettings::is_empty")]
+    pub sign_in: SignInSettings,
     /// Credits of a new account, by model; default none.
     pub free_credits: BTreeMap<ModelName, i64>,
     /// Requests per second.
@@ -203,6 +211,7 @@ impl Default for Settings {
             body_limit: None,
             answer_days: 5,
             development_account: None,
+            sign_in: SignInSettings::default(),
             free_credits: BTreeMap::new(),
             limits: RateLimits::default(),
             tor: TorSettings::default(),
@@ -286,6 +295,7 @@ impl Settings {
                 "answer_days must be between 1 and 5: clients rely on answers being gone after 5".into(),
             );
         }
+        self.sign_in.check()?;
         for (name, model) in &self.models {
             if [ABUSE_PERMANENT, ABUSE_TRANSIENT].contains(&name.as_str()) {
                 return fail(format!(

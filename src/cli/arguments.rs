@@ -1,6 +1,8 @@
 //! What can be typed.
 
 mod backup;
+mod login;
+mod service;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,16 +15,15 @@ use crate::wire::ModelName;
 use super::exit::EXIT_CODES;
 
 pub(super) use backup::{AbuseCommand, BackupOptions, PassphraseOptions, RestoreOptions};
+pub(super) use login::{BackendInviteCommand, LoginOptions};
+pub(super) use service::ServiceCommand;
 
 const EXAMPLES: &str = "\
 Examples:
   Everything on this machine, nothing kept:
     llmtor demo
   With a backend:
-    llmtor init --backend https://backend.example --keys keys.json
-    llmtor login --session-stdin < session.txt
-    llmtor abuse setup
-    llmtor tokens mint --model gpt-4.1 --count 50
+    llmtor login --backend https://backend.example --keys keys.json
     llmtor serve
   Point a client at it:
     eval \"$(llmtor env)\"";
@@ -76,15 +77,29 @@ pub(super) enum Command {
     /// The pinned keys of the backend
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Keeps a session of the backend, sealed
+    /// Signs you in to your account with the backend
     ///
-    /// The session is the value of the cookie `sessionID` (or `sessionID=…`), read from standard input so that it
-    /// never stands in the process list or the shell's history.
+    /// Opens a window of your browser (Chromium, Chrome, Edge or Brave) with an empty profile, waits until you have signed in,
+    /// takes the session, and deletes the profile. Nothing else is read of what you do there. The session is kept sealed in
+    /// the home. With another browser use --paste. With --backend it sets the home up first, as `llmtor init` does.
+    ///
+    /// Afterwards the abuse tokens that are missing are fetched. Tokens come by themselves while `llmtor serve` runs, at a
+    /// random time, so that the backend cannot match the account and the calls; --first-tokens does without that.
+    ///
+    /// With --session-stdin the session is the value of the cookie `sessionID` (or `sessionID=…`) on standard input, so that
+    /// it never stands in the process list or the shell's history.
+    #[command(
+        after_help = "Examples:\n  llmtor login\n  llmtor login --backend https://backend.example --keys keys.json\n  \
+                      llmtor login --paste\n  llmtor login --session-stdin < session.txt"
+    )]
     Login(LoginOptions),
     /// Ends the session, at the backend and here
     Logout,
     /// Shows the account: credits left and used
     Account,
+    /// Shows who is signed in, at which backend, and the credits left; exit code 4 if nobody is
+    #[command(after_help = "Example: llmtor whoami")]
+    Whoami,
     /// The abuse tokens
     #[command(subcommand)]
     Abuse(AbuseCommand),
@@ -122,6 +137,20 @@ pub(super) enum Command {
                       llmtor restore --take-over"
     )]
     Restore(RestoreOptions),
+    /// Lets nothing leave this machine until `llmtor resume`, also after a restart
+    ///
+    /// Calls are refused at once and touch no token; those under way end normally. Nothing is kept warm, Tor is put to
+    /// rest, top-ups wait, and commands that would ask the backend something say so instead.
+    #[command(after_help = "Example: llmtor pause")]
+    Pause,
+    /// Lets calls leave again after `llmtor pause`
+    ///
+    /// What was missed meanwhile is not caught up in a burst: top-ups get new appointments, as after sleep.
+    #[command(after_help = "Example: llmtor resume")]
+    Resume,
+    /// Has this session's service manager start llmtor: systemd, launchd or Windows' task scheduler
+    #[command(subcommand)]
+    Service(ServiceCommand),
     /// The Tor client of the running daemon
     #[command(subcommand)]
     Tor(TorCommand),
@@ -180,6 +209,9 @@ pub(super) struct ServeOptions {
     /// Uses a SOCKS proxy that does not behave as Tor does; it may hide nothing
     #[arg(long)]
     pub(super) allow_socks_without_tor: bool,
+    /// In a session of its own; for whoever starts it in the background
+    #[arg(long, hide = true)]
+    pub(super) detached: bool,
 }
 
 /// `init`
@@ -216,14 +248,6 @@ pub(super) enum KeysCommand {
     },
     /// Lists the pinned keys and their fingerprints
     List,
-}
-
-/// `login`
-#[derive(Args)]
-pub(super) struct LoginOptions {
-    /// Reads the session from standard input
-    #[arg(long, required = true)]
-    session_stdin: bool,
 }
 
 /// `tor …`
@@ -330,6 +354,9 @@ pub(super) enum BackendCommand {
     /// The accounts; also while the backend runs
     #[command(subcommand)]
     Account(BackendAccountCommand),
+    /// Codes that let people in; also while the backend runs
+    #[command(subcommand)]
+    Invite(BackendInviteCommand),
     /// Its public keys
     #[command(subcommand)]
     Keys(BackendKeysCommand),

@@ -1,5 +1,7 @@
 //! `llmtor backend …`
 
+mod invite;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -38,6 +40,7 @@ pub(super) async fn run(command: BackendCommand, context: &Context) -> Result<Ex
         BackendCommand::Account(BackendAccountCommand::Add { name, credits }) => {
             add_account(context, &home, name, credits).await
         }
+        BackendCommand::Invite(command) => invite::run(command, &home, context).await,
         BackendCommand::Keys(BackendKeysCommand::Export) => {
             let settings = settings(&home, None)?;
             let backend = blocking(move |home| open(home, settings), &home).await?;

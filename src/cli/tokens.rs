@@ -153,8 +153,9 @@ fn next(model: &ModelName, next: &NextTopUp) -> String {
         NextTopUp::Refused { before } => {
             format!("the backend refused to top it up; it is asked again before {before} (UTC)")
         }
+        NextTopUp::Resume => "no top-up by itself until `llmtor resume`".into(),
         NextTopUp::Paused => "no top-up by itself while the vault is paused".into(),
-        NextTopUp::SignIn => "no top-up by itself until `llmtor login --session-stdin`".into(),
+        NextTopUp::SignIn => "no top-up by itself until `llmtor login`".into(),
         NextTopUp::Stopped => {
             "no top-up by itself: the backend signed with another key than the pinned one; compare \
              `llmtor keys list` with what is published"

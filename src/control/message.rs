@@ -2,8 +2,10 @@
 
 mod account;
 pub mod backup;
+mod condition;
 mod doctor;
 mod keys;
+mod passage;
 mod status;
 mod supply;
 mod tokens;
@@ -21,9 +23,11 @@ use backup::{
     AbuseBackupOrder, AbuseBackupReport, AbuseRestoreOrder, AbuseRestoreReport, AbuseStatusReport,
     BackupOrder, BackupReport, RotateReport, TakeOverReport,
 };
+pub use condition::{Condition, State};
 pub use doctor::{Check, CheckName, DoctorReport, Verdict};
 pub use keys::{ImportReport, KeyReport, KeysReport};
-pub use status::{DaemonReport, NewIdentityReport, StatusReport, TorPhase, TorReport};
+pub use passage::PassageReport;
+pub use status::{DaemonReport, NewIdentityReport, SessionState, StatusReport, TorPhase, TorReport};
 pub use supply::{NextTopUp, SupplyLevel, SupplyReport, Usable};
 pub use tokens::{ExplainReport, LossReason, LossReport, LossesReport, TokenReport, TokenState};
 
@@ -90,6 +94,10 @@ pub enum Operation {
     KeysList,
     /// Leave every circuit behind; only a daemon has some.
     NewIdentity,
+    /// Let nothing leave this machine until [`Operation::Resume`].
+    Pause,
+    /// Let calls leave again.
+    Resume,
     /// Look into everything that a call needs.
     Doctor,
 }
@@ -199,6 +207,8 @@ pub enum Report {
     KeysList(KeysReport),
     /// Of [`Operation::NewIdentity`].
     NewIdentity(NewIdentityReport),
+    /// Of [`Operation::Pause`] and [`Operation::Resume`].
+    Passage(PassageReport),
     /// Of [`Operation::Doctor`].
     Doctor(DoctorReport),
 }
@@ -206,6 +216,9 @@ pub enum Report {
 /// Counts per model and state, and the abuse tokens held.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokensReport {
+    /// As in [`StatusReport::session`].
+    #[serde(default)]
+    pub session: SessionState,
     /// Whether the vault's tokens may be spent here.
     #[serde(default)]
     pub custody: Custody,

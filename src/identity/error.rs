@@ -25,17 +25,13 @@ pub enum IdentityError {
     )]
     InvalidSession,
     /// There is no stored session.
-    #[error("not signed in; run `llmtor login --session-stdin`")]
+    #[error("not signed in; run `llmtor login`")]
     NotSignedIn,
     /// The stored session does not open.
-    #[error(
-        "the stored session cannot be read with this home's key; run `llmtor login --session-stdin` again"
-    )]
+    #[error("the stored session cannot be read with this home's key; run `llmtor login` again")]
     SealedSession,
     /// The backend does not know the session any more: a new sign-in deletes every earlier one.
-    #[error(
-        "the session has expired or was replaced by a newer sign-in; run `llmtor login --session-stdin` again"
-    )]
+    #[error("the session has expired or was replaced by a newer sign-in; run `llmtor login` again")]
     SessionExpired,
     /// No connection, a broken connection, or no answer in time.
     #[error(

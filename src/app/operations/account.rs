@@ -1,6 +1,7 @@
 //! The account and the session, as part of a home.
 
-use crate::control::message::{AccountReport, LoginReport, LogoutReport};
+use crate::control::message::{AccountReport, LoginReport, LogoutReport, SessionState};
+use crate::identity::schedule::agenda::News;
 use crate::identity::{
     Abandoned, Identity, IdentityError, IdentityUrl, Pace, Parts, Predecessor, Session, SignedIn, SignedOut,
 };
@@ -14,6 +15,7 @@ impl Operations {
         let account = self.identity(Unready::Fails).await?.account().await?;
         supply::noted(self.schedule.credits_seen(&account.active).await);
         Ok(AccountReport {
+            backend: self.identity_url()?.to_string(),
             name: account.name,
             email: account.email,
             credits: account.active,
@@ -34,7 +36,7 @@ impl Operations {
                     .to_owned(),
             );
         }
-        Ok(LoginReport { name: account.name, email: account.email, notes })
+        Ok(LoginReport { name: account.name, email: account.email, credits: account.active, notes })
     }
 
     pub(super) async fn logout(&self) -> Result<LogoutReport, AppError> {
@@ -50,8 +52,27 @@ impl Operations {
         Ok(LogoutReport { at_backend: untold.is_none(), notes })
     }
 
+    /// The session as far as is known here.
+    pub(in crate::app) async fn session_state(&self) -> Result<SessionState, AppError> {
+        Ok(match (self.home.session_path().exists(), self.schedule.is_ended().await?) {
+            (false, _) => SessionState::None,
+            (true, false) => SessionState::Held,
+            (true, true) => SessionState::Expired,
+        })
+    }
+
+    /// Remembers that the backend refused the kept session, and says it if that is news.
+    pub(super) async fn session_refused(&self) {
+        match self.schedule.session_refused().await {
+            Ok(News::Yes) => tracing::warn!("{}", IdentityError::SessionExpired),
+            Ok(News::No) => {}
+            Err(error) => supply::noted(Err(error)),
+        }
+    }
+
     /// The identity plane in the kept session.
     pub(super) async fn identity(&self, unready: Unready) -> Result<Identity, AppError> {
+        self.passable()?;
         // Before the session: a home without a backend has neither.
         self.identity_url()?;
         let session = self.session_file.load()?.ok_or(IdentityError::NotSignedIn)?;
@@ -59,6 +80,7 @@ impl Operations {
     }
 
     pub(super) async fn identity_of(&self, session: Session, unready: Unready) -> Result<Identity, AppError> {
+        self.passable()?;
         let url = self.identity_url()?;
         let (route, deadlines) = self.way.route(&url, unready).await?;
         Ok(Identity::new(Parts {

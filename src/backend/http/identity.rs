@@ -4,30 +4,26 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, RawQuery, State};
+use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse as _, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{Html, Response};
 use axum::routing::{get, post};
 use serde::de::DeserializeOwned;
 
-use super::{
-    Peer, fail, internal, invalid, not_found, ok, read, session, to_the_end, too_fast, unauthorized,
-};
+use super::{fail, internal, invalid, not_found, ok, read, session, to_the_end, too_fast, unauthorized};
 use crate::backend::ledger::{AccountId, Permit, Statement};
 use crate::backend::limits::Pace;
 use crate::backend::settings::Generation;
 use crate::backend::sqlite::StoreError;
-use crate::backend::{SessionId, Shared, issuance::IssuanceError};
+use crate::backend::{Shared, issuance::IssuanceError};
 use crate::clock::Timestamp;
 use crate::wire::identity::{
     AbuseIssueAnswer, AbuseIssueRequest, BackupBlob, IssueAnswer, IssueRequest, Me, Package, Pricing,
     SubscriptionInfo,
 };
 use crate::wire::redemption::Epoch;
-use crate::wire::{
-    ABUSE_PERMANENT, ABUSE_TRANSIENT, API_PREFIX, Base64Bytes, SESSION_COOKIE, lenient, refusal,
-};
+use crate::wire::{ABUSE_PERMANENT, ABUSE_TRANSIENT, API_PREFIX, Base64Bytes, lenient, refusal};
 
 /// Largest blinded abuse token, bytes (protocol.md §3).
 const BLINDED_LIMIT: usize = 1024;
@@ -48,7 +44,6 @@ pub(super) fn routes(generation: Generation) -> Router<Arc<Shared>> {
         .route(&path("/auth-token/{*model}"), post(issue))
         .route(&path("/model-pricing"), get(pricing))
         .route(&path("/purchase"), get(async || Html(PURCHASE_PAGE)))
-        .route(&path("/users/signin"), get(sign_in))
         .route(&path("/users/signout"), post(sign_out));
     match generation {
         Generation::Older => router,
@@ -86,6 +81,8 @@ fn describe(account: &AccountId, statement: Statement) -> Me {
     Me {
         id: account.as_str().to_owned(),
         name: statement.name,
+        email: statement.email,
+        profile_image: statement.picture,
         // Nothing is sold here, so nobody asks for it back.
         transient_token: uuid::Uuid::new_v4().to_string(),
         subscription_info: SubscriptionInfo {
@@ -226,66 +223,6 @@ async fn sign_out(State(shared): App, headers: HeaderMap) -> Response {
     }
 }
 
-/// Whether somebody in between speaks for another: behind a proxy on this machine everybody's address is
-/// this machine's, and a foreign page may send a visitor's browser here.
-fn is_relayed(headers: &HeaderMap) -> bool {
-    let foreign_page = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host
-        .strip_suffix(|c: char| c.is_ascii_digit())
-        .map_or(host, |_| host.rsplit_once(':').map_or(host, |(name, _)| name));
-    let named_here = ["localhost", "127.0.0.1", "[::1]"].contains(&name);
-    let forwarded = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
-    foreign_page || !named_here || forwarded.into_iter().any(|name| headers.contains_key(name))
-}
-
-/// There is no identity provider here. With a development account configured, a browser on this machine gets
-/// that account's new session as the deployed server would give it: as a cookie of this origin, and a
-/// redirect that does not carry it.
-async fn sign_in(
-    State(shared): App,
-    peer: Option<axum::Extension<Peer>>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let local =
-        peer.and_then(|axum::Extension(peer)| peer.address()).is_some_and(|address| address.is_loopback())
-            && !is_relayed(&headers);
-    let (Some(name), true) = (shared.settings.development_account.clone(), local) else {
-        return not_found();
-    };
-    let Some(target) = redirect_target(query.as_deref().unwrap_or_default()) else {
-        return invalid("redirect must be an http URL of this machine");
-    };
-    let session = SessionId::generate(&mut rand::rng());
-    match shared.ledger.renew_session(name, session.hash()).await {
-        Ok(true) => {}
-        Ok(false) => return not_found(),
-        Err(error) => return broken(&error),
-    }
-    let cookie = zeroize::Zeroizing::new(format!(
-        "{SESSION_COOKIE}={}; Path=/; Max-Age=31536000; HttpOnly; Secure; SameSite=None",
-        session.expose()
-    ));
-    let Ok(mut cookie) = axum::http::HeaderValue::from_str(&cookie) else {
-        return internal("the server failed");
-    };
-    cookie.set_sensitive(true);
-    let headers = [(header::SET_COOKIE, cookie)];
-    (StatusCode::PERMANENT_REDIRECT, headers, [(header::LOCATION, target.to_string())]).into_response()
-}
-
-fn redirect_target(query: &str) -> Option<url::Url> {
-    let (_, target) = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "redirect")?;
-    let local = |url: &url::Url| match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    url::Url::parse(&target).ok().filter(|url| url.scheme() == "http" && local(url))
-}
-
 async fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Response> {
     let body = read(body, BODY_LIMIT).await.map_err(|_| invalid("the body is too large or broke off"))?;
     lenient::from_slice(&body).map_err(|_| invalid("the body is not the expected JSON"))
@@ -294,21 +231,4 @@ async fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Response> {
 fn broken(error: &StoreError) -> Response {
     tracing::error!(%error, "the ledger failed");
     internal("the server's store failed")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sign_in_redirects_to_this_machine_only() {
-        let target = |to: &str| redirect_target(&format!("a=b&redirect={to}")).is_some();
-        assert!(target("http%3A%2F%2F127.0.0.1%3A5139%2Fcallback"));
-        assert!(target("http://localhost:1/"));
-        assert!(target("http://[::1]:1/"));
-        assert!(!target("https://evil.example/"));
-        assert!(!target("http://127.0.0.1.evil.example/"));
-        assert!(!target("javascript:alert(1)"));
-        assert!(redirect_target("").is_none());
-    }
 }

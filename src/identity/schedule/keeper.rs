@@ -44,6 +44,16 @@ impl Schedule {
         Ok(office.is_open() && self.read(Agenda::admission).await? == Admission::SignedIn)
     }
 
+    /// Whether the backend said that it does not know the session any more, since the last sign-in.
+    pub async fn is_ended(&self) -> Result<bool, IdentityError> {
+        Ok(self.read(Agenda::admission).await? == Admission::Ended)
+    }
+
+    /// The backend does not know the session any more, as something found out that is not of the schedule.
+    pub async fn session_refused(&self) -> Result<News, IdentityError> {
+        self.change(Agenda::session_ended).await
+    }
+
     /// Somebody signed in, with these credits: what was missed is kept, late.
     pub async fn signed_in(&self, credits: &BTreeMap<String, i64>) -> Result<(), IdentityError> {
         self.change(Agenda::signed_in).await?;
