@@ -18,6 +18,8 @@ pub mod control;
 #[cfg(all(feature = "identity", feature = "anonymous", feature = "backend", feature = "desktop"))]
 pub mod dashboard;
 pub mod datadir;
+#[cfg(all(feature = "desktop", feature = "identity", feature = "anonymous", feature = "backend"))]
+pub mod desktop;
 pub mod failpoint;
 #[cfg(feature = "identity")]
 pub mod identity;
@@ -26,6 +28,7 @@ pub mod origin;
 pub mod passage;
 pub mod secret;
 pub mod service;
+pub mod setup;
 #[cfg(feature = "tor")]
 pub mod socket;
 pub mod supervisor;
