@@ -39,39 +39,39 @@ fn steps(shown: &Shown, admitted: &Admitted) -> Markup {
             }
             ol.steps {
                 (step(1, "A random token", "your machine",
-                    html! { "A random UUID. Nobody but you knows it, and nobody gave it to you." },
-                    html! { (value("Token", &shown.token)) }))
+                    &html! { "A random UUID. Nobody but you knows it, and nobody gave it to you." },
+                    &html! { (value("Token", &shown.token)) }))
                 (step(2, "It is blinded", "your machine",
-                    html! { "Its hash is multiplied by a random number raised to the issuer's exponent. The product could belong to \
+                    &html! { "Its hash is multiplied by a random number raised to the issuer's exponent. The product could belong to \
                              any token whatever: for each there is a random number that gives just this product." },
-                    html! {
+                    &html! {
                         (value("Blinded: this goes to the issuer", &hex(&shown.blinded)))
                         (value("Unblinding factor: this never leaves", &hex(&shown.blinding_secret)))
                     }))
                 (step(3, "The issuer signs, blindfold", "the backend, which knows your account",
-                    html! { "It takes one credit from your account and signs the product, without a way of knowing what is in it." },
-                    html! { (value("Blind signature", &hex(&shown.blind_signature))) }))
+                    &html! { "It takes one credit from your account and signs the product, without a way of knowing what is in it." },
+                    &html! { (value("Blind signature", &hex(&shown.blind_signature))) }))
                 (step(4, "The blinding is taken off", "your machine",
-                    html! { "Divided by the random number, what is left is an ordinary signature on the token, which the issuer has \
+                    &html! { "Divided by the random number, what is left is an ordinary signature on the token, which the issuer has \
                              never seen, neither the one nor the other." },
-                    html! { (value("Signature", &hex(&shown.signature))) }))
+                    &html! { (value("Signature", &hex(&shown.signature))) }))
                 (step(5, "It is verified", "your machine",
-                    html! { "Under the pinned public key, before the token is kept: an issuer that signs some users with another \
+                    &html! { "Under the pinned public key, before the token is kept: an issuer that signs some users with another \
                              key, to recognise them, is found out here." },
-                    html! {
+                    &html! {
                         p.result { (verdict(Redeemed::Accepted, "valid under the issuer's key")) }
                         p.result { (verdict(shown.changed, "the same signature for a token with one letter changed")) }
                     }))
                 (step(6, "It pays for a call", "the backend, which knows nobody",
-                    html! { "Hours or weeks later, through Tor. The backend verifies the signature and writes the token's SHA-256 down \
+                    &html! { "Hours or weeks later, through Tor. The backend verifies the signature and writes the token's SHA-256 down \
                              as spent. It has seen neither number before." },
-                    html! {
+                    &html! {
                         (value("Written down", &hex(&shown.spent_entry)))
                         p.result { (verdict(shown.first, "first redemption")) }
                     }))
                 (step(7, "It does not pay twice", "the backend",
-                    html! { "Shown again, its hash is on the list. So the backend needs no name to be paid honestly." },
-                    html! { p.result { (verdict(shown.replay, "second redemption of the same token")) } }))
+                    &html! { "Shown again, its hash is on the list. So the backend needs no name to be paid honestly." },
+                    &html! { p.result { (verdict(shown.replay, "second redemption of the same token")) } }))
             }
             form.again method="post" action="another" {
                 input type="hidden" name="form" value=(admitted.form.expose());
@@ -81,7 +81,7 @@ fn steps(shown: &Shown, admitted: &Admitted) -> Markup {
     }
 }
 
-fn step(number: usize, title: &str, place: &str, words: Markup, values: Markup) -> Markup {
+fn step(number: usize, title: &str, place: &str, words: &Markup, values: &Markup) -> Markup {
     html! {
         li.step {
             (drawing::step(number))
