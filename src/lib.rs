@@ -16,6 +16,8 @@ pub mod config;
 #[cfg(all(feature = "identity", feature = "anonymous", feature = "backend"))]
 pub mod control;
 pub mod datadir;
+#[cfg(all(feature = "desktop", feature = "identity", feature = "anonymous", feature = "backend"))]
+pub mod desktop;
 pub mod failpoint;
 #[cfg(feature = "identity")]
 pub mod identity;
