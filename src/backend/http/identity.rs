@@ -80,6 +80,8 @@ fn describe(account: &AccountId, statement: Statement) -> Me {
         name: statement.name,
         email: statement.email,
         profile_image: statement.picture,
+        // Drawn by whoever may see it.
+        transient_token: String::new(),
         subscription_info: SubscriptionInfo {
             active_auth_tokens: Some(statement.active).filter(|counts| !counts.is_empty()),
             used_auth_tokens: Some(statement.used).filter(|counts| !counts.is_empty()),
