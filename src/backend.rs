@@ -382,7 +382,10 @@ impl Backend {
         shutdown: CancellationToken,
         grace: Duration,
     ) -> Result<(), BackendError> {
-        self.check_secrets()?;
+        if self.planes != Planes::Anonymous {
+            self.check_secrets()?;
+            self.shared.oidc.check()?;
+        }
         let router = http::router(&self.shared, self.planes);
         let serving = async {
             http::serve_listener(router, listener, shutdown.clone()).await;

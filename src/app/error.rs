@@ -208,14 +208,8 @@ impl AppError {
             Self::Backup(error) => backup_kind(error),
             Self::NotSigned(_) => RefusalKind::Forged,
             Self::Identity(error) => identity_kind(error),
-            Self::TorNotReady(_) | Self::Browser(BrowserError::Unreachable) => RefusalKind::Unreachable,
-            Self::Browser(
-                BrowserError::Closed
-                | BrowserError::TimedOut(_)
-                | BrowserError::NoSession
-                | BrowserError::Cancelled,
-            ) => RefusalKind::NotLoggedIn,
-            Self::Browser(BrowserError::Unstartable(_) | BrowserError::Profile { .. }) => RefusalKind::Failed,
+            Self::TorNotReady(_) => RefusalKind::Unreachable,
+            Self::Browser(error) => sign_in::kind(error),
             Self::ChangedKeys(_) => RefusalKind::KeyChanged,
             Self::Refused(refusal) => refusal.kind,
             Self::Transport(_)
@@ -226,7 +220,6 @@ impl AppError {
             | Self::SettingsFile { .. }
             | Self::NoBackend
             | Self::Voucher(_)
-            | Self::Browser(_)
             | Self::BrowserOverTor
             | Self::UnknownPort
             | Self::UnknownToken(_)

@@ -12,6 +12,7 @@ mod passage;
 mod purchase;
 mod supply;
 mod tokens;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
@@ -209,6 +210,7 @@ impl Operations {
             Operation::Losses => self.losses().await.map(Report::Losses),
             Operation::ForgetLosses => self.forget_losses().await.map(Report::Losses),
             Operation::Status => self.status().await.map(Report::Status),
+            Operation::Watch { last } => self.watch(last.as_deref()).await.map(Report::Status),
             Operation::Mint { model, count, readiness } => {
                 self.mint(model, count, readiness, &progress).await.map(Report::Mint)
             }

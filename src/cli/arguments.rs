@@ -4,6 +4,9 @@ mod backup;
 mod buy;
 mod login;
 mod service;
+mod setup;
+#[cfg(feature = "desktop")]
+mod tray;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +22,9 @@ pub(super) use backup::{AbuseCommand, BackupOptions, PassphraseOptions, RestoreO
 pub(super) use buy::{BackendVoucherCommand, BuyOptions};
 pub(super) use login::{BackendInviteCommand, LoginOptions};
 pub(super) use service::ServiceCommand;
+pub(super) use setup::SetupOptions;
+#[cfg(feature = "desktop")]
+pub(super) use tray::TrayOptions;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -159,9 +165,27 @@ pub(super) enum Command {
     /// Has this session's service manager start llmtor: systemd, launchd or Windows' task scheduler
     #[command(subcommand)]
     Service(ServiceCommand),
+    /// Shows an icon in the desktop's panel: whether calls can leave, what is in stock, pause and resume
+    ///
+    /// It shows the daemon that runs, and starts one where none does. Quitting it closes the icon alone; tools go on being
+    /// answered. On Linux it needs a panel that shows tray icons: KDE, Xfce, Cinnamon and others do; GNOME with the
+    /// extension “AppIndicator and KStatusNotifierItem Support”.
+    #[cfg(feature = "desktop")]
+    #[command(after_help = "Example: llmtor tray")]
+    Tray(TrayOptions),
     /// The Tor client of the running daemon
     #[command(subcommand)]
     Tor(TorCommand),
+    /// Points a tool at the endpoint, or lists the tools that are known
+    ///
+    /// Shows the change to the tool's settings, asks, and writes it, with a copy of the file as it was beside it. For a tool
+    /// whose settings cannot be written from outside it prints what to do. Small calls, such as titles, are pointed at the
+    /// cheapest model.
+    #[command(
+        after_help = "Examples:\n  llmtor setup\n  llmtor setup opencode\n  llmtor setup codex --model gpt-4.1 --yes\n  \
+                      llmtor setup zed --print\n  llmtor setup opencode --undo\n  llmtor setup obsidian --file ~/Notes"
+    )]
+    Setup(SetupOptions),
     /// Prints the environment variables that point a client at the endpoint
     ///
     /// For sh: eval "$(llmtor env)"

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::control::message::{
-    AbuseReport, MintReport, NextTopUp, Readiness, SupplyLevel, SupplyReport, TokensReport, Usable,
+    AbuseReport, MintReport, NextTopUp, Readiness, SessionState, SupplyLevel, SupplyReport, TokensReport,
+    Usable,
 };
 use crate::control::{Operation, Report};
 use crate::vault::Stock;
@@ -51,6 +52,9 @@ pub(super) async fn run(options: TokensOptions, context: &Context) -> Result<Exi
 
 fn text(report: &TokensReport, context: &Context) -> String {
     let mut text = held_back(context, report.custody, report.resting_until.as_deref());
+    if report.session == SessionState::Expired {
+        text.push_str("session: expired; run `llmtor login` (the tokens in stock stay usable)\n");
+    }
     text.push_str(&table(&report.models));
     text.push_str(&supplies(&report.supply));
     text.push_str(&abuse(&report.abuse));

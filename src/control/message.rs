@@ -50,6 +50,12 @@ pub enum Operation {
     ForgetLosses,
     /// The daemon and the stock.
     Status,
+    /// The same, as soon as it is another than the `last` one.
+    Watch {
+        /// What was told before; nothing for an answer at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last: Option<Box<StatusReport>>,
+    },
     /// Issue tokens.
     Mint {
         /// For which model.
@@ -193,7 +199,7 @@ pub enum Report {
     Explain(ExplainReport),
     /// Of [`Operation::Losses`] and [`Operation::ForgetLosses`].
     Losses(LossesReport),
-    /// Of [`Operation::Status`].
+    /// Of [`Operation::Status`] and [`Operation::Watch`].
     Status(StatusReport),
     /// Of [`Operation::Mint`].
     Mint(MintReport),

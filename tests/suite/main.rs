@@ -22,6 +22,7 @@ mod packets;
 mod redemption;
 mod refusals;
 mod sameness;
+mod sign_in;
 mod store;
 mod support;
 mod tor;

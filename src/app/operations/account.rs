@@ -13,7 +13,13 @@ impl Operations {
     pub(super) async fn account(&self) -> Result<AccountReport, AppError> {
         let _turn = self.turn.lock().await;
         let account = self.identity(Unready::Fails).await?.account().await?;
-        supply::noted(self.schedule.credits_seen(&account.active).await);
+        // A refusal that was none: the session counts after all.
+        let noted = if self.schedule.is_ended().await? {
+            self.schedule.signed_in(&account.active).await
+        } else {
+            self.schedule.credits_seen(&account.active).await
+        };
+        supply::noted(noted);
         self.told(account)
     }
 
