@@ -18,6 +18,7 @@ use crate::service::ServiceError;
 use crate::service::inherited::InheritedError;
 use crate::tor::{Phase, Status, TorError};
 use crate::vault::VaultError;
+use crate::wire::voucher::InvalidVoucher;
 
 use super::holder::Holder;
 use super::sign_in;
@@ -54,6 +55,9 @@ pub enum AppError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// A voucher's code has a slip in it.
+    #[error("{0}; nothing was sent")]
+    Voucher(#[from] InvalidVoucher),
     /// The daemon refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -215,6 +219,7 @@ impl AppError {
             | Self::Pin(_)
             | Self::SettingsFile { .. }
             | Self::NoBackend
+            | Self::Voucher(_)
             | Self::BrowserOverTor
             | Self::UnknownPort
             | Self::UnknownToken(_)
@@ -270,6 +275,7 @@ impl AppError {
                 "systemd listens there for the installed service: `llmtor service start` runs it, and `llmtor service stop` frees the address",
             ),
             Self::NoDaemon => Some("nothing is needed: the next `llmtor serve` starts with new circuits"),
+            Self::Voucher(_) => Some("compare it with what you were given; hyphens and case do not matter"),
             Self::NoBackend => Some(
                 "run `llmtor init --backend URL --keys FILE`, or `llmtor login` with the same, which signs you in, too; or try `llmtor demo`",
             ),

@@ -23,6 +23,7 @@ mod redemption;
 mod refusals;
 mod sameness;
 mod sign_in;
+mod store;
 mod support;
 mod tor;
 mod vault;

@@ -20,13 +20,7 @@ impl Operations {
             self.schedule.credits_seen(&account.active).await
         };
         supply::noted(noted);
-        Ok(AccountReport {
-            backend: self.identity_url()?.to_string(),
-            name: account.name,
-            email: account.email,
-            credits: account.active,
-            used: account.used,
-        })
+        self.told(account)
     }
 
     pub(super) async fn login(&self, text: &Secret<String>) -> Result<LoginReport, AppError> {
@@ -103,7 +97,7 @@ impl Operations {
         })?)
     }
 
-    fn identity_url(&self) -> Result<IdentityUrl, AppError> {
+    pub(super) fn identity_url(&self) -> Result<IdentityUrl, AppError> {
         let url = self.config.backend.identity_url().ok_or(AppError::NoBackend)?;
         Ok(IdentityUrl::parse(url.as_str())?)
     }
