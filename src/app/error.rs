@@ -276,7 +276,9 @@ impl AppError {
             ),
             Self::NoDaemon => Some("nothing is needed: the next `llmtor serve` starts with new circuits"),
             Self::Voucher(_) => Some("compare it with what you were given; hyphens and case do not matter"),
-            Self::NoBackend => Some("run `llmtor login --backend URL --keys FILE`, or try `llmtor demo`"),
+            Self::NoBackend => Some(
+                "run `llmtor init --backend URL --keys FILE`, or `llmtor login` with the same, which signs you in, too; or try `llmtor demo`",
+            ),
             Self::Browser(error) => Some(sign_in::advice(error)),
             Self::BrowserOverTor => Some(
                 "sign in by hand in Tor Browser (`llmtor login --paste` shows how), or go there directly this once: --set \
