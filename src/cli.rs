@@ -9,6 +9,7 @@ mod account;
 mod arguments;
 mod backend;
 mod backup;
+mod buy;
 mod compat;
 mod completions;
 mod demo;
@@ -27,6 +28,7 @@ mod pause;
 mod restore;
 mod serve;
 mod service;
+mod setup;
 mod status;
 mod tokens;
 mod tor;
@@ -96,6 +98,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Logout => logout::run(context).await,
         Command::Account => account::run(context).await,
         Command::Whoami => account::whoami(context).await,
+        Command::Buy(options) => buy::run(options, context).await,
         Command::Abuse(command) => abuse::run(command, context).await,
         Command::Tokens(command) => tokens::run(command, context).await,
         Command::Backup(options) => backup::run(options, context).await,
@@ -108,6 +111,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Tray(_) => Ok(Exit::Done),
         Command::Tor(_) => tor::run(context).await,
         Command::Doctor => doctor::run(context).await,
+        Command::Setup(options) => setup::run(options, context).await,
         Command::Env(options) => env::run(&options, context).await,
         Command::Compat(options) => compat::run(&options, context),
         Command::Backend(command) => backend::run(command, context).await,

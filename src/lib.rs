@@ -26,6 +26,7 @@ pub mod origin;
 pub mod passage;
 pub mod secret;
 pub mod service;
+pub mod setup;
 #[cfg(feature = "tor")]
 pub mod socket;
 pub mod supervisor;

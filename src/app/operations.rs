@@ -9,6 +9,7 @@ mod account;
 pub(in crate::app) mod backup;
 mod keyring;
 mod passage;
+mod purchase;
 mod supply;
 mod tokens;
 mod watch;
@@ -214,6 +215,11 @@ impl Operations {
                 self.mint(model, count, readiness, &progress).await.map(Report::Mint)
             }
             Operation::Account => self.account().await.map(Report::Account),
+            Operation::Offers => self.offers().await.map(Report::Offers),
+            Operation::Checkout { package, redirect } => {
+                self.checkout(&package, redirect.as_deref()).await.map(Report::Checkout)
+            }
+            Operation::Voucher { code } => self.redeem_voucher(&code).await.map(Report::Voucher),
             Operation::AbuseSetup => self.abuse_setup().await.map(Report::AbuseSetup),
             Operation::AbuseStatus => self.abuse_status().await.map(Report::AbuseStatus),
             Operation::AbuseRotate => self.abuse_rotate().await.map(Report::AbuseRotate),

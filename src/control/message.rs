@@ -6,6 +6,7 @@ mod condition;
 mod doctor;
 mod keys;
 mod passage;
+mod purchase;
 mod status;
 mod supply;
 mod tokens;
@@ -27,6 +28,7 @@ pub use condition::{Condition, State};
 pub use doctor::{Check, CheckName, DoctorReport, Verdict};
 pub use keys::{ImportReport, KeyReport, KeysReport};
 pub use passage::PassageReport;
+pub use purchase::{CheckoutReport, OfferReport, OffersReport, SecretLink, VoucherReport};
 pub use status::{DaemonReport, NewIdentityReport, SessionState, StatusReport, TorPhase, TorReport};
 pub use supply::{NextTopUp, SupplyLevel, SupplyReport, Usable};
 pub use tokens::{ExplainReport, LossReason, LossReport, LossesReport, TokenReport, TokenState};
@@ -65,6 +67,20 @@ pub enum Operation {
     },
     /// What the backend knows of the account.
     Account,
+    /// What the backend sells.
+    Offers,
+    /// The way to the purchase page.
+    Checkout {
+        /// Of which package.
+        package: String,
+        /// Where the page sends the browser afterwards.
+        redirect: Option<String>,
+    },
+    /// Turn a voucher into credits.
+    Voucher {
+        /// As typed.
+        code: SecretText,
+    },
     /// Get the abuse tokens that are missing.
     AbuseSetup,
     /// Tell which abuse tokens are held.
@@ -189,6 +205,12 @@ pub enum Report {
     Mint(MintReport),
     /// Of [`Operation::Account`].
     Account(AccountReport),
+    /// Of [`Operation::Offers`].
+    Offers(OffersReport),
+    /// Of [`Operation::Checkout`].
+    Checkout(CheckoutReport),
+    /// Of [`Operation::Voucher`].
+    Voucher(VoucherReport),
     /// Of [`Operation::AbuseSetup`].
     AbuseSetup(AbuseReport),
     /// Of [`Operation::AbuseStatus`].

@@ -11,6 +11,7 @@ mod life;
 mod pause;
 #[cfg(target_os = "linux")]
 mod service;
+mod setup;
 mod tokens;
 mod topup;
 #[cfg(all(target_os = "linux", feature = "desktop"))]
