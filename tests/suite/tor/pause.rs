@@ -50,7 +50,7 @@ fn a_pause_ends_every_connection_to_tor_and_resuming_needs_no_new_start() {
 
     world.report(&["resume"]);
     assert_answers(&daemon.ask("after"), "after");
-    world.assert_balanced(2);
+    world.books().assert_balanced(2);
 }
 
 #[test]
