@@ -88,7 +88,6 @@ fn describe(account: &AccountId, statement: Statement, transient_token: String) 
         },
         permanent_abuse_token_issued_at: statement.permanent_issued_at.and_then(rfc3339),
         transient_abuse_token_epoch: statement.transient_epoch,
-        transient_token: String::new(),
     }
 }
 
