@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! http/identity  → issuance → issuer, ledger        (ledger.db: accounts, sessions, credits)
+//! http/store     → store → ledger                   (the same: sales, vouchers)
 //! http/anonymous → redemption → issuer, spent, seal (spent.db: hashes of tokens, sealed answers)
 //!                             → moderation → provider
 //! ```
@@ -15,7 +16,7 @@
 //!
 //! People sign in with invite codes or with an OpenID Connect provider (`http/sign_in`, `oidc`).
 //!
-//! Deliberately absent: payment (the host adds credits), passwords, key rotation, TLS (a
+//! Deliberately absent: calls to payment providers (they report, the backend listens), passwords, key rotation, TLS (a
 //! reverse proxy or an onion service stands in front).
 
 mod home;
@@ -34,6 +35,7 @@ mod seal;
 pub mod settings;
 mod spent;
 mod sqlite;
+mod store;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -55,20 +57,24 @@ use self::provider::openai::OpenAiModerator;
 use self::redemption::Redemption;
 use self::seal::AnswerKey;
 use self::spent::{SpentStore, SqliteSpent};
+use self::store::Store;
 use crate::clock::SharedClock;
 use crate::secret::Secret;
 use crate::tor::{self, Host, TorError};
 use crate::wire::ModelName;
+use crate::wire::voucher::VoucherCode;
 pub use invite::InviteCode;
 pub use issuer::KeyStoreError;
 pub use ledger::Invite;
 pub use oidc::OidcSettingsError;
 pub use provider::ProviderError;
 pub use settings::{
-    Generation, ModelSettings, Moderation, OidcSettings, PackageSettings, Planes, ProviderSettings,
-    RateLimits, Roles, Settings, SettingsError, SignInSettings, TorSettings,
+    DodoSettings, Environment, Generation, ModelSettings, Moderation, OidcSettings, PackageSettings,
+    PaddleSettings, Planes, ProviderSettings, RateLimits, Roles, Settings, SettingsError, SignInSettings,
+    StoreSettings, TorSettings,
 };
 pub use sqlite::StoreError;
+pub use store::{HeldBecause, Provider, Sale, SaleState, Voucher, VoucherState};
 
 /// The name of the settings file in a backend's home.
 pub const SETTINGS_FILE: &str = "backend.toml";
@@ -144,6 +150,12 @@ pub enum BackendError {
     /// Credits for a model that is not served.
     #[error("this backend serves no model `{0}`; its models are in backend.toml")]
     UnknownModel(ModelName),
+    /// A voucher for nothing.
+    #[error("a voucher without credits is good for nothing; say what it is good for: --credits MODEL=N")]
+    EmptyVoucher,
+    /// No open voucher has that id.
+    #[error("no open voucher has the id `{0}`; `llmtor backend voucher list` shows them")]
+    NoVoucher(String),
 }
 
 /// A backend with its home open. Cheap to clone; clones share everything.
@@ -164,6 +176,7 @@ struct Shared {
     issuance: Issuance,
     redemption: Redemption,
     limits: Limiter,
+    store: Store,
     clock: SharedClock,
     tasks: TaskTracker,
 }
@@ -231,10 +244,12 @@ impl Backend {
         };
         let planes = settings.planes.unwrap_or_default();
         let ledger = SqliteLedger::open(&home.join("ledger.db"))?;
+        let store = Store::open(&settings, ledger.database(), clock.clone(), webhook_secrets);
         let shared = Shared {
             sign_ins: ledger.sign_ins(),
             ledger: Arc::new(ledger),
             oidc: Oidc::new(&settings.sign_in.oidc, clock.clone())?,
+            store,
             spent,
             issuer,
             issuance: Issuance::new(clock.clone()),
@@ -284,6 +299,36 @@ impl Backend {
         found.then_some(session).ok_or(BackendError::NoAccount)
     }
 
+    /// Makes vouchers, each good for `credits`, for so many days. Their codes are nowhere else. Blocks for a moment.
+    pub fn create_vouchers(
+        &self,
+        credits: &BTreeMap<ModelName, i64>,
+        count: u32,
+        days: Option<u32>,
+    ) -> Result<Vec<VoucherCode>, BackendError> {
+        self.check_models(credits)?;
+        if credits.values().all(|count| *count < 1) {
+            return Err(BackendError::EmptyVoucher);
+        }
+        Ok(self.shared.store.create_vouchers(credits, count, days, &mut rand::rng())?)
+    }
+
+    /// Every voucher. Blocks for a moment.
+    pub fn vouchers(&self) -> Result<Vec<Voucher>, BackendError> {
+        Ok(self.shared.store.vouchers()?)
+    }
+
+    /// Takes back a voucher that was not redeemed. Blocks for a moment.
+    pub fn revoke_voucher(&self, id: &str) -> Result<(), BackendError> {
+        let revoked = self.shared.store.revoke_voucher(id)?;
+        if revoked == 0 { Err(BackendError::NoVoucher(id.to_owned())) } else { Ok(()) }
+    }
+
+    /// What payment providers reported. Blocks for a moment.
+    pub fn sales(&self) -> Result<Vec<Sale>, BackendError> {
+        Ok(self.shared.store.sales()?)
+    }
+
     /// Makes an invite code. Blocks for a moment.
     pub fn invite(&self, order: InviteOrder) -> Result<(Invite, InviteCode), BackendError> {
         let InviteOrder { account, uses, days, credits } = order;
@@ -325,6 +370,11 @@ impl Backend {
         Ok(self.shared.spent.blacklist(sha256)?)
     }
 
+    /// Whether everything that serving needs is in the environment; the host's other commands do without.
+    pub fn check_secrets(&self) -> Result<(), BackendError> {
+        Ok(self.shared.store.check_secrets()?)
+    }
+
     /// Serves until `shutdown`, then lets calls in flight end for at most `grace`.
     pub async fn serve(
         self,
@@ -332,6 +382,10 @@ impl Backend {
         shutdown: CancellationToken,
         grace: Duration,
     ) -> Result<(), BackendError> {
+        if self.planes != Planes::Anonymous {
+            self.check_secrets()?;
+            self.shared.oidc.check()?;
+        }
         let router = http::router(&self.shared, self.planes);
         let serving = async {
             http::serve_listener(router, listener, shutdown.clone()).await;
@@ -412,7 +466,12 @@ async fn keep_house(shared: Arc<Shared>, shutdown: CancellationToken) {
         }
         shared.redemption.wipe_old().await;
         shared.issuance.forget_old();
+        shared.store.forget_old().await;
     }
+}
+
+fn webhook_secrets(variable: &str) -> Option<String> {
+    std::env::var(variable).ok()
 }
 
 fn key_names(settings: &Settings) -> Vec<String> {

@@ -16,6 +16,8 @@ pub mod config;
 #[cfg(all(feature = "identity", feature = "anonymous", feature = "backend"))]
 pub mod control;
 pub mod datadir;
+#[cfg(all(feature = "desktop", feature = "identity", feature = "anonymous", feature = "backend"))]
+pub mod desktop;
 pub mod failpoint;
 #[cfg(feature = "identity")]
 pub mod identity;
@@ -24,6 +26,7 @@ pub mod origin;
 pub mod passage;
 pub mod secret;
 pub mod service;
+pub mod setup;
 #[cfg(feature = "tor")]
 pub mod socket;
 pub mod supervisor;

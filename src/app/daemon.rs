@@ -207,7 +207,7 @@ fn running(
 
 /// How much fits into one call, in tokens of four bytes: the backend's limit is far below any model's window, and clients
 /// that are told the window learn of the limit only by being refused.
-fn context_length(config: &Config) -> Option<u32> {
+pub fn context_length(config: &Config) -> Option<u32> {
     u32::try_from(config.backend.body_limit / 4).ok()
 }
 

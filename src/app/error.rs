@@ -18,6 +18,7 @@ use crate::service::ServiceError;
 use crate::service::inherited::InheritedError;
 use crate::tor::{Phase, Status, TorError};
 use crate::vault::VaultError;
+use crate::wire::voucher::InvalidVoucher;
 
 use super::holder::Holder;
 use super::sign_in;
@@ -54,6 +55,9 @@ pub enum AppError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// A voucher's code has a slip in it.
+    #[error("{0}; nothing was sent")]
+    Voucher(#[from] InvalidVoucher),
     /// The daemon refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -204,14 +208,8 @@ impl AppError {
             Self::Backup(error) => backup_kind(error),
             Self::NotSigned(_) => RefusalKind::Forged,
             Self::Identity(error) => identity_kind(error),
-            Self::TorNotReady(_) | Self::Browser(BrowserError::Unreachable) => RefusalKind::Unreachable,
-            Self::Browser(
-                BrowserError::Closed
-                | BrowserError::TimedOut(_)
-                | BrowserError::NoSession
-                | BrowserError::Cancelled,
-            ) => RefusalKind::NotLoggedIn,
-            Self::Browser(BrowserError::Unstartable(_) | BrowserError::Profile { .. }) => RefusalKind::Failed,
+            Self::TorNotReady(_) => RefusalKind::Unreachable,
+            Self::Browser(error) => sign_in::kind(error),
             Self::ChangedKeys(_) => RefusalKind::KeyChanged,
             Self::Refused(refusal) => refusal.kind,
             Self::Transport(_)
@@ -221,7 +219,7 @@ impl AppError {
             | Self::Pin(_)
             | Self::SettingsFile { .. }
             | Self::NoBackend
-            | Self::Browser(_)
+            | Self::Voucher(_)
             | Self::BrowserOverTor
             | Self::UnknownPort
             | Self::UnknownToken(_)
@@ -277,6 +275,7 @@ impl AppError {
                 "systemd listens there for the installed service: `llmtor service start` runs it, and `llmtor service stop` frees the address",
             ),
             Self::NoDaemon => Some("nothing is needed: the next `llmtor serve` starts with new circuits"),
+            Self::Voucher(_) => Some("compare it with what you were given; hyphens and case do not matter"),
             Self::NoBackend => Some("run `llmtor login --backend URL --keys FILE`, or try `llmtor demo`"),
             Self::Browser(error) => Some(sign_in::advice(error)),
             Self::BrowserOverTor => Some(

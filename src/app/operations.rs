@@ -9,8 +9,10 @@ mod account;
 pub(in crate::app) mod backup;
 mod keyring;
 mod passage;
+mod purchase;
 mod supply;
 mod tokens;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
@@ -208,10 +210,16 @@ impl Operations {
             Operation::Losses => self.losses().await.map(Report::Losses),
             Operation::ForgetLosses => self.forget_losses().await.map(Report::Losses),
             Operation::Status => self.status().await.map(Report::Status),
+            Operation::Watch { last } => self.watch(last.as_deref()).await.map(Report::Status),
             Operation::Mint { model, count, readiness } => {
                 self.mint(model, count, readiness, &progress).await.map(Report::Mint)
             }
             Operation::Account => self.account().await.map(Report::Account),
+            Operation::Offers => self.offers().await.map(Report::Offers),
+            Operation::Checkout { package, redirect } => {
+                self.checkout(&package, redirect.as_deref()).await.map(Report::Checkout)
+            }
+            Operation::Voucher { code } => self.redeem_voucher(&code).await.map(Report::Voucher),
             Operation::AbuseSetup => self.abuse_setup().await.map(Report::AbuseSetup),
             Operation::AbuseStatus => self.abuse_status().await.map(Report::AbuseStatus),
             Operation::AbuseRotate => self.abuse_rotate().await.map(Report::AbuseRotate),

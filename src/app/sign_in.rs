@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, IdentityTransport};
+use crate::control::RefusalKind;
 use crate::control::message::SecretText;
 use crate::datadir::Home;
 use crate::identity::browser::CALLBACK;
@@ -45,6 +46,22 @@ pub fn pages(config: &Config) -> Result<(String, String), AppError> {
     let mut sign_in = url.endpoint(&["users", "signin"]);
     sign_in.query_pairs_mut().append_pair("redirect", CALLBACK);
     Ok((sign_in.into(), url.endpoint(&["me"]).into()))
+}
+
+/// What sort of thing it is for the one who asked.
+pub(super) fn kind(error: &BrowserError) -> RefusalKind {
+    match error {
+        BrowserError::NotFound
+        | BrowserError::NotAProgram(_)
+        | BrowserError::NoDisplay
+        | BrowserError::Root => RefusalKind::Usage,
+        BrowserError::Unreachable => RefusalKind::Unreachable,
+        BrowserError::Closed
+        | BrowserError::TimedOut(_)
+        | BrowserError::NoSession
+        | BrowserError::Cancelled => RefusalKind::NotLoggedIn,
+        BrowserError::Unstartable(_) | BrowserError::Profile { .. } => RefusalKind::Failed,
+    }
 }
 
 /// What to do about it, where the message itself does not say.

@@ -9,6 +9,7 @@ mod anonymous;
 mod identity;
 mod serve;
 mod sign_in;
+mod store;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -69,7 +70,8 @@ enum Unread {
 pub(super) fn router(shared: &Arc<Shared>, planes: Planes) -> Router {
     let mut router = Router::new();
     if planes != Planes::Anonymous {
-        router = router.merge(identity::routes(shared.settings.generation)).merge(sign_in::routes());
+        router = router.merge(identity::routes(shared.settings.generation));
+        router = router.merge(sign_in::routes()).merge(store::routes());
     }
     if planes != Planes::Identity {
         router = router.merge(anonymous::routes());

@@ -24,7 +24,7 @@ pub(super) const RESIGN_SECONDS: i64 = 600;
 /// Transient abuse tokens per account and epoch (protocol.md §3).
 pub(super) const TRANSIENT_PER_EPOCH: i64 = 30;
 
-const SCHEMA: &[&str] = &[
+pub(super) const SCHEMA: &[&str] = &[
     "
     CREATE TABLE accounts (
         id TEXT PRIMARY KEY,
@@ -54,6 +54,7 @@ const SCHEMA: &[&str] = &[
     ) STRICT;
 ",
     sign_in::SCHEMA,
+    super::store::SCHEMA,
 ];
 
 /// SHA-256 of a session id.
@@ -64,6 +65,11 @@ pub(super) type SessionHash = [u8; 32];
 pub(super) struct AccountId(String);
 
 impl AccountId {
+    /// One that is in the ledger already.
+    pub(super) fn known(id: &str) -> Self {
+        Self(id.to_owned())
+    }
+
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
@@ -138,6 +144,11 @@ pub(super) struct SqliteLedger(Database);
 impl SqliteLedger {
     pub(super) fn open(path: &std::path::Path) -> Result<Self, StoreError> {
         Ok(Self(Database::open(path, SCHEMA)?))
+    }
+
+    /// The file, for what is sold: credits and the reason for them are one commit.
+    pub(super) fn database(&self) -> Database {
+        self.0.clone()
     }
 
     /// The part of the same file that a sign-in needs.
@@ -274,12 +285,22 @@ fn replace_sessions(c: &Connection, name: &str, session: SessionHash) -> rusqlit
     Ok(true)
 }
 
+/// Adds credits under a random id.
 fn add_credits(
     c: &Connection,
     account: &AccountId,
     credits: &BTreeMap<ModelName, i64>,
 ) -> rusqlite::Result<()> {
-    let id = uuid::Uuid::new_v4().to_string();
+    grant(c, account, &uuid::Uuid::new_v4().to_string(), credits)
+}
+
+/// Adds credits under an id that the account's payment log shows.
+pub(super) fn grant(
+    c: &Connection,
+    account: &AccountId,
+    id: &str,
+    credits: &BTreeMap<ModelName, i64>,
+) -> rusqlite::Result<()> {
     for (model, count) in credits.iter().filter(|(_, count)| **count > 0) {
         c.execute(
             "INSERT INTO credits (account, model, active) VALUES (?1, ?2, ?3)

@@ -54,11 +54,20 @@ struct Provider {
     label: String,
     issuer: String,
     client_id: String,
-    secret: Option<ClientSecret>,
+    secret: ClientProof,
     scopes: Vec<String>,
     domains: Vec<String>,
     /// What it said of itself last, and when.
     metadata: tokio::sync::Mutex<Option<(Timestamp, CoreProviderMetadata)>>,
+}
+
+/// How this backend shows a provider that it is itself.
+enum ClientProof {
+    /// It does not.
+    Public,
+    Secret(ClientSecret),
+    /// It should, but the variable of that name is not set. Commands beside the server do without.
+    Missing(String),
 }
 
 /// Somebody who was sent to a provider.
@@ -124,14 +133,17 @@ impl Oidc {
         settings: &BTreeMap<String, OidcSettings>,
         clock: SharedClock,
     ) -> Result<Self, OidcSettingsError> {
-        let providers =
-            settings.iter().map(|(name, settings)| Ok((name.clone(), Provider::new(name, settings)?)));
-        Ok(Self {
-            providers: providers.collect::<Result<_, OidcSettingsError>>()?,
-            client: client()?,
-            under_way: Mutex::default(),
-            clock,
-        })
+        let providers = settings.iter().map(|(name, settings)| (name.clone(), Provider::new(name, settings)));
+        Ok(Self { providers: providers.collect(), client: client()?, under_way: Mutex::default(), clock })
+    }
+
+    /// Whether everything is there that a sign-in needs.
+    pub(super) fn check(&self) -> Result<(), OidcSettingsError> {
+        let missing = self.providers.iter().find_map(|(name, provider)| match &provider.secret {
+            ClientProof::Missing(variable) => Some((name.clone(), variable.clone())),
+            ClientProof::Public | ClientProof::Secret(_) => None,
+        });
+        missing.map_or(Ok(()), |(name, variable)| Err(OidcSettingsError::NoSecret { name, variable }))
     }
 
     /// Names and labels.
@@ -146,7 +158,7 @@ impl Oidc {
         let client = CoreClient::from_provider_metadata(
             self.metadata(provider).await?,
             ClientId::new(provider.client_id.clone()),
-            provider.secret.clone(),
+            provider.secret()?,
         )
         .set_redirect_uri(callback.clone());
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
@@ -203,7 +215,7 @@ impl Oidc {
         let client = CoreClient::from_provider_metadata(
             self.metadata(provider).await?,
             ClientId::new(provider.client_id.clone()),
-            provider.secret.clone(),
+            provider.secret()?,
         )
         .set_redirect_uri(callback);
         let http = |request| fetch(self.client.clone(), request);
@@ -295,22 +307,29 @@ impl Oidc {
 }
 
 impl Provider {
-    fn new(name: &str, settings: &OidcSettings) -> Result<Self, OidcSettingsError> {
-        let secret = |variable: &String| {
-            std::env::var(variable).map(ClientSecret::new).map_err(|_| OidcSettingsError::NoSecret {
-                name: name.to_owned(),
-                variable: variable.clone(),
-            })
-        };
-        Ok(Self {
+    fn new(name: &str, settings: &OidcSettings) -> Self {
+        let secret = settings.client_secret_env.as_ref().map_or(ClientProof::Public, |variable| {
+            let value = std::env::var(variable).map(ClientSecret::new);
+            value.map_or_else(|_| ClientProof::Missing(variable.clone()), ClientProof::Secret)
+        });
+        Self {
             label: settings.label.clone().unwrap_or_else(|| name.to_owned()),
             issuer: settings.issuer.clone(),
             client_id: settings.client_id.clone(),
-            secret: settings.client_secret_env.as_ref().map(secret).transpose()?,
+            secret,
             scopes: settings.scopes.clone(),
             domains: settings.domains.iter().map(|domain| domain.to_lowercase()).collect(),
             metadata: tokio::sync::Mutex::default(),
-        })
+        }
+    }
+
+    fn secret(&self) -> Result<Option<ClientSecret>, OidcError> {
+        match &self.secret {
+            ClientProof::Public => Ok(None),
+            ClientProof::Secret(secret) => Ok(Some(secret.clone())),
+            // No server starts so.
+            ClientProof::Missing(_) => Err(OidcError::Unreachable),
+        }
     }
 
     /// Whether somebody with this address may come in. An address that the provider did not verify is anybody's to claim.
@@ -369,7 +388,7 @@ mod tests {
             scopes: Vec::new(),
             domains: domains.iter().map(ToString::to_string).collect(),
         };
-        Provider::new("test", &settings).unwrap()
+        Provider::new("test", &settings)
     }
 
     #[test]
@@ -384,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_not_there_is_named() {
+    fn a_secret_that_is_not_there_is_named_before_anybody_signs_in() {
         let settings = OidcSettings {
             label: None,
             issuer: "https://issuer.example".into(),
@@ -393,7 +412,8 @@ mod tests {
             scopes: Vec::new(),
             domains: Vec::new(),
         };
-        let error = Provider::new("test", &settings).map(drop).unwrap_err();
-        assert!(error.to_string().contains("LLMTOR_TEST_NO_SUCH_SECRET"));
+        let clock = crate::clock::ManualClock::shared(Timestamp::from_unix(0));
+        let oidc = Oidc::new(&[("test".to_owned(), settings)].into(), clock).unwrap();
+        assert!(oidc.check().unwrap_err().to_string().contains("LLMTOR_TEST_NO_SUCH_SECRET"));
     }
 }

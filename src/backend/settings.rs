@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use super::store::settings::{DodoSettings, Environment, PaddleSettings, StoreSettings};
 use crate::wire::{ABUSE_PERMANENT, ABUSE_TRANSIENT, BODY_LIMIT, BODY_LIMIT_BEFORE, ModelName};
 
 pub(super) use sign_in::is_here;
@@ -55,6 +56,9 @@ pub struct Settings {
     pub providers: BTreeMap<String, ProviderSettings>,
     /// What `/model-pricing` offers; default nothing.
     pub packages: Vec<PackageSettings>,
+    /// How they are sold; default by vouchers alone.
+    #[serde(skip_serializing_if = "StoreSettings::is_default")]
+    pub store: StoreSettings,
 }
 
 /// Which server is played.
@@ -181,6 +185,18 @@ pub struct PackageSettings {
     /// Marked as popular; default false.
     #[serde(default)]
     pub popular: bool,
+    /// What a payment for one must come to, in the smallest unit of `currency`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<i64>,
+    /// Three capital letters, as ISO 4217 has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+    /// What Paddle calls it (`pri_…`); default: not sold there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paddle_price_id: Option<String>,
+    /// What Dodo calls it (`pdt_…`); default: not sold there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dodo_product_id: Option<String>,
 }
 
 /// What is wrong with the file.
@@ -219,6 +235,7 @@ impl Default for Settings {
             models: demo.map(|name| (name, ModelSettings::default())).collect(),
             providers: BTreeMap::new(),
             packages: Vec::new(),
+            store: StoreSettings::default(),
         }
     }
 }
@@ -314,7 +331,7 @@ impl Settings {
                 return fail(format!("no model is called `{name}`{hint}"));
             }
         }
-        Ok(())
+        self.store.check(&self.packages)
     }
 }
 

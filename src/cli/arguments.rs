@@ -1,8 +1,12 @@
 //! What can be typed.
 
 mod backup;
+mod buy;
 mod login;
 mod service;
+mod setup;
+#[cfg(feature = "desktop")]
+mod tray;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,8 +19,12 @@ use crate::wire::ModelName;
 use super::exit::EXIT_CODES;
 
 pub(super) use backup::{AbuseCommand, BackupOptions, PassphraseOptions, RestoreOptions};
+pub(super) use buy::{BackendVoucherCommand, BuyOptions};
 pub(super) use login::{BackendInviteCommand, LoginOptions};
 pub(super) use service::ServiceCommand;
+pub(super) use setup::SetupOptions;
+#[cfg(feature = "desktop")]
+pub(super) use tray::TrayOptions;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -100,6 +108,12 @@ pub(super) enum Command {
     /// Shows who is signed in, at which backend, and the credits left; exit code 4 if nobody is
     #[command(after_help = "Example: llmtor whoami")]
     Whoami,
+    /// Buys credits: shows what is sold, opens the purchase page in your browser, and waits for the credits
+    ///
+    /// The credits become tokens by themselves, later and at random times, so that the purchase and the tokens cannot be
+    /// matched by their times. Nothing is minted here.
+    #[command(after_help = buy::EXAMPLES)]
+    Buy(BuyOptions),
     /// The abuse tokens
     #[command(subcommand)]
     Abuse(AbuseCommand),
@@ -151,9 +165,27 @@ pub(super) enum Command {
     /// Has this session's service manager start llmtor: systemd, launchd or Windows' task scheduler
     #[command(subcommand)]
     Service(ServiceCommand),
+    /// Shows an icon in the desktop's panel: whether calls can leave, what is in stock, pause and resume
+    ///
+    /// It shows the daemon that runs, and starts one where none does. Quitting it closes the icon alone; tools go on being
+    /// answered. On Linux it needs a panel that shows tray icons: KDE, Xfce, Cinnamon and others do; GNOME with the
+    /// extension “AppIndicator and KStatusNotifierItem Support”.
+    #[cfg(feature = "desktop")]
+    #[command(after_help = "Example: llmtor tray")]
+    Tray(TrayOptions),
     /// The Tor client of the running daemon
     #[command(subcommand)]
     Tor(TorCommand),
+    /// Points a tool at the endpoint, or lists the tools that are known
+    ///
+    /// Shows the change to the tool's settings, asks, and writes it, with a copy of the file as it was beside it. For a tool
+    /// whose settings cannot be written from outside it prints what to do. Small calls, such as titles, are pointed at the
+    /// cheapest model.
+    #[command(
+        after_help = "Examples:\n  llmtor setup\n  llmtor setup opencode\n  llmtor setup codex --model gpt-4.1 --yes\n  \
+                      llmtor setup zed --print\n  llmtor setup opencode --undo\n  llmtor setup obsidian --file ~/Notes"
+    )]
+    Setup(SetupOptions),
     /// Prints the environment variables that point a client at the endpoint
     ///
     /// For sh: eval "$(llmtor env)"
@@ -357,6 +389,12 @@ pub(super) enum BackendCommand {
     /// Codes that let people in; also while the backend runs
     #[command(subcommand)]
     Invite(BackendInviteCommand),
+    /// Vouchers: credits to hand out
+    #[command(subcommand)]
+    Voucher(BackendVoucherCommand),
+    /// Lists what payment providers reported, and what was not turned into credits and why
+    #[command(after_help = "Example: llmtor backend sales")]
+    Sales,
     /// Its public keys
     #[command(subcommand)]
     Keys(BackendKeysCommand),
@@ -408,7 +446,7 @@ pub(super) struct ManOptions {
     pub(super) dir: Option<PathBuf>,
 }
 
-fn credits(text: &str) -> Result<(ModelName, i64), String> {
+pub(super) fn credits(text: &str) -> Result<(ModelName, i64), String> {
     let (model, count) = text.rsplit_once('=').ok_or("expected MODEL=N, such as gpt-4.1=100")?;
     let count = count.parse().ok().filter(|count| *count >= 0).ok_or("N is a whole number, 0 or more")?;
     Ok((model.parse().map_err(|error: crate::wire::InvalidModelName| error.to_string())?, count))

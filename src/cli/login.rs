@@ -141,7 +141,7 @@ async fn follow_up(
                 Ok(Report::Mint(report)) => done.minted.push(report),
                 Ok(_) => return Err(mismatch()),
                 Err(failure) => {
-                    done.login.notes.push(format!("no tokens for {model} yet: {}", said(&failure)))
+                    done.login.notes.push(format!("no tokens for {model} yet: {}", said(&failure)));
                 }
             }
         }

@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::control::message::{
-    Condition, DaemonReport, SessionState, StatusReport, TorPhase, TorReport,
-};
+use crate::control::message::{Condition, DaemonReport, SessionState, StatusReport, TorPhase, TorReport};
 use crate::control::{Operation, Report};
 use crate::passage::Passage;
 use crate::vault::Custody;

@@ -6,6 +6,7 @@ mod condition;
 mod doctor;
 mod keys;
 mod passage;
+mod purchase;
 mod status;
 mod supply;
 mod tokens;
@@ -27,6 +28,7 @@ pub use condition::{Condition, State};
 pub use doctor::{Check, CheckName, DoctorReport, Verdict};
 pub use keys::{ImportReport, KeyReport, KeysReport};
 pub use passage::PassageReport;
+pub use purchase::{CheckoutReport, OfferReport, OffersReport, SecretLink, VoucherReport};
 pub use status::{DaemonReport, NewIdentityReport, SessionState, StatusReport, TorPhase, TorReport};
 pub use supply::{NextTopUp, SupplyLevel, SupplyReport, Usable};
 pub use tokens::{ExplainReport, LossReason, LossReport, LossesReport, TokenReport, TokenState};
@@ -48,6 +50,12 @@ pub enum Operation {
     ForgetLosses,
     /// The daemon and the stock.
     Status,
+    /// The same, as soon as it is another than the `last` one.
+    Watch {
+        /// What was told before; nothing for an answer at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last: Option<Box<StatusReport>>,
+    },
     /// Issue tokens.
     Mint {
         /// For which model.
@@ -59,6 +67,20 @@ pub enum Operation {
     },
     /// What the backend knows of the account.
     Account,
+    /// What the backend sells.
+    Offers,
+    /// The way to the purchase page.
+    Checkout {
+        /// Of which package.
+        package: String,
+        /// Where the page sends the browser afterwards.
+        redirect: Option<String>,
+    },
+    /// Turn a voucher into credits.
+    Voucher {
+        /// As typed.
+        code: SecretText,
+    },
     /// Get the abuse tokens that are missing.
     AbuseSetup,
     /// Tell which abuse tokens are held.
@@ -177,12 +199,18 @@ pub enum Report {
     Explain(ExplainReport),
     /// Of [`Operation::Losses`] and [`Operation::ForgetLosses`].
     Losses(LossesReport),
-    /// Of [`Operation::Status`].
+    /// Of [`Operation::Status`] and [`Operation::Watch`].
     Status(StatusReport),
     /// Of [`Operation::Mint`].
     Mint(MintReport),
     /// Of [`Operation::Account`].
     Account(AccountReport),
+    /// Of [`Operation::Offers`].
+    Offers(OffersReport),
+    /// Of [`Operation::Checkout`].
+    Checkout(CheckoutReport),
+    /// Of [`Operation::Voucher`].
+    Voucher(VoucherReport),
     /// Of [`Operation::AbuseSetup`].
     AbuseSetup(AbuseReport),
     /// Of [`Operation::AbuseStatus`].

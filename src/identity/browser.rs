@@ -47,6 +47,8 @@ pub const CALLBACK: &str = "http://127.0.0.1:5139/callback";
 const START: Duration = Duration::from_secs(30);
 /// How long it may take to end by itself.
 const CLOSE: Duration = Duration::from_secs(3);
+/// What the browser says of a page that another one was opened in place of.
+const ABORTED: &str = "ERR_ABORTED";
 const STEP: Duration = Duration::from_millis(50);
 
 /// What a browser does by itself and need not: talk to its maker, look names up ahead, offer itself as the default.
@@ -221,9 +223,9 @@ async fn attend(browser: &Browser, order: &BrowserOrder) -> Result<Secret<String
     let mut is_going = true;
     loop {
         tokio::select! {
-            // An error here is the network's; that somebody takes their time is none.
+            // An error here is the network's; that somebody takes their time, or goes on at once, is none.
             there = &mut going, if is_going => match there {
-                Err(CdpError::ChromeMessage(_)) => return Err(BrowserError::Unreachable),
+                Err(CdpError::ChromeMessage(why)) if !why.contains(ABORTED) => return Err(BrowserError::Unreachable),
                 _ => is_going = false,
             },
             event = held.next() => {

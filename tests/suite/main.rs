@@ -22,6 +22,8 @@ mod packets;
 mod redemption;
 mod refusals;
 mod sameness;
+mod sign_in;
+mod store;
 mod support;
 mod tor;
 mod vault;

@@ -13,14 +13,14 @@ impl Operations {
     pub(super) async fn account(&self) -> Result<AccountReport, AppError> {
         let _turn = self.turn.lock().await;
         let account = self.identity(Unready::Fails).await?.account().await?;
-        supply::noted(self.schedule.credits_seen(&account.active).await);
-        Ok(AccountReport {
-            backend: self.identity_url()?.to_string(),
-            name: account.name,
-            email: account.email,
-            credits: account.active,
-            used: account.used,
-        })
+        // A refusal that was none: the session counts after all.
+        let noted = if self.schedule.is_ended().await? {
+            self.schedule.signed_in(&account.active).await
+        } else {
+            self.schedule.credits_seen(&account.active).await
+        };
+        supply::noted(noted);
+        self.told(account)
     }
 
     pub(super) async fn login(&self, text: &Secret<String>) -> Result<LoginReport, AppError> {
@@ -97,7 +97,7 @@ impl Operations {
         })?)
     }
 
-    fn identity_url(&self) -> Result<IdentityUrl, AppError> {
+    pub(super) fn identity_url(&self) -> Result<IdentityUrl, AppError> {
         let url = self.config.backend.identity_url().ok_or(AppError::NoBackend)?;
         Ok(IdentityUrl::parse(url.as_str())?)
     }

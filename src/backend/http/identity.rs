@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{Html, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use serde::de::DeserializeOwned;
 
@@ -19,8 +19,7 @@ use crate::backend::sqlite::StoreError;
 use crate::backend::{Shared, issuance::IssuanceError};
 use crate::clock::Timestamp;
 use crate::wire::identity::{
-    AbuseIssueAnswer, AbuseIssueRequest, BackupBlob, IssueAnswer, IssueRequest, Me, Package, Pricing,
-    SubscriptionInfo,
+    AbuseIssueAnswer, AbuseIssueRequest, BackupBlob, IssueAnswer, IssueRequest, Me, SubscriptionInfo,
 };
 use crate::wire::redemption::Epoch;
 use crate::wire::{ABUSE_PERMANENT, ABUSE_TRANSIENT, API_PREFIX, Base64Bytes, lenient, refusal};
@@ -31,19 +30,14 @@ const BLINDED_LIMIT: usize = 1024;
 const BACKUP_LIMIT: usize = 100 << 10;
 /// Largest body of any request here, bytes.
 const BODY_LIMIT: usize = BACKUP_LIMIT + 4096;
-const PURCHASE_PAGE: &str = "<!doctype html><meta charset=\"utf-8\"><title>Credits</title>\
-    <p>This backend sells nothing. Its host gives accounts their \
-    credits: ask them for more.</p>";
 
-type App = State<Arc<Shared>>;
+pub(super) type App = State<Arc<Shared>>;
 
 pub(super) fn routes(generation: Generation) -> Router<Arc<Shared>> {
     let path = |endpoint: &str| format!("{API_PREFIX}{endpoint}");
     let router = Router::new()
         .route(&path("/me"), get(me))
         .route(&path("/auth-token/{*model}"), post(issue))
-        .route(&path("/model-pricing"), get(pricing))
-        .route(&path("/purchase"), get(async || Html(PURCHASE_PAGE)))
         .route(&path("/users/signout"), post(sign_out));
     match generation {
         Generation::Older => router,
@@ -55,7 +49,7 @@ pub(super) fn routes(generation: Generation) -> Router<Arc<Shared>> {
 }
 
 /// The account of the request's session; a request without one is answered here.
-struct SignedIn(AccountId);
+pub(super) struct SignedIn(pub(super) AccountId);
 
 impl FromRequestParts<Arc<Shared>> for SignedIn {
     type Rejection = Response;
@@ -72,7 +66,10 @@ impl FromRequestParts<Arc<Shared>> for SignedIn {
 
 async fn me(State(shared): App, SignedIn(account): SignedIn) -> Response {
     match shared.ledger.statement(account.clone()).await {
-        Ok(statement) => ok(describe(&account, statement)),
+        Ok(statement) => {
+            let transient_token = shared.store.transient_token(&account, &mut rand::rng());
+            ok(Me { transient_token, ..describe(&account, statement) })
+        }
         Err(error) => broken(&error),
     }
 }
@@ -83,8 +80,6 @@ fn describe(account: &AccountId, statement: Statement) -> Me {
         name: statement.name,
         email: statement.email,
         profile_image: statement.picture,
-        // Nothing is sold here, so nobody asks for it back.
-        transient_token: uuid::Uuid::new_v4().to_string(),
         subscription_info: SubscriptionInfo {
             active_auth_tokens: Some(statement.active).filter(|counts| !counts.is_empty()),
             used_auth_tokens: Some(statement.used).filter(|counts| !counts.is_empty()),
@@ -92,7 +87,6 @@ fn describe(account: &AccountId, statement: Statement) -> Me {
         },
         permanent_abuse_token_issued_at: statement.permanent_issued_at.and_then(rfc3339),
         transient_abuse_token_epoch: statement.transient_epoch,
-        ..Me::default()
     }
 }
 
@@ -204,17 +198,6 @@ async fn backup(State(shared): App, SignedIn(account): SignedIn) -> Response {
     }
 }
 
-async fn pricing(State(shared): App) -> Response {
-    let packages = shared.settings.packages.iter().map(|package| Package {
-        id: package.id.clone(),
-        model_id: package.model.to_string(),
-        tokens: package.tokens,
-        price: package.price.clone(),
-        popular: package.popular,
-    });
-    ok(Pricing { packages: packages.collect() })
-}
-
 async fn sign_out(State(shared): App, headers: HeaderMap) -> Response {
     let Some(session) = session(&headers) else { return unauthorized() };
     match shared.ledger.end_session(session).await {
@@ -223,12 +206,12 @@ async fn sign_out(State(shared): App, headers: HeaderMap) -> Response {
     }
 }
 
-async fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Response> {
+pub(super) async fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Response> {
     let body = read(body, BODY_LIMIT).await.map_err(|_| invalid("the body is too large or broke off"))?;
     lenient::from_slice(&body).map_err(|_| invalid("the body is not the expected JSON"))
 }
 
-fn broken(error: &StoreError) -> Response {
+pub(super) fn broken(error: &StoreError) -> Response {
     tracing::error!(%error, "the ledger failed");
     internal("the server's store failed")
 }

@@ -277,7 +277,7 @@ fn is_local(peer: Option<&Extension<Peer>>, headers: &HeaderMap) -> bool {
 
 /// Whether somebody in between speaks for another: behind a proxy on this machine everybody's address is
 /// this machine's, and a foreign page may send a visitor's browser here.
-fn is_relayed(headers: &HeaderMap) -> bool {
+pub(super) fn is_relayed(headers: &HeaderMap) -> bool {
     let foreign_page = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let named_here =

@@ -159,16 +159,15 @@ impl SignIns {
                     |row| row.get(0).map(AccountId),
                 )
                 .optional()?;
-            let account = match known {
-                Some(account) => account,
-                None => {
-                    let account = open_account(c, &generated("person"), &free)?;
-                    c.execute(
-                        "INSERT INTO persons (issuer, subject, account) VALUES (?, ?, ?)",
-                        [&issuer, &subject, account.as_str()],
-                    )?;
-                    account
-                }
+            let account = if let Some(account) = known {
+                account
+            } else {
+                let account = open_account(c, &generated("person"), &free)?;
+                c.execute(
+                    "INSERT INTO persons (issuer, subject, account) VALUES (?, ?, ?)",
+                    [&issuer, &subject, account.as_str()],
+                )?;
+                account
             };
             c.execute(
                 "UPDATE accounts SET shown_name = ?, email = ?, picture = ? WHERE id = ?",

@@ -62,10 +62,12 @@ fn list(invites: &[Invite]) -> String {
         let until = time::OffsetDateTime::from_unix_timestamp(invite.expires_at);
         let until = until.map_or_else(|_| "for ever".to_owned(), |until| until.date().to_string());
         let account = invite.account.as_deref().unwrap_or("a new account each");
-        let credits: String =
-            invite.credits.iter().map(|(model, count)| format!(", {model}={count}")).collect();
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{:10} {:>6}  {until:10}  {account}{credits}", invite.id, invite.uses_left);
+        let _ = write!(text, "{:10} {:>6}  {until:10}  {account}", invite.id, invite.uses_left);
+        for (model, count) in &invite.credits {
+            let _ = write!(text, ", {model}={count}");
+        }
+        text.push('\n');
     }
     text
 }

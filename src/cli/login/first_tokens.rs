@@ -85,6 +85,7 @@ mod tests {
             identity_url: None,
             anonymous_url: None,
             logged_in: true,
+            passage: crate::passage::Passage::Open,
             session: SessionState::Held,
             custody: Custody::Ours,
             resting_until: None,

@@ -177,7 +177,7 @@ fn next_of(next: &NextTopUp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{AbuseReport, DaemonReport, SupplyReport, TorReport};
+    use super::super::{AbuseReport, DaemonReport, SessionState, SupplyReport, TorReport};
     use super::*;
     use crate::vault::Stock;
     use crate::wire::ModelName;
@@ -201,6 +201,7 @@ mod tests {
             anonymous_url: None,
             passage: Passage::Open,
             logged_in: true,
+            session: SessionState::Held,
             custody: Custody::Ours,
             resting_until: None,
             models: [(model(), Stock { available: 5, ..Stock::default() })].into(),
@@ -302,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_session_that_has_ended_is_no_trouble_while_there_are_tokens() {
-        let report = StatusReport { logged_in: false, ..ready() };
+        let report = StatusReport { session: SessionState::Expired, ..ready() };
         assert_eq!(report.condition().state, State::Ready);
     }
 

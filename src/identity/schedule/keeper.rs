@@ -318,7 +318,7 @@ fn tell(model: &ModelName, outcome: Outcome, said: Option<&str>, news: News) {
         }
         (Outcome::NoCredit, News::Yes) => tracing::warn!(
             %model,
-            "no top-up is possible: the account has no credit left for it; buy some; `llmtor account` shows what is there"
+            "no top-up is possible: the account has no credit left for it; `llmtor buy {model}` gets some"
         ),
         (Outcome::SignedOut, News::Yes) => {
             tracing::warn!("no more top-ups until the next sign-in: {said}");
