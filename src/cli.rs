@@ -21,6 +21,7 @@ mod keys;
 mod login;
 mod logout;
 mod man;
+mod open;
 mod operate;
 mod output;
 mod passphrase;
@@ -110,6 +111,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         #[cfg(feature = "desktop")]
         Command::Tray(_) => Ok(Exit::Done),
         Command::Tor(_) => tor::run(context).await,
+        Command::Open(options) => open::run(&options, context).await,
         Command::Doctor => doctor::run(context).await,
         Command::Setup(options) => setup::run(options, context).await,
         Command::Env(options) => env::run(&options, context).await,

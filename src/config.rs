@@ -52,6 +52,8 @@ pub struct Config {
     pub images: Images,
     /// `[server]`
     pub server: Server,
+    /// `[page]`
+    pub page: Page,
     /// `[ollama]`
     pub ollama: Face,
     /// `[anthropic]`
@@ -125,6 +127,16 @@ impl Api {
 pub struct Images {
     /// Whether they are fetched.
     pub fetch_over_tor: bool,
+}
+
+/// `[page]`: the local page.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Page {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Where it listens.
+    pub listen: Listen,
 }
 
 /// `[ollama]`, `[anthropic]`: an API that the local endpoint speaks beside OpenAI's.

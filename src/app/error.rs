@@ -96,6 +96,17 @@ pub enum AppError {
     /// Only a daemon has circuits.
     #[error("no daemon runs here, so there is no circuit to leave")]
     NoDaemon,
+    /// Only a daemon has a page.
+    #[error("llmtor is not running, so there is nothing to show")]
+    NoDaemonToShow,
+    /// The page is switched off, or not built in.
+    #[error(
+        "this llmtor has no page: `page.enabled` is false, `page.listen` was taken when it started, or it was built without `desktop`"
+    )]
+    NoPage,
+    /// The configuration file cannot be changed by the page.
+    #[error("config.toml was not changed: {0}")]
+    NotChanged(String),
     /// The user wants nothing to leave.
     #[error("{}", crate::passage::PAUSED)]
     Paused,
@@ -229,10 +240,13 @@ impl AppError {
             | Self::FilesDisagree(_)
             | Self::NoAbuseKey(_)
             | Self::NotPaused
+            | Self::NoPage
+            | Self::NotChanged(_)
             | Self::NotConfirmed(_) => RefusalKind::Usage,
             Self::NothingToBackUp
             | Self::OtherPermanentToken
             | Self::NoDaemon
+            | Self::NoDaemonToShow
             | Self::Paused
             | Self::NotStarted(_)
             | Self::Service(_)
@@ -275,6 +289,13 @@ impl AppError {
                 "systemd listens there for the installed service: `llmtor service start` runs it, and `llmtor service stop` frees the address",
             ),
             Self::NoDaemon => Some("nothing is needed: the next `llmtor serve` starts with new circuits"),
+            Self::NoDaemonToShow => {
+                Some("start it with `llmtor serve`, or try `llmtor demo`; then `llmtor open`")
+            }
+            Self::NoPage => {
+                Some("correct config.toml and start llmtor again; `llmtor status` shows its state here")
+            }
+            Self::NotChanged(_) => Some("correct the file by hand, then try again"),
             Self::Voucher(_) => Some("compare it with what you were given; hyphens and case do not matter"),
             Self::NoBackend => Some(
                 "run `llmtor init --backend URL --keys FILE`, or `llmtor login` with the same, which signs you in, too; or try `llmtor demo`",

@@ -3,6 +3,7 @@
 mod backup;
 mod buy;
 mod login;
+mod open;
 mod service;
 mod setup;
 #[cfg(feature = "desktop")]
@@ -21,6 +22,7 @@ use super::exit::EXIT_CODES;
 pub(super) use backup::{AbuseCommand, BackupOptions, PassphraseOptions, RestoreOptions};
 pub(super) use buy::{BackendVoucherCommand, BuyOptions};
 pub(super) use login::{BackendInviteCommand, LoginOptions};
+pub(super) use open::OpenOptions;
 pub(super) use service::ServiceCommand;
 pub(super) use setup::SetupOptions;
 #[cfg(feature = "desktop")]
@@ -122,6 +124,12 @@ pub(super) enum Command {
     Tokens(TokensOptions),
     /// Shows whether a daemon runs, and what is in stock
     Status,
+    /// Opens the local page in your browser: tokens, calls, what left this machine, settings
+    ///
+    /// The link works once and for a minute. The page is served by the running daemon on this machine, to your account only,
+    /// and shows no prompt and no answer.
+    #[command(after_help = "Examples:\n  llmtor open\n  llmtor open --print")]
+    Open(OpenOptions),
     /// Looks into everything that a call needs, and says what is wrong and what to do
     ///
     /// Home, settings, keys, vault, session, clock, Tor, and the backend by the way that calls take: opened as for a call

@@ -19,6 +19,7 @@ mod identity;
 mod layering;
 mod leaks;
 mod packets;
+mod page;
 mod redemption;
 mod refusals;
 mod sameness;
