@@ -8,6 +8,7 @@
 //! | `daemon` | vault, both planes, local endpoint and control socket in one process |
 //! | `redemption` | which way out, how patient, whose tokens |
 //! | `doctor` | what stands in the way of a call |
+//! | `logging`, `report` | what is said, to whom and where it is kept; what a user may pass on of it |
 //! | `identity` | the way out of the identity plane |
 //! | `tor` | the settings of the Tor client built in |
 //! | `memory` | what is in memory stays out of files |
@@ -30,6 +31,7 @@ pub mod logging;
 pub mod memory;
 mod operations;
 mod redemption;
+pub mod report;
 pub mod restore;
 mod tor;
 

@@ -120,6 +120,33 @@ pub enum BackendError {
     UnknownModel(ModelName),
 }
 
+impl BackendError {
+    /// What to do about it.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Settings(_) => "correct backend.toml; config/backend.example.toml shows every setting",
+            Self::Tor(TorError::Settings(_) | TorError::File { .. }) => "correct `[tor]` in backend.toml",
+            Self::Tor(TorError::Storage(_)) => {
+                "see to the directory `tor` in the backend's home: it must be yours alone"
+            }
+            Self::Keys(_) => {
+                "put the key files back from your backup; `llmtor backend init` makes those that never were"
+            }
+            Self::Store(_) => "check the disk, and that no other backend uses this home; then start it again",
+            Self::Provider(_) => {
+                "correct `[providers]` in backend.toml, and set the variables that its key_env name"
+            }
+            Self::Home { .. } => "check that it is there and yours, or name another home with --home DIR",
+            Self::NotInitialised(_) => "name the backend's own home: --home DIR",
+            Self::DamagedAnswerKey => "then start it again",
+            Self::OnionEnded => "`--log info` tells more",
+            Self::AccountExists => "`llmtor backend account --help` shows what an account needs",
+            Self::NoAccount => "add it: llmtor backend account add NAME",
+            Self::UnknownModel(_) => "name one of them, or add it under `[models]` there",
+        }
+    }
+}
+
 /// A backend with its home open. Cheap to clone; clones share everything.
 #[derive(Clone)]
 pub struct Backend {

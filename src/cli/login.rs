@@ -22,14 +22,14 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
             .remark("Paste the session (the value of the cookie sessionID), then Enter and Ctrl-D:");
     }
     let mut text = Vec::with_capacity(256);
-    stdin
-        .lock()
-        .take(LIMIT)
-        .read_to_end(&mut text)
-        .map_err(|error| Failure::new(Exit::Failed, format!("standard input cannot be read: {error}")))?;
+    stdin.lock().take(LIMIT).read_to_end(&mut text).map_err(|error| {
+        Failure::new(Exit::Failed, format!("standard input cannot be read: {error}"))
+            .advise("give the session by a pipe or a file: llmtor login --session-stdin < FILE")
+    })?;
     let text = String::from_utf8(text).map_err(|error| {
         drop(Secret::new(error.into_bytes()));
         Failure::new(Exit::Usage, "the session on standard input is not text")
+            .advise("give the value of the cookie `sessionID`, and nothing else")
     })?;
     let session = SecretText(Secret::new(text));
     let Report::Login(report) = operate(context, Operation::Login { session }).await? else {

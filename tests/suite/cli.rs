@@ -8,6 +8,7 @@ mod demo;
 mod disk;
 mod doctor;
 mod life;
+mod logs;
 mod tokens;
 mod topup;
 mod usage;
