@@ -6,10 +6,12 @@
 //! | `access` | who does it: whoever holds the home's lock |
 //! | `restore` | a home out of a backup |
 //! | `daemon` | vault, both planes, local endpoint and control socket in one process |
+//! | `launch` | a daemon for whoever needs one |
 //! | `redemption` | which way out, how patient, whose tokens |
 //! | `doctor` | what stands in the way of a call |
 //! | `logging`, `report` | what is said, to whom and where it is kept; what a user may pass on of it |
 //! | `identity` | the way out of the identity plane |
+//! | `sign_in` | the browser window in which somebody signs in |
 //! | `tor` | the settings of the Tor client built in |
 //! | `memory` | what is in memory stays out of files |
 //! | `demo` | a reference backend and a daemon in one process |
@@ -26,6 +28,7 @@ mod doctor;
 mod error;
 mod holder;
 mod identity;
+pub mod launch;
 mod listen;
 pub mod logging;
 pub mod memory;
@@ -33,6 +36,7 @@ mod operations;
 mod redemption;
 pub mod report;
 pub mod restore;
+pub mod sign_in;
 mod tor;
 
 pub use access::{base_url, lock_for_daemon, perform, read_api_key};

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! http/identity  → issuance → issuer, ledger        (ledger.db: accounts, sessions, credits)
+//! http/store     → store → ledger                   (the same: sales, vouchers)
 //! http/anonymous → redemption → issuer, spent, seal (spent.db: hashes of tokens, sealed answers)
 //!                             → moderation → provider
 //! ```
@@ -13,23 +14,28 @@
 //! Invariants: the two databases have no column in common, so that nothing joins a redemption with an
 //! account; what changed is on disk before the answer goes out; nothing of a request is logged.
 //!
-//! Deliberately absent: payment (the host adds credits), an identity provider, key rotation, TLS (a
+//! People sign in with invite codes or with an OpenID Connect provider (`http/sign_in`, `oidc`).
+//!
+//! Deliberately absent: calls to payment providers (they report, the backend listens), passwords, key rotation, TLS (a
 //! reverse proxy or an onion service stands in front).
 
 mod home;
 mod http;
+mod invite;
 mod issuance;
 mod issuer;
 mod ledger;
 mod limits;
 mod locks;
 mod moderation;
+mod oidc;
 mod provider;
 mod redemption;
 mod seal;
 pub mod settings;
 mod spent;
 mod sqlite;
+mod store;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -42,25 +48,33 @@ use tokio_util::task::TaskTracker;
 
 use self::issuance::Issuance;
 use self::issuer::Issuer;
-use self::ledger::{Ledger, SqliteLedger};
+use self::ledger::{Ledger, NewInvite, SignIns, SqliteLedger};
 use self::limits::Limiter;
 use self::locks::KeyedLocks;
 use self::moderation::{Moderator, NoModerator, WordList};
+use self::oidc::Oidc;
 use self::provider::openai::OpenAiModerator;
 use self::redemption::Redemption;
 use self::seal::AnswerKey;
 use self::spent::{SpentStore, SqliteSpent};
+use self::store::Store;
 use crate::clock::SharedClock;
 use crate::secret::Secret;
 use crate::tor::{self, Host, TorError};
 use crate::wire::ModelName;
+use crate::wire::voucher::VoucherCode;
+pub use invite::InviteCode;
 pub use issuer::KeyStoreError;
+pub use ledger::Invite;
+pub use oidc::OidcSettingsError;
 pub use provider::ProviderError;
 pub use settings::{
-    Generation, ModelSettings, Moderation, PackageSettings, Planes, ProviderSettings, RateLimits, Roles,
-    Settings, SettingsError, TorSettings,
+    DodoSettings, Environment, Generation, ModelSettings, Moderation, OidcSettings, PackageSettings,
+    PaddleSettings, Planes, ProviderSettings, RateLimits, Roles, Settings, SettingsError, SignInSettings,
+    StoreSettings, TorSettings,
 };
 pub use sqlite::StoreError;
+pub use store::{HeldBecause, Provider, Sale, SaleState, Voucher, VoucherState};
 
 /// The name of the settings file in a backend's home.
 pub const SETTINGS_FILE: &str = "backend.toml";
@@ -70,6 +84,18 @@ const ONION_SERVICE: &str = "llmtor";
 const ONION_PORT: u16 = 80;
 /// How often old answers are wiped and old RequestIDs forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
+
+/// An invite to be made.
+pub struct InviteOrder {
+    /// The account that it is for, made at the first use; a new one at each use if there is none.
+    pub account: Option<String>,
+    /// How often it may be used.
+    pub uses: u32,
+    /// For how many days.
+    pub days: u32,
+    /// What each use gives, beside the free credits of a new account.
+    pub credits: BTreeMap<ModelName, i64>,
+}
 
 /// A session: whoever knows it is the account. Shown once, kept only as a hash.
 pub struct SessionId(Secret<String>);
@@ -89,6 +115,9 @@ pub enum BackendError {
     /// A provider's settings.
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    /// An identity provider's settings.
+    #[error(transparent)]
+    Oidc(#[from] OidcSettingsError),
     /// The home.
     #[error("cannot use {path}: {source}", path = .path.display())]
     Home {
@@ -115,9 +144,18 @@ pub enum BackendError {
     /// No such account.
     #[error("there is no account of that name")]
     NoAccount,
+    /// No such invite.
+    #[error("there is no invite of that id; `llmtor backend invite list` shows those that can still be used")]
+    NoInvite,
     /// Credits for a model that is not served.
     #[error("this backend serves no model `{0}`; its models are in backend.toml")]
     UnknownModel(ModelName),
+    /// A voucher for nothing.
+    #[error("a voucher without credits is good for nothing; say what it is good for: --credits MODEL=N")]
+    EmptyVoucher,
+    /// No open voucher has that id.
+    #[error("no open voucher has the id `{0}`; `llmtor backend voucher list` shows them")]
+    NoVoucher(String),
 }
 
 impl BackendError {
@@ -141,6 +179,14 @@ impl BackendError {
             Self::DamagedAnswerKey => "then start it again",
             Self::OnionEnded => "`--log info` tells more",
             Self::AccountExists => "`llmtor backend account --help` shows what an account needs",
+            Self::Oidc(_) => {
+                "correct `[sign_in.oidc]` in backend.toml, and set the variables that client_secret_env names"
+            }
+            Self::NoInvite => {
+                "a code that was used up is not listed; `llmtor backend invite create` makes another"
+            }
+            Self::EmptyVoucher => "`llmtor backend voucher create --help` has an example",
+            Self::NoVoucher(_) => "one that was redeemed cannot be taken back",
             Self::NoAccount => "add it: llmtor backend account add NAME",
             Self::UnknownModel(_) => "name one of them, or add it under `[models]` there",
         }
@@ -158,11 +204,14 @@ pub struct Backend {
 struct Shared {
     settings: Settings,
     ledger: Arc<dyn Ledger>,
+    sign_ins: SignIns,
+    oidc: Oidc,
     spent: Arc<dyn SpentStore>,
     issuer: Arc<Issuer>,
     issuance: Issuance,
     redemption: Redemption,
     limits: Limiter,
+    store: Store,
     clock: SharedClock,
     tasks: TaskTracker,
 }
@@ -229,8 +278,13 @@ impl Backend {
             locks: KeyedLocks::new(),
         };
         let planes = settings.planes.unwrap_or_default();
+        let ledger = SqliteLedger::open(&home.join("ledger.db"))?;
+        let store = Store::open(&settings, ledger.database(), clock.clone(), webhook_secrets);
         let shared = Shared {
-            ledger: Arc::new(SqliteLedger::open(&home.join("ledger.db"))?),
+            sign_ins: ledger.sign_ins(),
+            ledger: Arc::new(ledger),
+            oidc: Oidc::new(&settings.sign_in.oidc, clock.clone())?,
+            store,
             spent,
             issuer,
             issuance: Issuance::new(clock.clone()),
@@ -280,6 +334,67 @@ impl Backend {
         found.then_some(session).ok_or(BackendError::NoAccount)
     }
 
+    /// Makes vouchers, each good for `credits`, for so many days. Their codes are nowhere else. Blocks for a moment.
+    pub fn create_vouchers(
+        &self,
+        credits: &BTreeMap<ModelName, i64>,
+        count: u32,
+        days: Option<u32>,
+    ) -> Result<Vec<VoucherCode>, BackendError> {
+        self.check_models(credits)?;
+        if credits.values().all(|count| *count < 1) {
+            return Err(BackendError::EmptyVoucher);
+        }
+        Ok(self.shared.store.create_vouchers(credits, count, days, &mut rand::rng())?)
+    }
+
+    /// Every voucher. Blocks for a moment.
+    pub fn vouchers(&self) -> Result<Vec<Voucher>, BackendError> {
+        Ok(self.shared.store.vouchers()?)
+    }
+
+    /// Takes back a voucher that was not redeemed. Blocks for a moment.
+    pub fn revoke_voucher(&self, id: &str) -> Result<(), BackendError> {
+        let revoked = self.shared.store.revoke_voucher(id)?;
+        if revoked == 0 { Err(BackendError::NoVoucher(id.to_owned())) } else { Ok(()) }
+    }
+
+    /// What payment providers reported. Blocks for a moment.
+    pub fn sales(&self) -> Result<Vec<Sale>, BackendError> {
+        Ok(self.shared.store.sales()?)
+    }
+
+    /// Makes an invite code. Blocks for a moment.
+    pub fn invite(&self, order: InviteOrder) -> Result<(Invite, InviteCode), BackendError> {
+        let InviteOrder { account, uses, days, credits } = order;
+        self.check_models(&credits)?;
+        let code = InviteCode::generate(&mut rand::rng());
+        let expires_at = self.shared.clock.now().plus_seconds(i64::from(days) * 86_400);
+        // Long enough to tell invites apart, short enough to be typed.
+        let id = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
+        let told = credits.iter().map(|(model, count)| (model.to_string(), *count)).collect();
+        let invite = Invite {
+            id: id.clone(),
+            account: account.clone(),
+            uses_left: uses,
+            expires_at: expires_at.unix(),
+            credits: told,
+        };
+        let kept = NewInvite { id, code: code.hash(), account_name: account, uses, expires_at, credits };
+        self.shared.sign_ins.invite(kept)?;
+        Ok((invite, code))
+    }
+
+    /// The invites that can still be used. Blocks for a moment.
+    pub fn invites(&self) -> Result<Vec<Invite>, BackendError> {
+        Ok(self.shared.sign_ins.invites(self.shared.clock.now())?)
+    }
+
+    /// Withdraws an invite. Blocks for a moment.
+    pub fn revoke_invite(&self, id: &str) -> Result<(), BackendError> {
+        self.shared.sign_ins.revoke(id)?.then_some(()).ok_or(BackendError::NoInvite)
+    }
+
     /// Key name (model ids, `abuse-permanent`, `abuse-transient`) → SPKI PEM.
     pub fn export_keys(&self) -> BTreeMap<String, String> {
         self.shared.issuer.export()
@@ -290,6 +405,11 @@ impl Backend {
         Ok(self.shared.spent.blacklist(sha256)?)
     }
 
+    /// Whether everything that serving needs is in the environment; the host's other commands do without.
+    pub fn check_secrets(&self) -> Result<(), BackendError> {
+        Ok(self.shared.store.check_secrets()?)
+    }
+
     /// Serves until `shutdown`, then lets calls in flight end for at most `grace`.
     pub async fn serve(
         self,
@@ -297,6 +417,10 @@ impl Backend {
         shutdown: CancellationToken,
         grace: Duration,
     ) -> Result<(), BackendError> {
+        if self.planes != Planes::Anonymous {
+            self.check_secrets()?;
+            self.shared.oidc.check()?;
+        }
         let router = http::router(&self.shared, self.planes);
         let serving = async {
             http::serve_listener(router, listener, shutdown.clone()).await;
@@ -377,7 +501,12 @@ async fn keep_house(shared: Arc<Shared>, shutdown: CancellationToken) {
         }
         shared.redemption.wipe_old().await;
         shared.issuance.forget_old();
+        shared.store.forget_old().await;
     }
+}
+
+fn webhook_secrets(variable: &str) -> Option<String> {
+    std::env::var(variable).ok()
 }
 
 fn key_names(settings: &Settings) -> Vec<String> {

@@ -9,6 +9,7 @@ mod account;
 mod arguments;
 mod backend;
 mod backup;
+mod buy;
 mod compat;
 mod completions;
 mod demo;
@@ -24,12 +25,17 @@ mod man;
 mod operate;
 mod output;
 mod passphrase;
+mod pause;
 mod report;
 mod restore;
 mod serve;
+mod service;
+mod setup;
 mod status;
 mod tokens;
 mod tor;
+#[cfg(feature = "desktop")]
+mod tray;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -40,6 +46,7 @@ use clap::Parser as _;
 use crate::app::{logging, memory};
 use crate::config::{Config, Layers};
 use crate::datadir::Home;
+use crate::passage::Passage;
 
 use arguments::{Arguments, Command};
 pub use exit::Exit;
@@ -69,6 +76,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let context =
         Context { home: parsed.globals.home, sets: assignments(&raw), log: parsed.globals.log, output };
+    #[cfg(feature = "desktop")]
+    if let Command::Tray(options) = &parsed.command {
+        let exit = tray::run(options, &context, &runtime);
+        runtime.shutdown_background();
+        return exit;
+    }
     let result = runtime.block_on(dispatch(parsed.command, &context));
     // What still runs has been told to stop, or is a system call that cannot be.
     runtime.shutdown_background();
@@ -84,16 +97,24 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Serve(options) => serve::run(&options, context).await,
         Command::Init(options) => init::run(&options, context).await,
         Command::Keys(command) => keys::run(command, context).await,
-        Command::Login(_) => login::run(context).await,
+        Command::Login(options) => login::run(&options, context).await,
         Command::Logout => logout::run(context).await,
         Command::Account => account::run(context).await,
+        Command::Whoami => account::whoami(context).await,
+        Command::Buy(options) => buy::run(options, context).await,
         Command::Abuse(command) => abuse::run(command, context).await,
         Command::Tokens(command) => tokens::run(command, context).await,
         Command::Backup(options) => backup::run(options, context).await,
         Command::Restore(options) => restore::run(options, context).await,
         Command::Status => status::run(context).await,
+        Command::Pause => pause::run(Passage::Paused, context).await,
+        Command::Resume => pause::run(Passage::Open, context).await,
+        Command::Service(command) => service::run(command, context).await,
+        #[cfg(feature = "desktop")]
+        Command::Tray(_) => Ok(Exit::Done),
         Command::Tor(_) => tor::run(context).await,
         Command::Doctor => doctor::run(context).await,
+        Command::Setup(options) => setup::run(options, context).await,
         Command::Logs(options) => logs::run(&options, context).await,
         Command::Report(options) => report::run(&options, context).await,
         Command::Env(options) => env::run(&options, context).await,

@@ -16,6 +16,7 @@
 //! The parts of the program never see this type; the composition root hands each the plain values it needs.
 
 pub mod layers;
+mod login;
 pub mod table;
 mod topup;
 
@@ -34,6 +35,7 @@ use crate::origin::WebOrigin;
 use crate::wire::ModelName;
 
 pub use layers::Layers;
+pub use login::Login;
 pub use topup::{PrivacyChoice, Stock, TopUp};
 
 /// Everything that can be configured, checked.
@@ -65,6 +67,8 @@ pub struct Config {
     pub tls: Tls,
     /// `[identity]`
     pub identity: Identity,
+    /// `[login]`
+    pub login: Login,
     /// `[topup]`
     pub topup: TopUp,
     /// `[vault]`

@@ -12,6 +12,7 @@
 //! | `master.key`, `master.toml` | master key if there is no keyring; where the master key is |
 //! | `logs/` | what the daemon said, a file a day |
 //! | `origin.toml` | where a restored home was copied from, until it is taken over |
+//! | `paused` | there while nothing may leave ([`crate::passage`]) |
 //! | `lock` | held, with our pid in it, while a process works here |
 //!
 //! Deliberately absent: any fallback to another directory. A home that cannot be used is an error that says
@@ -23,6 +24,8 @@ mod staging;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+
+use crate::passage::Passage;
 
 pub use master_key::{KeyStore, MasterKey};
 pub use staging::Staging;
@@ -238,6 +241,34 @@ impl Home {
         Ok(path)
     }
 
+    /// There while nothing may leave.
+    pub fn paused_path(&self) -> PathBuf {
+        self.root.join("paused")
+    }
+
+    /// Whether anything may leave.
+    pub fn passage(&self) -> Passage {
+        // What cannot be looked at is taken for the stricter of the two.
+        match self.paused_path().try_exists() {
+            Ok(false) => Passage::Open,
+            Ok(true) | Err(_) => Passage::Paused,
+        }
+    }
+
+    /// Keeps whether anything may leave; on disk when this returns. Called by whoever holds the lock.
+    pub fn keep_passage(&self, passage: Passage) -> Result<(), HomeError> {
+        let path = self.paused_path();
+        match passage {
+            Passage::Paused => self.write_private(&path, b""),
+            Passage::Open => match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(HomeError::Unwritable { path, kind: error.kind() })
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+
     /// Local socket of the running daemon.
     pub fn control_path(&self) -> PathBuf {
         self.root.join("control.sock")
@@ -399,6 +430,17 @@ mod tests {
         fs::create_dir(&path).unwrap();
         assert!(matches!(home.write_private(&path, b"new"), Err(HomeError::Unwritable { .. })));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_pause_is_kept_until_it_is_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        assert_eq!(home.passage(), Passage::Open);
+        for passage in [Passage::Paused, Passage::Paused, Passage::Open, Passage::Open] {
+            home.keep_passage(passage).unwrap();
+            assert_eq!(Home::open(dir.path()).unwrap().passage(), passage);
+        }
     }
 
     #[test]

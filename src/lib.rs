@@ -16,12 +16,17 @@ pub mod config;
 #[cfg(all(feature = "identity", feature = "anonymous", feature = "backend"))]
 pub mod control;
 pub mod datadir;
+#[cfg(all(feature = "desktop", feature = "identity", feature = "anonymous", feature = "backend"))]
+pub mod desktop;
 pub mod failpoint;
 #[cfg(feature = "identity")]
 pub mod identity;
 pub mod keys;
 pub mod origin;
+pub mod passage;
 pub mod secret;
+pub mod service;
+pub mod setup;
 #[cfg(feature = "tor")]
 pub mod socket;
 pub mod supervisor;

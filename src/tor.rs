@@ -17,6 +17,7 @@ use tor_proto::client::ClientTunnel;
 
 pub use client::{Limits, Tor, TorStream};
 pub use host::{Host, Incoming};
+pub use life::Start;
 pub use settings::Settings;
 
 /// How far a client is.
@@ -46,6 +47,8 @@ pub enum Phase {
     Dormant,
     /// Stuck, as far as the client can tell.
     Blocked(Blockage),
+    /// There is no client: nothing may leave.
+    AtRest,
 }
 
 /// What a start is at.

@@ -40,6 +40,8 @@ const pictures = [
   { name: "page-overview", size: [1080, 860], make: (page, world) => local(page, world, '') },
   { name: "page-leaving", size: [1080, 860], make: (page, world) => local(page, world, 'leaving') },
   { name: "page-workings", size: [1080, 860], make: (page, world) => local(page, world, 'workings') },
+  // Its own script has the desktop that it needs, and writes where the others are.
+  { name: "tray", script: 'scripts/picture-of-tray.sh' },
 ];
 
 // A view that this build of the program does not have.
@@ -177,8 +179,13 @@ const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run
 const world = await open();
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args });
 try {
-  for (const { name, size: [width, height], make } of pictures) {
+  for (const { name, size: [width, height] = [], make, script } of pictures) {
     if (wanted.length && !wanted.includes(name)) continue;
+    if (script) {
+      if (process.env.PICTURES) console.log(`left out: ${name}: ${script} writes into docs/pictures`);
+      else if (spawnSync(join(root, script), [program], { stdio: 'inherit' }).status !== 0) throw new Error(`${script} failed`);
+      continue;
+    }
     const context = await browser.newContext({ viewport: { width, height }, deviceScaleFactor: 2, colorScheme: 'light', reducedMotion: 'reduce', locale: 'en-GB' });
     const page = await context.newPage();
     try {

@@ -47,6 +47,7 @@ pub use parking::ParkingRules;
 
 use crate::anonymous::transport::Transport;
 use crate::clock::SharedClock;
+use crate::passage::{Gate, Passage};
 use crate::vault::{AbuseRule, CallId, PinnedKeys, RequestDigest, Withdrawals};
 use crate::wire::ModelName;
 use parking::{Boarding, Hand};
@@ -130,6 +131,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What is kept for callers that went away.
     pub parking: ParkingRules,
+    /// Whether calls may leave.
+    pub gate: Gate,
 }
 
 impl Settings {
@@ -142,6 +145,7 @@ impl Settings {
             deadlines: Deadlines::default(),
             limits: Limits::default(),
             parking: ParkingRules::default(),
+            gate: Gate::default(),
         }
     }
 }
@@ -154,6 +158,11 @@ pub type Affording<'a> = Pin<Box<dyn Future<Output = Result<(), RedeemError>> + 
 
 /// The seam between the local endpoint and redemption: a prompt in, an answer or a reason out.
 pub trait Redeem: Send + Sync + 'static {
+    /// Whether calls may leave now; asked before anything is done for one.
+    fn admit(&self) -> Result<(), RedeemError> {
+        Ok(())
+    }
+
     /// Spends at most one token on `prompt`. Dropping the future does not stop the call: it is parked, and
     /// the next identical prompt adopts it.
     fn redeem(&self, prompt: Prompt, asking: Asking) -> Redemption<'_>;
@@ -172,6 +181,10 @@ pub trait Redeem: Send + Sync + 'static {
 }
 
 impl Redeem for Arc<Redeemer> {
+    fn admit(&self) -> Result<(), RedeemError> {
+        Redeemer::admit(self)
+    }
+
     fn redeem(&self, prompt: Prompt, asking: Asking) -> Redemption<'_> {
         Box::pin(Redeemer::redeem(self, prompt, asking))
     }
@@ -197,10 +210,21 @@ impl Redeemer {
         Arc::new(Self { shared: Shared::new(withdrawals, transport, settings) })
     }
 
+    /// Whether calls may leave now.
+    pub fn admit(&self) -> Result<(), RedeemError> {
+        match self.shared.settings.gate.passage() {
+            Passage::Open => Ok(()),
+            Passage::Paused => Err(RedeemError::new(RedeemErrorKind::Paused, TokenFate::Unspent)),
+        }
+    }
+
     /// Spends at most one token on `prompt`, or finishes or shares what an identical prompt began. Dropping the
     /// future does not stop the call: it goes on, and the next identical prompt adopts it.
     pub async fn redeem(self: &Arc<Self>, prompt: Prompt, asking: Asking) -> Result<Delivery, RedeemError> {
         let shared = &self.shared;
+        // Before the question, so that who waits for quiet after closing the gate misses no call.
+        let under_way = shared.calls.token();
+        self.admit()?;
         if shared.tasks.is_closed() {
             return Err(RedeemError::new(RedeemErrorKind::ShuttingDown, TokenFate::Unspent));
         }
@@ -214,7 +238,11 @@ impl Redeemer {
                 }
                 Boarding::Joined(call, hand, result) => break (call, hand, result),
                 Boarding::Begun(hand, result) => {
-                    drop(shared.spawn(call::run(Arc::clone(shared), own, digest, prompt)));
+                    let (under_way, shared) = (under_way.clone(), Arc::clone(shared));
+                    drop(self.shared.spawn(async move {
+                        let _under_way = under_way;
+                        call::run(shared, own, digest, prompt).await;
+                    }));
                     break (own, hand, result);
                 }
                 Boarding::Undecided(decided) => decided.cancelled().await,
@@ -235,6 +263,7 @@ impl Redeemer {
         messages: &[&RawValue],
         asking: Asking,
     ) -> Result<(), RedeemError> {
+        self.admit()?;
         let shared = &self.shared;
         let mut wanted: HashMap<RequestDigest, usize> = HashMap::new();
         for messages in messages {
@@ -247,6 +276,16 @@ impl Redeemer {
     /// identical request, stay as they are.
     pub fn pin(&self, abuse: AbuseRule, keys: PinnedKeys) {
         self.shared.pin(Pins { abuse, keys: Arc::new(keys) });
+    }
+
+    /// Returns when no call is under way. What is parked for an identical request does not count: nothing of it leaves.
+    pub async fn quiet(&self) {
+        self.shared.calls.wait().await;
+    }
+
+    /// Ends the calls under way: each says that the same request resumes it, and leaves its token in doubt.
+    pub fn give_up(&self) {
+        self.shared.stop.cancel();
     }
 
     /// Takes no new calls, waits for those under way up to `grace`, then leaves the rest in doubt.

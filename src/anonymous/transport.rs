@@ -23,6 +23,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::passage::{PAUSED, Passage};
+
 pub use crate::tor::{Blockage, Exit, Stage};
 
 pub mod arti;
@@ -88,6 +90,11 @@ pub trait Transport: Send + Sync + 'static {
     /// Nothing opened from now on shares a circuit with anything opened before.
     fn new_identity(&self) {}
 
+    /// Whether anything may leave: while nothing may, none is kept warm, and nothing is opened ahead of need.
+    fn follow(&self, passage: Passage) {
+        let _ = passage;
+    }
+
     /// How many streams wait for a call.
     fn warm(&self) -> usize {
         0
@@ -106,6 +113,8 @@ pub enum NotReady {
     },
     /// Started, and stuck on something that the user can see to.
     Blocked(Blockage),
+    /// Nothing may leave.
+    Paused,
     /// Nobody listens where the Tor that runs beside is looked for.
     NoProxy,
 }
@@ -114,6 +123,7 @@ impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bootstrapping { percent, stage } => write!(f, "starting up, {percent} % done, {stage}"),
+            Self::Paused => f.write_str(PAUSED),
             Self::NoProxy => f.write_str("no SOCKS proxy listens there; start Tor, or correct --transport"),
             Self::Blocked(blockage) => blockage.fmt(f),
         }

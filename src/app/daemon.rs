@@ -4,7 +4,7 @@
 //! At the end the endpoint goes first (calls under way get the grace period), then redemption, then the vault.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::control::Server;
 use crate::control::message::{DaemonReport, NewIdentityReport};
 use crate::datadir::{Home, HomeLock};
+use crate::passage::Passage;
 use crate::secret::Secret;
 use crate::supervisor::{Ended, Signals, Supervisor};
 use crate::tor::Tor;
@@ -25,6 +26,9 @@ use crate::tor::Tor;
 use super::operations::RunningDaemon;
 use super::redemption::{self, WayOut};
 use super::{AppError, Operations, api_key, listen};
+
+/// After the grace period: for the last answers to reach their clients. Shorter than the supervisor's own margin.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// A running daemon. Dropping it without [`Daemon::run`] ends it at once.
 pub struct Daemon {
@@ -40,7 +44,7 @@ pub struct Daemon {
 impl Daemon {
     /// Starts everything; on return the endpoint answers.
     pub async fn start(home: &Home, lock: HomeLock, config: &Config) -> Result<Self, AppError> {
-        let (listeners, base_url) = listen::bind(config.server.listen)?;
+        let (listeners, base_url) = listen::listeners(config.server.listen)?;
         let api_key = api_key::read_or_make(home, &lock, &mut rand::rng())?;
         let operations = Arc::new(Operations::open(home, &lock, config).await?);
         if operations.custody().await? != crate::vault::Custody::Ours {
@@ -58,7 +62,14 @@ impl Daemon {
 
         let keyring = operations.keyring();
         let (withdrawals, clock) = (operations.withdrawals(), operations.clock());
-        let redeemer = redemption::redeemer(withdrawals, transport.clone(), config, &keyring, clock);
+        let redeemer = redemption::redeemer(
+            withdrawals,
+            transport.clone(),
+            config,
+            &keyring,
+            clock,
+            operations.gate().clone(),
+        );
         let now = operations.clock().now();
         let context = context_length(config);
         let catalog =
@@ -78,17 +89,29 @@ impl Daemon {
             conduct: conduct(config),
             pictures,
         };
+        let guarding = guard(operations.clone(), redeemer.clone(), transport.clone(), tor.clone());
         let grace = config.server.grace();
         let mut supervisor = Supervisor::new(grace);
         let stop = supervisor.stop();
         supervisor.part("the local endpoint", async move {
-            let serving = http::serve(listeners, endpoint, stop.clone(), grace);
-            let ((), told) = tokio::join!(serving, told(&stop));
-            redeemer.drain(grace.saturating_sub(told.elapsed())).await;
+            // Calls that do not end in time are answered before their connections are cut.
+            let serving = http::serve(listeners, endpoint, stop.clone(), grace + LAST_ANSWERS);
+            let giving_up = async {
+                stop.cancelled().await;
+                tokio::time::sleep(grace).await;
+                redeemer.give_up();
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = serving => {}
+                () = giving_up => {}
+            }
+            redeemer.drain(Duration::ZERO).await;
             Ok::<_, AppError>(())
         });
         supervisor.part("the control socket", control.serve(operations.clone(), supervisor.stop()));
         supervisor.helper(recover(operations.clone()));
+        supervisor.helper(guarding);
         let (keeper, stop) = (operations.clone(), supervisor.stop());
         supervisor.part("the schedule of top-ups", async move {
             keeper.keep_schedule(&stop).await;
@@ -182,14 +205,9 @@ fn running(
     }
 }
 
-async fn told(stop: &CancellationToken) -> Instant {
-    stop.cancelled().await;
-    Instant::now()
-}
-
 /// How much fits into one call, in tokens of four bytes: the backend's limit is far below any model's window, and clients
 /// that are told the window learn of the limit only by being refused.
-fn context_length(config: &Config) -> Option<u32> {
+pub fn context_length(config: &Config) -> Option<u32> {
     u32::try_from(config.backend.body_limit / 4).ok()
 }
 
@@ -225,6 +243,37 @@ fn watcher(
             redemption::follow(&redeemer, keyring);
         }
     })
+}
+
+/// Has everything follow the gate. What is under way ends first.
+async fn guard(
+    operations: Arc<Operations>,
+    redeemer: Arc<Redeemer>,
+    transport: Arc<dyn Transport>,
+    tor: Option<Tor>,
+) {
+    let mut changes = operations.gate().changes();
+    loop {
+        let passage = *changes.borrow_and_update();
+        if passage == Passage::Open
+            && let Some(tor) = &tor
+        {
+            tor.rise().await;
+        }
+        transport.follow(passage);
+        let rest = async {
+            if let (Passage::Paused, Some(tor)) = (passage, &tor) {
+                redeemer.quiet().await;
+                let _quiet = operations.quiet().await;
+                tor.rest().await;
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = rest => {}
+        }
+    }
 }
 
 /// In the background: the backend may be slow or away, and nobody waits for this.

@@ -23,11 +23,12 @@ use tokio::sync::watch;
 use crate::anonymous::transport::{NotReady, TransportError, TransportErrorKind, Wish};
 use crate::clock::Timestamp;
 use crate::config::{Config, IdentityTransport};
-use crate::control::message::{Check, CheckName, DoctorReport, Verdict};
+use crate::control::message::{Check, CheckName, DoctorReport, SessionState, Verdict};
 use crate::control::{Operation, RefusalKind, Report};
 use crate::datadir::{Home, HomeError};
 use crate::identity::{IdentityError, IdentityUrl};
 use crate::keys::Keyring;
+use crate::passage::Passage;
 use crate::tor::{Blockage, Phase, Status};
 use crate::vault::{Custody, VaultError};
 use crate::wire::redemption::Epoch;
@@ -42,6 +43,9 @@ const EARLIEST: i64 = 1_767_225_600;
 const LATEST: i64 = 4_102_444_800;
 /// Beside the time that Tor is given to start: for the daemon's own answer.
 const STREAM_MARGIN: Duration = Duration::from_secs(5);
+
+/// What to do about a pause.
+const RESUME: &str = "`llmtor resume` lets calls leave again";
 
 /// Looks into everything. What cannot be looked at is a finding, not a failure.
 pub async fn diagnose(home: &Home, config: &Config) -> DoctorReport {
@@ -80,6 +84,7 @@ pub fn unusable(name: CheckName, error: AppError) -> DoctorReport {
 /// Everything but the home, by whoever holds it.
 pub(super) async fn examine(operations: &Operations) -> DoctorReport {
     let daemon = operations.way_out();
+    let is_shut = operations.gate().passage() == Passage::Paused;
     let mut checks = vec![
         settings(operations.config()),
         keys(&operations.keyring()),
@@ -87,6 +92,12 @@ pub(super) async fn examine(operations: &Operations) -> DoctorReport {
         session(operations).await,
     ];
     let running = daemon.is_some();
+    if is_shut {
+        checks.push(clock(operations.clock().now(), None));
+        checks.push(warning_with(CheckName::Tor, "at rest: llmtor is paused, so nothing leaves", RESUME));
+        checks.push(skipped(CheckName::Backend, "not tried while llmtor is paused"));
+        return DoctorReport { daemon: running.then(std::process::id), checks };
+    }
     let way = match daemon {
         Some(way) => Ok(way),
         None => own_way(operations),
@@ -243,6 +254,10 @@ async fn vault(operations: &Operations) -> Check {
 
 async fn session(operations: &Operations) -> Check {
     match operations.holds_session() {
+        Ok(true) if operations.session_state().await.is_ok_and(|state| state == SessionState::Expired) => {
+            let detail = "expired, or replaced by a newer sign-in; the tokens in stock can be used, and no others be made";
+            Check { advice: Some("run `llmtor login`".to_owned()), ..warning(CheckName::Session, detail) }
+        }
         Ok(true) => ok(CheckName::Session, "kept; `llmtor account` asks the backend whether it still counts"),
         Ok(false) => {
             let has_tokens = operations
@@ -251,7 +266,7 @@ async fn session(operations: &Operations) -> Check {
                 .is_ok_and(|stock| stock.values().any(|stock| stock.available + stock.maturing > 0));
             if has_tokens {
                 let detail = "none; the tokens in stock can be used, and no others be made";
-                let advice = Some("run `llmtor login --session-stdin`".to_owned());
+                let advice = Some("run `llmtor login`".to_owned());
                 Check { advice, ..warning(CheckName::Session, detail) }
             } else {
                 failed(CheckName::Session, IdentityError::NotSignedIn.into())
@@ -323,6 +338,7 @@ async fn tor(operations: &Operations, way: Option<&WayOut>) -> (Check, Option<St
                 Phase::Blocked(Blockage::Unreachable | Blockage::Directory) => {
                     "see whether other programs reach the network; if they do, a bridge in `tor.arti` may help"
                 }
+                Phase::AtRest => RESUME,
                 Phase::Bootstrapping(_) | Phase::Ready | Phase::Dormant => {
                     "try again in a minute; a longer `tor.bootstrap_seconds` waits longer"
                 }
@@ -393,6 +409,10 @@ fn ok(name: CheckName, detail: impl Into<String>) -> Check {
 
 fn warning(name: CheckName, detail: impl Into<String>) -> Check {
     Check { verdict: Verdict::Warning, ..ok(name, detail) }
+}
+
+fn warning_with(name: CheckName, detail: &str, advice: &str) -> Check {
+    Check { advice: Some(advice.into()), ..warning(name, detail) }
 }
 
 fn skipped(name: CheckName, detail: impl Into<String>) -> Check {

@@ -10,14 +10,18 @@ use crate::backend::BackendError;
 use crate::backup::BackupError;
 use crate::control::{ControlError, Refusal, RefusalKind};
 use crate::datadir::HomeError;
-use crate::identity::{ErrorKind, IdentityError};
+use crate::identity::{BrowserError, ErrorKind, IdentityError};
 use crate::keys::import::ImportError;
 use crate::keys::store::StoreError;
 use crate::keys::{ChangedKeys, KeyName};
+use crate::service::ServiceError;
+use crate::service::inherited::InheritedError;
 use crate::tor::{Phase, Status, TorError};
 use crate::vault::VaultError;
+use crate::wire::voucher::InvalidVoucher;
 
 use super::holder::Holder;
+use super::sign_in;
 
 /// Why the program, or one of its operations, cannot do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +55,9 @@ pub enum AppError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// A voucher's code has a slip in it.
+    #[error("{0}; nothing was sent")]
+    Voucher(#[from] InvalidVoucher),
     /// The daemon refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -89,9 +96,29 @@ pub enum AppError {
     /// Only a daemon has circuits.
     #[error("no daemon runs here, so there is no circuit to leave")]
     NoDaemon,
+    /// The user wants nothing to leave.
+    #[error("{}", crate::passage::PAUSED)]
+    Paused,
+    /// A daemon was to be started, and ended or stayed silent.
+    #[error("llmtor could not be started: {0}")]
+    NotStarted(String),
+    /// The service manager.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    /// What the service manager handed over.
+    #[error(transparent)]
+    Inherited(#[from] InheritedError),
     /// No backend is configured.
     #[error("no backend is configured in this home")]
     NoBackend,
+    /// There is no session out of a browser window.
+    #[error(transparent)]
+    Browser(#[from] BrowserError),
+    /// A browser would go another way than is configured.
+    #[error(
+        "the identity plane goes through Tor (`identity.transport`), and a browser window would not; none was opened"
+    )]
+    BrowserOverTor,
     /// There can be one daemon in a home.
     #[error("a daemon of this home is running already (pid {pid}), at {base_url}")]
     AlreadyRunning {
@@ -182,6 +209,7 @@ impl AppError {
             Self::NotSigned(_) => RefusalKind::Forged,
             Self::Identity(error) => identity_kind(error),
             Self::TorNotReady(_) => RefusalKind::Unreachable,
+            Self::Browser(error) => sign_in::kind(error),
             Self::ChangedKeys(_) => RefusalKind::KeyChanged,
             Self::Refused(refusal) => refusal.kind,
             Self::Transport(_)
@@ -191,6 +219,8 @@ impl AppError {
             | Self::Pin(_)
             | Self::SettingsFile { .. }
             | Self::NoBackend
+            | Self::Voucher(_)
+            | Self::BrowserOverTor
             | Self::UnknownPort
             | Self::UnknownToken(_)
             | Self::AmbiguousToken(_)
@@ -203,6 +233,10 @@ impl AppError {
             Self::NothingToBackUp
             | Self::OtherPermanentToken
             | Self::NoDaemon
+            | Self::Paused
+            | Self::NotStarted(_)
+            | Self::Service(_)
+            | Self::Inherited(_)
             | Self::Home(_)
             | Self::Vault(_)
             | Self::Keys(_)
@@ -232,8 +266,22 @@ impl AppError {
                 "`llmtor tokens` lists those that there is something to say of; one that was spent is gone without a trace",
             ),
             Self::AmbiguousToken(_) => Some("give more digits; `llmtor tokens --json` has all of them"),
+            Self::Service(error) => Some(error.advice()),
+            Self::NotStarted(_) => {
+                Some("`llmtor serve` in a terminal shows what is wrong, and `llmtor doctor` looks closer")
+            }
+            Self::Inherited(_) => Some("correct the socket unit: `llmtor service install` writes it anew"),
+            Self::AddressInUse { holder, .. } if holder.is_service_manager() => Some(
+                "systemd listens there for the installed service: `llmtor service start` runs it, and `llmtor service stop` frees the address",
+            ),
             Self::NoDaemon => Some("nothing is needed: the next `llmtor serve` starts with new circuits"),
-            Self::NoBackend => Some("run `llmtor init --backend URL --keys FILE`, or try `llmtor demo`"),
+            Self::Voucher(_) => Some("compare it with what you were given; hyphens and case do not matter"),
+            Self::NoBackend => Some("run `llmtor login --backend URL --keys FILE`, or try `llmtor demo`"),
+            Self::Browser(error) => Some(sign_in::advice(error)),
+            Self::BrowserOverTor => Some(
+                "sign in by hand in Tor Browser (`llmtor login --paste` shows how), or go there directly this once: --set \
+                 identity.transport=direct",
+            ),
             Self::AlreadyRunning { .. } => Some(
                 "use that one (`llmtor env` points a client at it), stop it first, or choose another home with --home",
             ),
@@ -279,6 +327,7 @@ impl AppError {
             Self::Home(_)
             | Self::Vault(_)
             | Self::Identity(_)
+            | Self::Paused
             | Self::Keys(_)
             | Self::ChangedKeys(_)
             | Self::Control(_)
@@ -296,6 +345,7 @@ fn not_ready(status: &Status) -> String {
             format!("Tor is not ready in time: {} % done, {stage}", status.percent)
         }
         Phase::Ready | Phase::Dormant => "Tor became ready only now".to_owned(),
+        Phase::AtRest => "Tor is at rest while llmtor is paused (`llmtor resume`)".to_owned(),
     }
 }
 

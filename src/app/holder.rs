@@ -40,6 +40,11 @@ impl Holder {
         find(address).unwrap_or(Self::Unknown { port: address.port() })
     }
 
+    /// Whether it is systemd, which listens in a service's stead.
+    pub(super) fn is_service_manager(&self) -> bool {
+        matches!(self, Self::Program { name, .. } if name == "systemd")
+    }
+
     /// Whether it is a program like this one.
     pub(super) fn is_llmtor(&self) -> bool {
         matches!(self, Self::Program { name, .. } if name == env!("CARGO_PKG_NAME"))

@@ -15,6 +15,25 @@ const BACKLOG: u32 = 1024;
 /// How often a port is looked for that is free at two addresses.
 const TRIES: u32 = 16;
 
+/// The sockets that a service manager handed over, else those that `listen` says.
+pub(super) fn listeners(listen: Listen) -> Result<(Vec<TcpListener>, String), AppError> {
+    let inherited = crate::service::inherited::listeners()?;
+    let mut taken = Vec::with_capacity(inherited.len());
+    let mut addresses = Vec::with_capacity(inherited.len());
+    for listener in inherited {
+        let failed = |error| AppError::Listen { address: listen.addresses().0, error };
+        addresses.push(listener.local_addr().map_err(failed)?);
+        taken.push(TcpListener::from_std(listener).map_err(failed)?);
+    }
+    let Some(bound) = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()) else {
+        return bind(listen);
+    };
+    if !addresses.contains(&listen.addresses().0) {
+        tracing::warn!(%bound, configured = %listen, "the service manager listens elsewhere than server.listen says, and counts; `llmtor service install` has it follow");
+    }
+    Ok((taken, base_url(*bound)))
+}
+
 /// Binds what `listen` says. With `localhost`, a machine may lack ::1; but nobody else may have it: a client that is told
 /// `localhost` takes either.
 pub(super) fn bind(listen: Listen) -> Result<(Vec<TcpListener>, String), AppError> {

@@ -38,6 +38,8 @@ use crate::datadir::Home;
 const OWN: &str = env!("CARGO_CRATE_NAME");
 /// Of a test network it says that there are few relays in it, without end.
 const TALKATIVE: &str = "tor_netdir";
+/// Quotes messages that it does not understand, and what a browser is asked for is a session.
+const QUOTING: &str = "chromiumoxide";
 /// What a file's name begins and ends with; its day (UTC) is in between.
 const PREFIX: &str = "llmtor";
 const SUFFIX: &str = "log";
@@ -122,6 +124,7 @@ fn targets(level: Level) -> Targets {
     Targets::new()
         .with_default(own.min(LevelFilter::WARN))
         .with_target(TALKATIVE, own.min(LevelFilter::ERROR))
+        .with_target(QUOTING, LevelFilter::OFF)
         .with_target(OWN, own)
 }
 
@@ -140,6 +143,7 @@ mod tests {
                 }
             }
         }
+        assert!(!targets(Level::Trace).would_enable("chromiumoxide::conn", &tracing::Level::ERROR));
         assert!(targets(Level::Trace).would_enable("llmtor::tor", &tracing::Level::TRACE));
         assert!(targets(Level::Info).would_enable("tor_guardmgr", &tracing::Level::WARN));
         assert!(!targets(Level::Off).would_enable("llmtor", &tracing::Level::ERROR));

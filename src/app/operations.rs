@@ -8,8 +8,11 @@
 mod account;
 pub(in crate::app) mod backup;
 mod keyring;
+mod passage;
+mod purchase;
 mod supply;
 mod tokens;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
@@ -28,6 +31,7 @@ use crate::identity::{
     AbuseSetup, IdentityError, MintOrder, Minted, Obtained, Recovered, Schedule, SessionFile,
 };
 use crate::keys::{self, Keyring};
+use crate::passage::{Gate, Passage};
 use crate::tor::Tor;
 use crate::vault::{Census, Deposits, Stock, Vault, Withdrawals};
 use crate::wire::ModelName;
@@ -62,6 +66,7 @@ pub struct Operations {
     schedule: Schedule,
     keyring: RwLock<Keyring>,
     clock: SharedClock,
+    gate: Gate,
     /// Two sagas at once would resume each other's requests.
     turn: Mutex<()>,
     /// Set once, by the daemon.
@@ -95,6 +100,7 @@ impl Operations {
             way: IdentityWay::new(home, config, clock.clone()),
             keyring: RwLock::new(keyring),
             clock,
+            gate: Gate::new(home.passage()),
             turn: Mutex::new(()),
             daemon: RwLock::new(None),
             watcher: RwLock::new(None),
@@ -168,7 +174,14 @@ impl Operations {
     pub(super) async fn recover(&self) -> Result<Option<Recovered>, AppError> {
         let _turn = self.turn.lock().await;
         match self.identity(Unready::Fails).await {
-            Ok(identity) => Ok(Some(identity.recover().await?)),
+            Ok(identity) => {
+                let recovered = identity.recover().await;
+                let stopped = recovered.as_ref().map_or_else(Some, |recovered| recovered.stopped.as_ref());
+                if matches!(stopped, Some(IdentityError::SessionExpired)) {
+                    self.session_refused().await;
+                }
+                Ok(Some(recovered?))
+            }
             Err(AppError::NoBackend | AppError::Identity(IdentityError::NotSignedIn)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -197,10 +210,16 @@ impl Operations {
             Operation::Losses => self.losses().await.map(Report::Losses),
             Operation::ForgetLosses => self.forget_losses().await.map(Report::Losses),
             Operation::Status => self.status().await.map(Report::Status),
+            Operation::Watch { last } => self.watch(last.as_deref()).await.map(Report::Status),
             Operation::Mint { model, count, readiness } => {
                 self.mint(model, count, readiness, &progress).await.map(Report::Mint)
             }
             Operation::Account => self.account().await.map(Report::Account),
+            Operation::Offers => self.offers().await.map(Report::Offers),
+            Operation::Checkout { package, redirect } => {
+                self.checkout(&package, redirect.as_deref()).await.map(Report::Checkout)
+            }
+            Operation::Voucher { code } => self.redeem_voucher(&code).await.map(Report::Voucher),
             Operation::AbuseSetup => self.abuse_setup().await.map(Report::AbuseSetup),
             Operation::AbuseStatus => self.abuse_status().await.map(Report::AbuseStatus),
             Operation::AbuseRotate => self.abuse_rotate().await.map(Report::AbuseRotate),
@@ -218,6 +237,8 @@ impl Operations {
                 self.way.new_identity();
                 Ok(Report::NewIdentity((daemon.new_identity)()))
             }
+            Operation::Pause => self.set_passage(Passage::Paused).map(Report::Passage),
+            Operation::Resume => self.set_passage(Passage::Open).map(Report::Passage),
             Operation::Doctor => Ok(Report::Doctor(doctor::examine(self).await)),
         }
     }
@@ -234,7 +255,9 @@ impl Operations {
             home: self.home.root().to_owned(),
             identity_url: url(self.config.backend.identity_url()),
             anonymous_url: url(self.config.backend.anonymous_url()),
+            passage: self.gate.passage(),
             logged_in: self.home.session_path().exists(),
+            session: self.session_state().await?,
             custody,
             resting_until,
             models: self.stock().await?,
@@ -264,6 +287,9 @@ impl Operations {
         };
         let Minted { made, pending, recovered, stopped } = identity.mint(order, &tell).await?;
         if let Some(error) = stopped {
+            if matches!(error, IdentityError::SessionExpired) {
+                self.session_refused().await;
+            }
             let mut refusal = AppError::from(error).refusal();
             let begun = match made {
                 0 => "",
@@ -330,7 +356,15 @@ impl Operations {
 
 impl Perform for Operations {
     async fn perform(&self, operation: Operation, progress: ProgressSender) -> Result<Report, Refusal> {
-        self.dispatch(operation, progress).await.map_err(AppError::refusal)
+        // A login's session is not the one that is kept.
+        let is_login = matches!(operation, Operation::Login { .. });
+        let result = self.dispatch(operation, progress).await;
+        if let Err(AppError::Identity(IdentityError::SessionExpired)) = &result
+            && !is_login
+        {
+            self.session_refused().await;
+        }
+        result.map_err(AppError::refusal)
     }
 }
 

@@ -16,7 +16,8 @@ use crate::clock::SharedClock;
 use crate::config::{Config, IsolationChoice, TransportChoice, table};
 use crate::datadir::Home;
 use crate::keys::Keyring;
-use crate::tor::Tor;
+use crate::passage::{Gate, Passage};
+use crate::tor::{Start, Tor};
 use crate::vault::{AbuseRule, PinnedKeys, Withdrawals};
 use crate::wire::ModelName;
 
@@ -29,6 +30,7 @@ pub(super) fn redeemer(
     config: &Config,
     keyring: &Keyring,
     clock: SharedClock,
+    gate: Gate,
 ) -> Arc<Redeemer> {
     let mut settings = Settings::new(abuse_rule(keyring), pinned(keyring), clock);
     settings.deadlines = Deadlines {
@@ -37,6 +39,7 @@ pub(super) fn redeemer(
         call: config.anonymous.call(),
         ..settings.deadlines
     };
+    settings.gate = gate;
     settings.limits = Limits {
         request: config.backend.body_limit,
         attempts: config.anonymous.attempts,
@@ -96,7 +99,7 @@ pub(super) fn way_out(home: &Home, config: &Config, clock: SharedClock) -> Resul
             };
             let web = web(home, config)?;
             let dialer = SocksDialer::new(address, Target::new(url.as_str())?, tls(home, config)?, rule);
-            let transport = Arc::new(Isolated::new(dialer, isolated(config, clock)));
+            let transport = Arc::new(Isolated::new(dialer, isolated(config, clock, home.passage())));
             let pictures =
                 pictures(config, move |target| SocksDialer::new(address, target, web.clone(), rule));
             Ok(WayOut { transport, tor: None, name: "socks", pictures })
@@ -106,9 +109,13 @@ pub(super) fn way_out(home: &Home, config: &Config, clock: SharedClock) -> Resul
             let tls = tls(home, config)?;
             let patience =
                 Patience { bootstrap: config.tor.bootstrap(), connect: config.anonymous.connect() };
-            let tor = Tor::launch(&tor::settings(home, config)?, clock.clone())?;
+            let start = match home.passage() {
+                Passage::Open => Start::Now,
+                Passage::Paused => Start::AtRest,
+            };
+            let tor = Tor::start(&tor::settings(home, config)?, clock.clone(), start)?;
             let dialer = ArtiDialer::new(tor.clone(), target, tls, patience);
-            let transport = Arc::new(Isolated::new(dialer, isolated(config, clock)));
+            let transport = Arc::new(Isolated::new(dialer, isolated(config, clock, home.passage())));
             let (web, client) = (web(home, config)?, tor.clone());
             let pictures = pictures(config, move |target| {
                 ArtiDialer::new(client.clone(), target, web.clone(), patience)
@@ -126,7 +133,7 @@ fn pictures<D: Dialer>(
     wanted.then(|| Box::new(Fetcher::new(dialer, config.anonymous.connect())) as Box<dyn Fetch>)
 }
 
-fn isolated(config: &Config, clock: SharedClock) -> isolated::Settings {
+fn isolated(config: &Config, clock: SharedClock, passage: Passage) -> isolated::Settings {
     isolated::Settings {
         isolation: match config.anonymous.isolation {
             IsolationChoice::PerCall => IsolationRule::PerCall,
@@ -136,6 +143,7 @@ fn isolated(config: &Config, clock: SharedClock) -> isolated::Settings {
         pool: config.anonymous.pool,
         dial: config.anonymous.connect(),
         dormant_after: config.tor.dormant_after(),
+        passage,
         clock,
     }
 }

@@ -15,7 +15,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::config::table::{Key, Kind};
-use crate::control::message::{CheckName, DoctorReport, StatusReport, SupplyLevel, TorPhase, Verdict};
+use crate::control::message::{
+    CheckName, DoctorReport, SessionState, StatusReport, SupplyLevel, TorPhase, Verdict,
+};
 use crate::vault::Custody;
 
 use super::logging::reading::Line;
@@ -145,6 +147,7 @@ fn state(status: &StatusReport, scrub: &Scrub) -> String {
                     TorPhase::Bootstrapping => "starting",
                     TorPhase::Ready => "ready",
                     TorPhase::Dormant => "dormant",
+                    TorPhase::AtRest => "at rest, because llmtor is paused",
                     TorPhase::Blocked => "stuck",
                 };
                 let more = [&tor.stage, &tor.blockage].into_iter().flatten();
@@ -153,7 +156,11 @@ fn state(status: &StatusReport, scrub: &Scrub) -> String {
             }
         }
     }
-    say(format!("session: {}", if status.logged_in { "held" } else { "none" }));
+    say(match status.session {
+        SessionState::None => "session: none".into(),
+        SessionState::Held => "session: held".into(),
+        SessionState::Expired => "session: ended".into(),
+    });
     match status.custody {
         Custody::Ours => {}
         Custody::Restored => say("the vault is restored and not taken over".into()),

@@ -20,6 +20,7 @@ pub(super) fn report(status: &Status) -> TorReport {
         Phase::Bootstrapping(stage) => (TorPhase::Bootstrapping, Some(stage.to_string()), None),
         Phase::Ready => (TorPhase::Ready, None, None),
         Phase::Dormant => (TorPhase::Dormant, None, None),
+        Phase::AtRest => (TorPhase::AtRest, None, None),
         Phase::Blocked(blockage) => (TorPhase::Blocked, None, Some(blockage.to_string())),
     };
     TorReport { percent: status.percent, phase, stage, blockage }

@@ -8,6 +8,8 @@
 mod anonymous;
 mod identity;
 mod serve;
+mod sign_in;
+mod store;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -69,6 +71,7 @@ pub(super) fn router(shared: &Arc<Shared>, planes: Planes) -> Router {
     let mut router = Router::new();
     if planes != Planes::Anonymous {
         router = router.merge(identity::routes(shared.settings.generation));
+        router = router.merge(sign_in::routes()).merge(store::routes());
     }
     if planes != Planes::Identity {
         router = router.merge(anonymous::routes());
@@ -152,10 +155,14 @@ async fn read_at_leisure(mut body: Body, limit: usize) -> Result<Vec<u8>, Unread
 
 /// SHA-256 of the cookie's session id.
 fn session(headers: &HeaderMap) -> Option<SessionHash> {
+    cookie(headers, SESSION_COOKIE).map(session_hash)
+}
+
+/// The first cookie of that name.
+fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let (_, id) = pairs.find(|(name, _)| *name == SESSION_COOKIE)?;
-    Some(session_hash(id))
+    pairs.find(|(name, _)| *name == wanted).map(|(_, value)| value)
 }
 
 /// How a session id is kept.

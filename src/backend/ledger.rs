@@ -3,6 +3,8 @@
 //! Invariants: this file (`ledger.db`) knows nothing of redemptions, and nothing here is shared with
 //! [`super::spent`]. A session is kept as its SHA-256. A credit leaves in one guarded update.
 
+mod sign_in;
+
 use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
@@ -14,12 +16,16 @@ use crate::wire::ModelName;
 use crate::wire::identity::{Counts, PaymentLog};
 use crate::wire::redemption::Epoch;
 
+pub use sign_in::Invite;
+pub(super) use sign_in::{Admission, CodeHash, NewInvite, Person, SignIns};
+
 /// How long after the first issue a permanent abuse token may be signed again, seconds (protocol.md §3).
 pub(super) const RESIGN_SECONDS: i64 = 600;
 /// Transient abuse tokens per account and epoch (protocol.md §3).
 pub(super) const TRANSIENT_PER_EPOCH: i64 = 30;
 
-const SCHEMA: &[&str] = &["
+pub(super) const SCHEMA: &[&str] = &[
+    "
     CREATE TABLE accounts (
         id TEXT PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -46,7 +52,10 @@ const SCHEMA: &[&str] = &["
         credits INTEGER NOT NULL,
         PRIMARY KEY (id, model)
     ) STRICT;
-"];
+",
+    sign_in::SCHEMA,
+    super::store::SCHEMA,
+];
 
 /// SHA-256 of a session id.
 pub(super) type SessionHash = [u8; 32];
@@ -56,6 +65,11 @@ pub(super) type SessionHash = [u8; 32];
 pub(super) struct AccountId(String);
 
 impl AccountId {
+    /// One that is in the ledger already.
+    pub(super) fn known(id: &str) -> Self {
+        Self(id.to_owned())
+    }
+
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
@@ -64,6 +78,8 @@ impl AccountId {
 /// What `/me` tells.
 pub(super) struct Statement {
     pub(super) name: String,
+    pub(super) email: String,
+    pub(super) picture: String,
     pub(super) active: Counts,
     pub(super) used: Counts,
     pub(super) grants: Vec<PaymentLog>,
@@ -128,6 +144,16 @@ pub(super) struct SqliteLedger(Database);
 impl SqliteLedger {
     pub(super) fn open(path: &std::path::Path) -> Result<Self, StoreError> {
         Ok(Self(Database::open(path, SCHEMA)?))
+    }
+
+    /// The file, for what is sold: credits and the reason for them are one commit.
+    pub(super) fn database(&self) -> Database {
+        self.0.clone()
+    }
+
+    /// The part of the same file that a sign-in needs.
+    pub(super) fn sign_ins(&self) -> SignIns {
+        SignIns(self.0.clone())
     }
 }
 
@@ -259,12 +285,22 @@ fn replace_sessions(c: &Connection, name: &str, session: SessionHash) -> rusqlit
     Ok(true)
 }
 
+/// Adds credits under a random id.
 fn add_credits(
     c: &Connection,
     account: &AccountId,
     credits: &BTreeMap<ModelName, i64>,
 ) -> rusqlite::Result<()> {
-    let id = uuid::Uuid::new_v4().to_string();
+    grant(c, account, &uuid::Uuid::new_v4().to_string(), credits)
+}
+
+/// Adds credits under an id that the account's payment log shows.
+pub(super) fn grant(
+    c: &Connection,
+    account: &AccountId,
+    id: &str,
+    credits: &BTreeMap<ModelName, i64>,
+) -> rusqlite::Result<()> {
     for (model, count) in credits.iter().filter(|(_, count)| **count > 0) {
         c.execute(
             "INSERT INTO credits (account, model, active) VALUES (?1, ?2, ?3)
@@ -281,16 +317,19 @@ fn add_credits(
 
 fn read_statement(c: &Connection, account: &AccountId) -> rusqlite::Result<Statement> {
     let mut statement = c.query_row(
-        "SELECT name, permanent_issued_at, transient_epoch FROM accounts WHERE id = ?",
+        "SELECT coalesce(shown_name, name), email, picture, permanent_issued_at, transient_epoch
+         FROM accounts WHERE id = ?",
         [account.as_str()],
         |row| {
             Ok(Statement {
                 name: row.get(0)?,
+                email: row.get(1)?,
+                picture: row.get(2)?,
                 active: Counts::new(),
                 used: Counts::new(),
                 grants: Vec::new(),
-                permanent_issued_at: row.get::<_, Option<i64>>(1)?.map(Timestamp::from_unix),
-                transient_epoch: row.get(2)?,
+                permanent_issued_at: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_unix),
+                transient_epoch: row.get(4)?,
             })
         },
     )?;

@@ -24,7 +24,11 @@ pub(super) struct Limiter {
     clock: SharedClock,
     sessions: Window<SessionHash>,
     addresses: Window<IpAddr>,
+    guesses: Window<Option<IpAddr>>,
 }
+
+/// Invite codes that may be tried from one address in a minute. Codes are too long to be guessed; this keeps the noise down.
+const GUESSES: u32 = 20;
 
 struct Window<K> {
     most: u32,
@@ -38,11 +42,22 @@ impl Limiter {
             clock,
             sessions: Window::new(limits.per_session, now),
             addresses: Window::new(limits.per_address, now),
+            guesses: Window::new(GUESSES, now),
         }
     }
 
     pub(super) fn count_address(&self, address: IpAddr) -> Pace {
         self.addresses.count(address, self.clock.now())
+    }
+
+    /// One try of an invite code. Who has no address shares one count, and so does a network of IPv6.
+    pub(super) fn count_guess(&self, address: Option<IpAddr>) -> Pace {
+        let network = address.map(|address| match address {
+            IpAddr::V4(_) => address,
+            IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+        });
+        let now = self.clock.now().unix();
+        self.guesses.count(network, Timestamp::from_unix(now - now.rem_euclid(60)))
     }
 
     pub(super) fn count_session(&self, session: SessionHash) -> Pace {
@@ -74,6 +89,25 @@ impl<K: Eq + Hash> Window<K> {
 mod tests {
     use super::*;
     use crate::clock::ManualClock;
+
+    #[test]
+    fn codes_are_tried_so_often_a_minute_and_a_network_is_one_address() {
+        let clock = ManualClock::shared(Timestamp::from_unix(30));
+        let limiter = Limiter::new(RateLimits { per_session: 0, per_address: 0 }, clock.clone());
+        let guess = |address: &str| limiter.count_guess(address.parse().ok());
+        for host in 0..GUESSES {
+            assert_eq!(guess(&format!("2001:db8::{host:x}")), Pace::Fine);
+        }
+        assert_eq!(guess("2001:db8::ffff"), Pace::TooFast);
+        assert_eq!(
+            (guess("2001:db8:0:1::1"), guess("192.0.2.1"), guess("")),
+            (Pace::Fine, Pace::Fine, Pace::Fine)
+        );
+        clock.advance(29);
+        assert_eq!(guess("2001:db8::1"), Pace::TooFast);
+        clock.advance(1);
+        assert_eq!(guess("2001:db8::1"), Pace::Fine);
+    }
 
     #[test]
     fn each_session_has_its_own_count_and_each_second_is_new() {

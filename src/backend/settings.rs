@@ -3,12 +3,18 @@
 //! Unknown keys are errors that name the nearest known one. Secrets never stand in the file: a
 //! provider's key is read from the environment variable that `key_env` names.
 
+mod sign_in;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use super::store::settings::{DodoSettings, Environment, PaddleSettings, StoreSettings};
 use crate::wire::{ABUSE_PERMANENT, ABUSE_TRANSIENT, BODY_LIMIT, BODY_LIMIT_BEFORE, ModelName};
+
+pub(super) use sign_in::is_here;
+pub use sign_in::{OidcSettings, SignInSettings};
 
 /// The name of the provider that needs no configuration.
 pub const EMBEDDED: &str = "embedded";
@@ -29,9 +35,12 @@ pub struct Settings {
     /// How long an answer is kept for a repeat, days; default 5.
     pub answer_days: u32,
     /// Name of an account that `/users/signin` signs in without asking, for connections from this
-    /// machine only; default none, and then there is no sign-in page.
+    /// machine only; default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub development_account: Option<String>,
+    /// How people sign in, beside invite codes.
+    #[serde(skip_serializing_if = "SignInSettings::is_empty")]
+    pub sign_in: SignInSettings,
     /// Credits of a new account, by model; default none.
     pub free_credits: BTreeMap<ModelName, i64>,
     /// Requests per second.
@@ -47,6 +56,9 @@ pub struct Settings {
     pub providers: BTreeMap<String, ProviderSettings>,
     /// What `/model-pricing` offers; default nothing.
     pub packages: Vec<PackageSettings>,
+    /// How they are sold; default by vouchers alone.
+    #[serde(skip_serializing_if = "StoreSettings::is_default")]
+    pub store: StoreSettings,
 }
 
 /// Which server is played.
@@ -173,6 +185,18 @@ pub struct PackageSettings {
     /// Marked as popular; default false.
     #[serde(default)]
     pub popular: bool,
+    /// What a payment for one must come to, in the smallest unit of `currency`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<i64>,
+    /// Three capital letters, as ISO 4217 has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+    /// What Paddle calls it (`pri_…`); default: not sold there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paddle_price_id: Option<String>,
+    /// What Dodo calls it (`pdt_…`); default: not sold there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dodo_product_id: Option<String>,
 }
 
 /// What is wrong with the file.
@@ -203,6 +227,7 @@ impl Default for Settings {
             body_limit: None,
             answer_days: 5,
             development_account: None,
+            sign_in: SignInSettings::default(),
             free_credits: BTreeMap::new(),
             limits: RateLimits::default(),
             tor: TorSettings::default(),
@@ -210,6 +235,7 @@ impl Default for Settings {
             models: demo.map(|name| (name, ModelSettings::default())).collect(),
             providers: BTreeMap::new(),
             packages: Vec::new(),
+            store: StoreSettings::default(),
         }
     }
 }
@@ -286,6 +312,7 @@ impl Settings {
                 "answer_days must be between 1 and 5: clients rely on answers being gone after 5".into(),
             );
         }
+        self.sign_in.check()?;
         for (name, model) in &self.models {
             if [ABUSE_PERMANENT, ABUSE_TRANSIENT].contains(&name.as_str()) {
                 return fail(format!(
@@ -304,7 +331,7 @@ impl Settings {
                 return fail(format!("no model is called `{name}`{hint}"));
             }
         }
-        Ok(())
+        self.store.check(&self.packages)
     }
 }
 

@@ -1,7 +1,13 @@
 //! What can be typed.
 
 mod backup;
+mod buy;
+mod login;
 mod logs;
+mod service;
+mod setup;
+#[cfg(feature = "desktop")]
+mod tray;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,17 +20,20 @@ use crate::wire::ModelName;
 use super::exit::EXIT_CODES;
 
 pub(super) use backup::{AbuseCommand, BackupOptions, PassphraseOptions, RestoreOptions};
+pub(super) use buy::{BackendVoucherCommand, BuyOptions};
+pub(super) use login::{BackendInviteCommand, LoginOptions};
 pub(super) use logs::{LogsOptions, ReportOptions};
+pub(super) use service::ServiceCommand;
+pub(super) use setup::SetupOptions;
+#[cfg(feature = "desktop")]
+pub(super) use tray::TrayOptions;
 
 const EXAMPLES: &str = "\
 Examples:
   Everything on this machine, nothing kept:
     llmtor demo
   With a backend:
-    llmtor init --backend https://backend.example --keys keys.json
-    llmtor login --session-stdin < session.txt
-    llmtor abuse setup
-    llmtor tokens mint --model gpt-4.1 --count 50
+    llmtor login --backend https://backend.example --keys keys.json
     llmtor serve
   Point a client at it:
     eval \"$(llmtor env)\"";
@@ -83,11 +92,21 @@ pub(super) enum Command {
     /// The pinned keys of the backend
     #[command(subcommand, after_help = "Example: llmtor keys list")]
     Keys(KeysCommand),
-    /// Keeps a session of the backend, sealed
+    /// Signs you in to your account with the backend
     ///
-    /// The session is the value of the cookie `sessionID` (or `sessionID=…`), read from standard input so that it
-    /// never stands in the process list or the shell's history.
-    #[command(after_help = "Example: llmtor login --session-stdin < session.txt")]
+    /// Opens a window of your browser (Chromium, Chrome, Edge or Brave) with an empty profile, waits until you have signed in,
+    /// takes the session, and deletes the profile. Nothing else is read of what you do there. The session is kept sealed in
+    /// the home. With another browser use --paste. With --backend it sets the home up first, as `llmtor init` does.
+    ///
+    /// Afterwards the abuse tokens that are missing are fetched. Tokens come by themselves while `llmtor serve` runs, at a
+    /// random time, so that the backend cannot match the account and the calls; --first-tokens does without that.
+    ///
+    /// With --session-stdin the session is the value of the cookie `sessionID` (or `sessionID=…`) on standard input, so that
+    /// it never stands in the process list or the shell's history.
+    #[command(
+        after_help = "Examples:\n  llmtor login\n  llmtor login --backend https://backend.example --keys keys.json\n  \
+                      llmtor login --paste\n  llmtor login --session-stdin < session.txt"
+    )]
     Login(LoginOptions),
     /// Ends the session, at the backend and here
     #[command(after_help = "Example: llmtor logout")]
@@ -95,6 +114,15 @@ pub(super) enum Command {
     /// Shows the account: credits left and used
     #[command(after_help = "Example: llmtor account")]
     Account,
+    /// Shows who is signed in, at which backend, and the credits left; exit code 4 if nobody is
+    #[command(after_help = "Example: llmtor whoami")]
+    Whoami,
+    /// Buys credits: shows what is sold, opens the purchase page in your browser, and waits for the credits
+    ///
+    /// The credits become tokens by themselves, later and at random times, so that the purchase and the tokens cannot be
+    /// matched by their times. Nothing is minted here.
+    #[command(after_help = buy::EXAMPLES)]
+    Buy(BuyOptions),
     /// The abuse tokens
     #[command(subcommand, after_help = "Example: llmtor abuse setup")]
     Abuse(AbuseCommand),
@@ -149,9 +177,41 @@ pub(super) enum Command {
                       llmtor restore --take-over"
     )]
     Restore(RestoreOptions),
+    /// Lets nothing leave this machine until `llmtor resume`, also after a restart
+    ///
+    /// Calls are refused at once and touch no token; those under way end normally. Nothing is kept warm, Tor is put to
+    /// rest, top-ups wait, and commands that would ask the backend something say so instead.
+    #[command(after_help = "Example: llmtor pause")]
+    Pause,
+    /// Lets calls leave again after `llmtor pause`
+    ///
+    /// What was missed meanwhile is not caught up in a burst: top-ups get new appointments, as after sleep.
+    #[command(after_help = "Example: llmtor resume")]
+    Resume,
+    /// Has this session's service manager start llmtor: systemd, launchd or Windows' task scheduler
+    #[command(subcommand, after_help = "Example: llmtor service install")]
+    Service(ServiceCommand),
+    /// Shows an icon in the desktop's panel: whether calls can leave, what is in stock, pause and resume
+    ///
+    /// It shows the daemon that runs, and starts one where none does. Quitting it closes the icon alone; tools go on being
+    /// answered. On Linux it needs a panel that shows tray icons: KDE, Xfce, Cinnamon and others do; GNOME with the
+    /// extension “AppIndicator and KStatusNotifierItem Support”.
+    #[cfg(feature = "desktop")]
+    #[command(after_help = "Example: llmtor tray")]
+    Tray(TrayOptions),
     /// The Tor client of the running daemon
     #[command(subcommand, after_help = "Example: llmtor tor new-identity")]
     Tor(TorCommand),
+    /// Points a tool at the endpoint, or lists the tools that are known
+    ///
+    /// Shows the change to the tool's settings, asks, and writes it, with a copy of the file as it was beside it. For a tool
+    /// whose settings cannot be written from outside it prints what to do. Small calls, such as titles, are pointed at the
+    /// cheapest model.
+    #[command(
+        after_help = "Examples:\n  llmtor setup\n  llmtor setup opencode\n  llmtor setup codex --model gpt-4.1 --yes\n  \
+                      llmtor setup zed --print\n  llmtor setup opencode --undo\n  llmtor setup obsidian --file ~/Notes"
+    )]
+    Setup(SetupOptions),
     /// Prints the environment variables that point a client at the endpoint
     ///
     /// An Ollama or Anthropic client wants other variables; the guide has them.
@@ -217,6 +277,9 @@ pub(super) struct ServeOptions {
     /// Uses a SOCKS proxy that does not behave as Tor does; it may hide nothing
     #[arg(long)]
     pub(super) allow_socks_without_tor: bool,
+    /// In a session of its own; for whoever starts it in the background
+    #[arg(long, hide = true)]
+    pub(super) detached: bool,
 }
 
 /// `init`
@@ -255,14 +318,6 @@ pub(super) enum KeysCommand {
     /// Lists the pinned keys and their fingerprints
     #[command(after_help = "Example: llmtor keys list")]
     List,
-}
-
-/// `login`
-#[derive(Args)]
-pub(super) struct LoginOptions {
-    /// Reads the session from standard input
-    #[arg(long, required = true)]
-    session_stdin: bool,
 }
 
 /// `tor …`
@@ -372,6 +427,15 @@ pub(super) enum BackendCommand {
     /// The accounts; also while the backend runs
     #[command(subcommand, after_help = "Example: llmtor backend account add alice --home ./backend")]
     Account(BackendAccountCommand),
+    /// Codes that let people in; also while the backend runs
+    #[command(subcommand, after_help = "Example: llmtor backend invite create alice --home ./backend")]
+    Invite(BackendInviteCommand),
+    /// Vouchers: credits to hand out
+    #[command(subcommand, after_help = "Example: llmtor backend voucher list --home ./backend")]
+    Voucher(BackendVoucherCommand),
+    /// Lists what payment providers reported, and what was not turned into credits and why
+    #[command(after_help = "Example: llmtor backend sales")]
+    Sales,
     /// Its public keys
     #[command(subcommand, after_help = "Example: llmtor backend keys export --home ./backend > keys.json")]
     Keys(BackendKeysCommand),
@@ -426,7 +490,7 @@ pub(super) struct ManOptions {
     pub(super) dir: Option<PathBuf>,
 }
 
-fn credits(text: &str) -> Result<(ModelName, i64), String> {
+pub(super) fn credits(text: &str) -> Result<(ModelName, i64), String> {
     let (model, count) = text.rsplit_once('=').ok_or("expected MODEL=N, such as gpt-4.1=100")?;
     let count = count.parse().ok().filter(|count| *count >= 0).ok_or("N is a whole number, 0 or more")?;
     Ok((model.parse().map_err(|error: crate::wire::InvalidModelName| error.to_string())?, count))

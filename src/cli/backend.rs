@@ -1,5 +1,8 @@
 //! `llmtor backend …`
 
+mod invite;
+mod store;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -38,6 +41,9 @@ pub(super) async fn run(command: BackendCommand, context: &Context) -> Result<Ex
         BackendCommand::Account(BackendAccountCommand::Add { name, credits }) => {
             add_account(context, &home, name, credits).await
         }
+        BackendCommand::Invite(command) => invite::run(command, &home, context).await,
+        BackendCommand::Voucher(command) => store::vouchers(command, context, &home).await,
+        BackendCommand::Sales => store::sales(context, &home).await,
         BackendCommand::Keys(BackendKeysCommand::Export) => {
             let settings = settings(&home, None)?;
             let backend = blocking(move |home| open(home, settings), &home).await?;
@@ -84,6 +90,7 @@ async fn serve(context: &Context, home: &Path, serving: Serving) -> Result<Exit,
             };
             let beside = onion.is_some().then(|| settings.planes_beside_onion());
             let backend = open(home, settings)?;
+            backend.check_secrets()?;
             Ok((beside.map_or(backend.clone(), |planes| backend.with_planes(planes)), onion))
         },
         home,

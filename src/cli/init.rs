@@ -1,5 +1,7 @@
 //! `llmtor init`
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use crate::config::Layers;
@@ -14,15 +16,32 @@ use super::keys;
 use super::operate::{mismatch, operate_in};
 
 #[derive(Serialize)]
-struct Done<'a> {
+pub(super) struct Done<'a> {
     home: String,
     identity_url: &'a str,
     anonymous_url: &'a str,
     #[serde(flatten)]
     keys: ImportReport,
+    #[serde(skip)]
+    config: PathBuf,
+}
+
+impl Done<'_> {
+    /// What was done, for a person.
+    pub(super) fn text(&self) -> String {
+        let keys = keys::imported(&self.keys);
+        format!("configured {} for {}\n{keys}", self.config.display(), self.identity_url)
+    }
 }
 
 pub(super) async fn run(options: &InitOptions, context: &Context) -> Result<Exit, Failure> {
+    let done = set_up(options, context).await?;
+    context.output.result(&done, || format!("{}next: llmtor login", done.text()));
+    Ok(Exit::Done)
+}
+
+/// Writes the configuration and pins the keys.
+pub(super) async fn set_up<'a>(options: &'a InitOptions, context: &Context) -> Result<Done<'a>, Failure> {
     let identity_url = options.backend.as_str();
     let anonymous_url = options.anonymous_url.as_deref().unwrap_or(identity_url);
     // Everything that can be wrong with the arguments is found before anything is written.
@@ -53,15 +72,8 @@ pub(super) async fn run(options: &InitOptions, context: &Context) -> Result<Exit
     let Report::KeysImport(report) = operate_in(context.output, &home, &config, operation).await? else {
         return Err(mismatch());
     };
-    let done = Done { home: home.root().display().to_string(), identity_url, anonymous_url, keys: report };
-    context.output.result(&done, || {
-        format!(
-            "configured {} for {identity_url}\n{}next: llmtor login --session-stdin",
-            home.config_path().display(),
-            keys::imported(&done.keys)
-        )
-    });
-    Ok(Exit::Done)
+    let (home, config) = (home.root().display().to_string(), home.config_path());
+    Ok(Done { home, identity_url, anonymous_url, keys: report, config })
 }
 
 /// The file's new text; `None` when it says the same already. A file that says something else is left alone without

@@ -88,13 +88,21 @@ impl Output {
         self.styled(100, "{prefix} [{bar:40}] {pos} %, {msg}").with_prefix(name)
     }
 
+    /// Something that turns while one waits, on a terminal; nothing otherwise.
+    pub(super) fn spinner(self, message: String) -> ProgressBar {
+        let spinner = self.styled(0, "{spinner} {msg} {elapsed}");
+        spinner.set_message(message);
+        spinner.enable_steady_tick(std::time::Duration::from_millis(200));
+        spinner
+    }
+
     fn styled(self, length: u64, template: &str) -> ProgressBar {
         if self.is_json() || !std::io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
         let bar = ProgressBar::new(length);
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
+            bar.set_style(style.progress_chars("=> ").tick_chars("|/-\\ "));
         }
         bar
     }

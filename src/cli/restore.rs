@@ -133,7 +133,7 @@ fn finish(context: &Context, done: &Done) {
             Some(made) => format!(
                 "the backup of {made} is restored in {}; log in again before minting: {}",
                 done.home.display(),
-                context.command("login --session-stdin")
+                context.command("login")
             ),
             None => String::new(),
         };

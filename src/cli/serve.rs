@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use crate::app;
 use crate::app::daemon::Daemon;
 use crate::app::logging;
+use crate::passage::{PAUSED, Passage};
 use crate::supervisor::{Ended, ProcessSignals};
 use crate::tor::{Phase, Status};
 
@@ -30,6 +31,11 @@ pub(super) async fn run(options: &ServeOptions, context: &Context) -> Result<Exi
     let waiver = ("--allow-socks-without-tor", "anonymous.socks_without_tor", "true");
     let waiver = options.allow_socks_without_tor.then_some(waiver);
     let flags: Vec<_> = listen.into_iter().chain(transport).chain(isolation).chain(waiver).collect();
+    #[cfg(unix)]
+    if options.detached {
+        // It leads a session already if it was started by a service manager; then there is nothing to leave.
+        let _ = rustix::process::setsid();
+    }
     let mut signals = signals()?;
     let (home, config) = context.open(&flags)?;
     let lock = app::lock_for_daemon(&home).await?;
@@ -38,6 +44,7 @@ pub(super) async fn run(options: &ServeOptions, context: &Context) -> Result<Exi
         .await
         .inspect_err(|error| tracing::error!("llmtor did not start: {error}"))?;
     tracing::info!("llmtor {} runs at {}", env!("CARGO_PKG_VERSION"), daemon.base_url());
+    crate::service::tell_ready();
     let ready = Ready { event: "ready", base_url: daemon.base_url(), api_key: daemon.api_key().expose() };
     context.output.result(&ready, || {
         format!("ready at {}\nOPENAI_API_KEY={}\nCtrl-C stops it", ready.base_url, ready.api_key)
@@ -49,6 +56,9 @@ pub(super) async fn run(options: &ServeOptions, context: &Context) -> Result<Exi
     }
     if let Some(paused) = status::paused(context, daemon.operations().custody().await?) {
         context.output.remark(&paused);
+    }
+    if home.passage() == Passage::Paused {
+        context.output.remark(PAUSED);
     }
     let starting = daemon.tor().map(|tor| tokio::spawn(show(context.output, tor.changes())));
     let result = daemon.run(&mut signals).await;
@@ -66,6 +76,7 @@ async fn show(output: Output, mut changes: watch::Receiver<Status>) {
         bar.set_position(percent.into());
         match phase {
             Phase::Bootstrapping(stage) => bar.set_message(stage.to_string()),
+            Phase::AtRest => bar.set_message("at rest while llmtor is paused"),
             Phase::Blocked(blockage) => bar.set_message(format!("stuck: {blockage}")),
             Phase::Ready | Phase::Dormant => break,
         }

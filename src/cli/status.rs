@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::control::message::{DaemonReport, StatusReport, TorPhase, TorReport};
+use crate::control::message::{Condition, DaemonReport, SessionState, StatusReport, TorPhase, TorReport};
 use crate::control::{Operation, Report};
+use crate::passage::Passage;
 use crate::vault::Custody;
 
 use super::Context;
@@ -17,10 +18,20 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// The session, for a person. A daemon of an earlier version knows only whether there is one.
+fn session(report: &StatusReport) -> &'static str {
+    match report.session {
+        SessionState::Expired => "expired; run `llmtor login` (the tokens in stock stay usable)",
+        SessionState::None if !report.logged_in => "none; run `llmtor login`",
+        SessionState::None | SessionState::Held => "held",
+    }
+}
+
 /// How far Tor is, for a person.
 pub(super) fn progress(tor: &TorReport) -> String {
     match (tor.phase, &tor.blockage) {
         (TorPhase::Ready, _) => "ready".into(),
+        (TorPhase::AtRest, _) => "at rest while llmtor is paused".into(),
         (TorPhase::Dormant, _) => "dormant; the next call wakes it".into(),
         (TorPhase::Bootstrapping, _) => {
             format!("starting up, {} % done, {}", tor.percent, tor.stage.as_deref().unwrap_or_default())
@@ -62,7 +73,10 @@ pub(super) fn held_back(context: &Context, custody: Custody, resting_until: Opti
 }
 
 fn text(report: &StatusReport, context: &Context) -> String {
-    let mut text = match &report.daemon {
+    let Condition { sentence, next, .. } = report.condition();
+    let next = next.map(|next| format!(" Next: {next}.")).unwrap_or_default();
+    let mut text = format!("{sentence}{next}\n");
+    text += &match &report.daemon {
         Some(daemon) => {
             let DaemonReport { pid, base_url, transport, tor, warm } = daemon;
             let mut text = format!("running: {base_url} (pid {pid}), transport {transport}\n");
@@ -74,12 +88,16 @@ fn text(report: &StatusReport, context: &Context) -> String {
         None => "not running; start it with `llmtor serve`\n".into(),
     };
     let or_none = |url: &Option<String>| url.clone().unwrap_or_else(|| "none; run `llmtor init`".into());
-    let session = if report.logged_in { "held" } else { "none; run `llmtor login --session-stdin`" };
+    let session = session(report);
     // Writing to a String cannot fail.
     let _ = writeln!(text, "home: {}", report.home.display());
     let _ = writeln!(text, "identity plane: {}", or_none(&report.identity_url));
     let _ = writeln!(text, "anonymous plane: {}", or_none(&report.anonymous_url));
     let _ = writeln!(text, "session: {session}");
+    if report.passage == Passage::Paused {
+        let resume = context.command("resume");
+        let _ = writeln!(text, "PAUSED: nothing leaves this machine until `{resume}`");
+    }
     text.push_str(&held_back(context, report.custody, report.resting_until.as_deref()));
     text + &tokens::table(&report.models)
         + &tokens::supplies(&report.supply)

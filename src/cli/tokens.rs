@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::control::message::{
-    AbuseReport, MintReport, NextTopUp, Readiness, SupplyLevel, SupplyReport, TokensReport, Usable,
+    AbuseReport, MintReport, NextTopUp, Readiness, SessionState, SupplyLevel, SupplyReport, TokensReport,
+    Usable,
 };
 use crate::control::{Operation, Report};
 use crate::vault::Stock;
@@ -51,6 +52,9 @@ pub(super) async fn run(options: TokensOptions, context: &Context) -> Result<Exi
 
 fn text(report: &TokensReport, context: &Context) -> String {
     let mut text = held_back(context, report.custody, report.resting_until.as_deref());
+    if report.session == SessionState::Expired {
+        text.push_str("session: expired; run `llmtor login` (the tokens in stock stay usable)\n");
+    }
     text.push_str(&table(&report.models));
     text.push_str(&supplies(&report.supply));
     text.push_str(&abuse(&report.abuse));
@@ -142,19 +146,20 @@ pub(super) fn supplies(supply: &BTreeMap<ModelName, SupplyReport>) -> String {
     supply.iter().map(line).collect()
 }
 
-fn next(model: &ModelName, next: &NextTopUp) -> String {
+pub(super) fn next(model: &ModelName, next: &NextTopUp) -> String {
     match next {
         NextTopUp::Look { before } => {
             format!("next top-up by itself, if it is needed: before {before} (UTC)")
         }
         NextTopUp::NoCredit { before } => format!(
-            "no credits left: buy some, then `llmtor account`; the account is looked at again before {before} (UTC)"
+            "no credits left: `llmtor buy` gets some; the account is looked at again before {before} (UTC)"
         ),
         NextTopUp::Refused { before } => {
             format!("the backend refused to top it up; it is asked again before {before} (UTC)")
         }
+        NextTopUp::Resume => "no top-up by itself until `llmtor resume`".into(),
         NextTopUp::Paused => "no top-up by itself while the vault is paused".into(),
-        NextTopUp::SignIn => "no top-up by itself until `llmtor login --session-stdin`".into(),
+        NextTopUp::SignIn => "no top-up by itself until `llmtor login`".into(),
         NextTopUp::Stopped => {
             "no top-up by itself: the backend signed with another key than the pinned one; compare \
              `llmtor keys list` with what is published"
@@ -198,7 +203,7 @@ mod tests {
             "gpt-4.1: lasts for about 12 days; next top-up by itself, if it is needed: before 2026-12-01 (UTC)\n"
         );
         let empty = line(SupplyLevel::Empty, Some(0), NextTopUp::NoCredit { before: before() });
-        assert!(empty.contains("empty; no credits left: buy some"), "{empty}");
+        assert!(empty.contains("empty; no credits left: `llmtor buy`"), "{empty}");
         let low = line(SupplyLevel::Low, Some(2), NextTopUp::SignIn);
         assert!(
             low.contains("low, lasts for less than 3 days; no top-up") && low.contains("llmtor login"),

@@ -39,6 +39,8 @@ pub enum Kind {
     Ladder(i64, i64),
     /// Origins of web pages, exact.
     Origins,
+    /// Arguments for another program.
+    Arguments,
     /// `auto`, `tor`, `loopback`, or a SOCKS proxy on this machine.
     Transport,
     /// A file; a relative one is looked for in the home.
@@ -308,6 +310,24 @@ pub const KEYS: &[Key] = &[
               cannot be matched by their times.",
     },
     Key {
+        path: "login.browser",
+        kind: Kind::File,
+        default: Preset::Unset("/usr/bin/chromium"),
+        doc: "The browser whose window `llmtor login` opens: Chromium, Chrome, Edge or Brave. Unset, the first that is found.",
+    },
+    Key {
+        path: "login.browser_args",
+        kind: Kind::Arguments,
+        default: Preset::Texts(&[]),
+        doc: "More arguments for it, such as \"--no-sandbox\", without which it does not run as root.",
+    },
+    Key {
+        path: "login.minutes",
+        kind: Kind::Integer(1, 24 * 60),
+        default: Preset::Number(10),
+        doc: "How long the window waits for you to sign in.",
+    },
+    Key {
         path: "topup.enabled",
         kind: Kind::Switch,
         default: Preset::Switch(true),
@@ -384,6 +404,7 @@ impl Kind {
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::Switch => "true or false".into(),
             Self::Ladder(low, high) => format!("a list of ascending whole numbers from {low} to {high}"),
+            Self::Arguments => "a list of arguments, such as [\"--no-sandbox\"]".into(),
             Self::Origins => format!("a list of {InvalidOrigin}"),
             Self::Transport => super::InvalidTransport.to_string(),
             Self::File => "the path of a file".into(),
@@ -415,6 +436,9 @@ impl Kind {
                     numbers.iter().all(|number| (low..=high).contains(&number))
                         && numbers.is_sorted_by(|a, b| a < b)
                 })
+            }
+            (Self::Arguments, toml::Value::Array(texts)) => {
+                texts.iter().all(|text| text.as_str().is_some_and(|text| text.starts_with("--")))
             }
             (Self::Origins, toml::Value::Array(origins)) => origins
                 .iter()
@@ -526,45 +550,4 @@ pub fn example() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_default_is_of_its_own_kind() {
-        for key in KEYS {
-            if let Some(value) = key.default.value() {
-                assert!(key.kind.accepts(&value), "{}", key.path);
-            }
-            if let Preset::Unset(text) = key.default {
-                assert!(key.kind.accepts(&toml::Value::String(text.into())), "{}", key.path);
-            }
-        }
-    }
-
-    #[test]
-    fn the_nearest_key_is_the_one_meant() {
-        assert_eq!(nearest("server.lisen"), "server.listen");
-        assert_eq!(nearest("sever.listen"), "server.listen");
-        assert_eq!(nearest("listen"), "server.listen");
-        assert_eq!(nearest("identity_url"), "backend.identity_url");
-        assert_eq!(nearest("anonymous.anonymous_url"), "backend.anonymous_url");
-        assert_eq!(nearest("vault.keystore"), "vault.key_store");
-        assert_eq!(nearest("log.levle"), "log.level");
-    }
-
-    #[test]
-    fn plain_http_is_for_this_machine_only_on_the_identity_plane() {
-        let accepts = |text: &str| Kind::IdentityUrl.accepts(&toml::Value::String(text.into()));
-        assert!(accepts("https://api.example.org"));
-        assert!(accepts("http://127.0.0.1:9797"));
-        assert!(accepts("http://localhost:9797"));
-        assert!(accepts("http://[::1]:9797"));
-        assert!(accepts("http://abcdefghij.onion"));
-        assert!(!accepts("http://api.example.org"));
-        assert!(!accepts("http://abcdefghij.onion.example.org"));
-        assert!(!accepts("http://127.0.0.1.evil.example"));
-        assert!(!accepts("https://user:pass@api.example.org"));
-        assert!(!accepts("ftp://127.0.0.1"));
-        assert!(!accepts("api.example.org"));
-    }
-}
+mod tests;

@@ -2,8 +2,11 @@
 
 mod account;
 pub mod backup;
+mod condition;
 mod doctor;
 mod keys;
+mod passage;
+mod purchase;
 mod status;
 mod supply;
 mod tokens;
@@ -21,9 +24,12 @@ use backup::{
     AbuseBackupOrder, AbuseBackupReport, AbuseRestoreOrder, AbuseRestoreReport, AbuseStatusReport,
     BackupOrder, BackupReport, RotateReport, TakeOverReport,
 };
+pub use condition::{Condition, State};
 pub use doctor::{Check, CheckName, DoctorReport, Verdict};
 pub use keys::{ImportReport, KeyReport, KeysReport};
-pub use status::{DaemonReport, NewIdentityReport, StatusReport, TorPhase, TorReport};
+pub use passage::PassageReport;
+pub use purchase::{CheckoutReport, OfferReport, OffersReport, SecretLink, VoucherReport};
+pub use status::{DaemonReport, NewIdentityReport, SessionState, StatusReport, TorPhase, TorReport};
 pub use supply::{NextTopUp, SupplyLevel, SupplyReport, Usable};
 pub use tokens::{ExplainReport, LossReason, LossReport, LossesReport, TokenReport, TokenState};
 
@@ -44,6 +50,12 @@ pub enum Operation {
     ForgetLosses,
     /// The daemon and the stock.
     Status,
+    /// The same, as soon as it is another than the `last` one.
+    Watch {
+        /// What was told before; nothing for an answer at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last: Option<Box<StatusReport>>,
+    },
     /// Issue tokens.
     Mint {
         /// For which model.
@@ -55,6 +67,20 @@ pub enum Operation {
     },
     /// What the backend knows of the account.
     Account,
+    /// What the backend sells.
+    Offers,
+    /// The way to the purchase page.
+    Checkout {
+        /// Of which package.
+        package: String,
+        /// Where the page sends the browser afterwards.
+        redirect: Option<String>,
+    },
+    /// Turn a voucher into credits.
+    Voucher {
+        /// As typed.
+        code: SecretText,
+    },
     /// Get the abuse tokens that are missing.
     AbuseSetup,
     /// Tell which abuse tokens are held.
@@ -90,6 +116,10 @@ pub enum Operation {
     KeysList,
     /// Leave every circuit behind; only a daemon has some.
     NewIdentity,
+    /// Let nothing leave this machine until [`Operation::Resume`].
+    Pause,
+    /// Let calls leave again.
+    Resume,
     /// Look into everything that a call needs.
     Doctor,
 }
@@ -169,12 +199,18 @@ pub enum Report {
     Explain(ExplainReport),
     /// Of [`Operation::Losses`] and [`Operation::ForgetLosses`].
     Losses(LossesReport),
-    /// Of [`Operation::Status`].
+    /// Of [`Operation::Status`] and [`Operation::Watch`].
     Status(StatusReport),
     /// Of [`Operation::Mint`].
     Mint(MintReport),
     /// Of [`Operation::Account`].
     Account(AccountReport),
+    /// Of [`Operation::Offers`].
+    Offers(OffersReport),
+    /// Of [`Operation::Checkout`].
+    Checkout(CheckoutReport),
+    /// Of [`Operation::Voucher`].
+    Voucher(VoucherReport),
     /// Of [`Operation::AbuseSetup`].
     AbuseSetup(AbuseReport),
     /// Of [`Operation::AbuseStatus`].
@@ -199,6 +235,8 @@ pub enum Report {
     KeysList(KeysReport),
     /// Of [`Operation::NewIdentity`].
     NewIdentity(NewIdentityReport),
+    /// Of [`Operation::Pause`] and [`Operation::Resume`].
+    Passage(PassageReport),
     /// Of [`Operation::Doctor`].
     Doctor(DoctorReport),
 }
@@ -206,6 +244,9 @@ pub enum Report {
 /// Counts per model and state, and the abuse tokens held.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokensReport {
+    /// As in [`StatusReport::session`].
+    #[serde(default)]
+    pub session: SessionState,
     /// Whether the vault's tokens may be spent here.
     #[serde(default)]
     pub custody: Custody,

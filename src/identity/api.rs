@@ -13,13 +13,14 @@ use crate::identity::error::{Distrust, Failing, Foreign, IdentityError};
 use crate::identity::session::Session;
 use crate::identity::url::IdentityUrl;
 use crate::wire::refusal::{Refusal, classify};
+use crate::wire::voucher::VoucherRefusal;
 use crate::wire::{Envelope, Failure, SESSION_COOKIE, lenient};
 
-/// An authenticated client of one backend.
+/// A client of one backend, in a session or in nobody's name.
 pub(crate) struct Api {
     client: Client,
     url: IdentityUrl,
-    cookie: HeaderValue,
+    cookie: Option<HeaderValue>,
 }
 
 /// Why a call brought no data.
@@ -43,6 +44,8 @@ pub(crate) enum Rejected {
     NoQuota,
     /// `no auth manager found`.
     UnknownModel,
+    /// A voucher's code is not taken.
+    Voucher(VoucherRefusal),
     /// 400 or 404 in the backend's words: the request was not accepted.
     Invalid(u16),
     /// A 5xx of the backend whose text the protocol does not list.
@@ -60,6 +63,7 @@ impl Rejected {
             | Self::Exhausted
             | Self::NoQuota
             | Self::UnknownModel
+            | Self::Voucher(_)
             | Self::Invalid(_) => false,
         }
     }
@@ -97,6 +101,7 @@ impl From<Rejected> for IdentityError {
             Rejected::RateLimited | Rejected::Exhausted => Self::RateLimited,
             Rejected::Conflict => Self::Refused(409),
             Rejected::NoQuota | Rejected::UnknownModel => Self::Refused(500),
+            Rejected::Voucher(refusal) => Self::Voucher(refusal),
             Rejected::Invalid(status) | Rejected::Failed(status) => Self::Refused(status),
         }
     }
@@ -113,7 +118,16 @@ impl Api {
         let mut cookie = HeaderValue::from_str(&format!("{SESSION_COOKIE}={}", session.expose()))
             .map_err(|_| IdentityError::InvalidSession)?;
         cookie.set_sensitive(true);
-        Ok(Self { client, url, cookie })
+        Ok(Self { client, url, cookie: Some(cookie) })
+    }
+
+    /// For what everybody may ask: no cookie goes along.
+    pub(crate) fn public(
+        url: IdentityUrl,
+        route: Route,
+        deadlines: &Deadlines,
+    ) -> Result<Self, IdentityError> {
+        Ok(Self { client: Client::new(&url, route, deadlines)?, url, cookie: None })
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<T, Rejected> {
@@ -149,6 +163,11 @@ impl Api {
         enveloped(&answer).or_else(|rejected| lenient::from_slice(&answer).map_err(|_| rejected))
     }
 
+    /// Where an endpoint is, for somebody else to go to.
+    pub(crate) fn endpoint(&self, segments: &[&str]) -> url::Url {
+        self.url.endpoint(segments)
+    }
+
     /// The body of a 200.
     async fn call(
         &self,
@@ -174,9 +193,11 @@ fn judge(status: StatusCode, body: &[u8]) -> Rejected {
         (status, Some(failure)) if failure.is_the_backends(code) => match status {
             StatusCode::UNAUTHORIZED => Rejected::Unauthorized,
             StatusCode::INTERNAL_SERVER_ERROR => {
-                match classify(failure.error.as_deref().unwrap_or_default()) {
-                    Refusal::NoQuota => Rejected::NoQuota,
-                    Refusal::UnknownModel => Rejected::UnknownModel,
+                let text = failure.error.as_deref().unwrap_or_default();
+                match (classify(text), VoucherRefusal::classify(text)) {
+                    (_, Some(refusal)) => Rejected::Voucher(refusal),
+                    (Refusal::NoQuota, _) => Rejected::NoQuota,
+                    (Refusal::UnknownModel, _) => Rejected::UnknownModel,
                     _ => Rejected::Failed(code),
                 }
             }

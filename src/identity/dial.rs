@@ -102,17 +102,21 @@ impl Client {
         Ok(Self { way, answer_bytes: deadlines.answer_bytes })
     }
 
-    /// One request, and its whole answer.
+    /// One request, and its whole answer. Without a cookie it is nobody's.
     pub(crate) async fn call(
         &self,
         method: Method,
         url: Url,
-        cookie: HeaderValue,
+        cookie: Option<HeaderValue>,
         body: Option<Vec<u8>>,
     ) -> Result<(StatusCode, Vec<u8>), Lost> {
         match &self.way {
             Way::Direct(client) => {
-                let request = client.request(method, url).header(COOKIE, cookie);
+                let request = client.request(method, url);
+                let request = match cookie {
+                    Some(cookie) => request.header(COOKIE, cookie),
+                    None => request,
+                };
                 let request = match body {
                     Some(body) => request.header(CONTENT_TYPE, JSON).body(body),
                     None => request,

@@ -8,6 +8,7 @@ use crate::datadir::HomeError;
 use crate::keys::KeyName;
 use crate::vault::VaultError;
 use crate::wire::ModelName;
+use crate::wire::voucher::VoucherRefusal;
 
 /// An error of the identity plane.
 #[derive(Debug, thiserror::Error)]
@@ -25,17 +26,13 @@ pub enum IdentityError {
     )]
     InvalidSession,
     /// There is no stored session.
-    #[error("not signed in; run `llmtor login --session-stdin`")]
+    #[error("not signed in; run `llmtor login`")]
     NotSignedIn,
     /// The stored session does not open.
-    #[error(
-        "the stored session cannot be read with this home's key; run `llmtor login --session-stdin` again"
-    )]
+    #[error("the stored session cannot be read with this home's key; run `llmtor login` again")]
     SealedSession,
     /// The backend does not know the session any more: a new sign-in deletes every earlier one.
-    #[error(
-        "the session has expired or was replaced by a newer sign-in; run `llmtor login --session-stdin` again"
-    )]
+    #[error("the session has expired or was replaced by a newer sign-in; run `llmtor login` again")]
     SessionExpired,
     /// No connection, a broken connection, or no answer in time.
     #[error(
@@ -60,11 +57,22 @@ pub enum IdentityError {
     #[error("the backend refused (HTTP {0}); try again later, and update llmtor if it persists")]
     Refused(u16),
     /// The account has no credit left for the model.
-    #[error("the account has no credit left for {0}; buy some, or mint for another model (`llmtor account`)")]
+    #[error(
+        "the account has no credit left for {0}; `llmtor buy {0}` gets some, or mint for another model (`llmtor account`)"
+    )]
     NoQuota(ModelName),
     /// The backend does not sign for the model.
     #[error("the backend does not offer {0}; see `llmtor account` for the models of your credits")]
     NotOffered(ModelName),
+    /// No package has that id.
+    #[error("no package has the id `{0}`; `llmtor buy` lists what is sold")]
+    NoSuchPackage(String),
+    /// The backend did not say whose account it is, or gave no token for the purchase page.
+    #[error("the backend sells nothing to this account at the moment; try again later, or ask its operator")]
+    NoCheckout,
+    /// A voucher's code is not taken.
+    #[error("{}", voucher(*.0))]
+    Voucher(VoucherRefusal),
     /// No key is pinned under that name, so nothing can be blinded.
     #[error("no key is pinned for `{0}`; run `llmtor keys import FILE` with the operator's published keys")]
     NoKey(KeyName),
@@ -106,6 +114,24 @@ pub enum IdentityError {
     /// A worker of this process died; nothing the user did.
     #[error("an internal task stopped; restart llmtor, pending tokens are resumed")]
     Internal,
+}
+
+fn voucher(refusal: VoucherRefusal) -> &'static str {
+    match refusal {
+        VoucherRefusal::Unknown => {
+            "this backend gave out no voucher with that code; compare it letter by letter, and check that it is for this \
+             backend (`llmtor status` names it)"
+        }
+        VoucherRefusal::Used => {
+            "the voucher was used already; if that was you, its credits are in the account: `llmtor account` shows them"
+        }
+        VoucherRefusal::Expired => "the voucher's time is over; ask whoever gave it to you for another",
+        VoucherRefusal::Revoked => "the voucher was taken back by whoever runs the backend; ask them why",
+        VoucherRefusal::TooMany => {
+            "too many wrong codes were tried; try again in an hour, with the code before your eyes"
+        }
+        VoucherRefusal::NotTaken => "this backend has no vouchers; `llmtor buy` shows what it sells",
+    }
 }
 
 /// How the network failed.
@@ -206,7 +232,9 @@ impl IdentityError {
     /// The kind.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Url(_) | Self::Tls | Self::NoKey(_) | Self::Blinding(_) => ErrorKind::Configuration,
+            Self::Url(_) | Self::Tls | Self::NoKey(_) | Self::Blinding(_) | Self::NoSuchPackage(_) => {
+                ErrorKind::Configuration
+            }
             Self::InvalidSession | Self::NotSignedIn | Self::SealedSession | Self::SessionExpired => {
                 ErrorKind::SignIn
             }
@@ -216,6 +244,8 @@ impl IdentityError {
             | Self::NotTheBackend(..)
             | Self::Internal => ErrorKind::Transient,
             Self::Refused(_)
+            | Self::NoCheckout
+            | Self::Voucher(_)
             | Self::NotOffered(_)
             | Self::AbuseAlreadyIssued
             | Self::AbuseExhausted

@@ -6,6 +6,7 @@
 //! | Blocked while starting | the same; Arti, or our own dialler, says on what it is stuck | the same |
 //! | Ready | circuits can be built | is opened |
 //! | Dormant | nothing in the background | wakes the client |
+//! | At rest | nothing at all: there is no client | waits for one to be begun |
 //! | Blocked afterwards | the last stream found no circuit in time, or the machine slept | the client is begun anew, then is opened |
 //!
 //! Neither a bootstrap nor a connect of Arti's returns by itself while the network is dead, and a start with a
@@ -27,7 +28,7 @@ use tor_proto::client::ClientTunnel;
 use tor_proto::client::stream::{ClientStreamCtrl as _, StreamParameters};
 
 use super::dial::Runtime;
-use super::life::{Current, Life};
+use super::life::{Current, Life, Start};
 use super::{ConnectError, ConnectErrorKind, Exit, Isolation, Settings, Status, TorError};
 use crate::clock::SharedClock;
 
@@ -56,7 +57,12 @@ pub struct Tor {
 impl Tor {
     /// Starts a client that bootstraps in the background and keeps trying. Must be called inside a Tokio runtime.
     pub fn launch(settings: &Settings, clock: SharedClock) -> Result<Self, TorError> {
-        Ok(Self { life: Life::launch(settings, clock)?, owner: Isolation::new() })
+        Self::start(settings, clock, Start::Now)
+    }
+
+    /// The same, or one that is at rest until [`Tor::rise`].
+    pub fn start(settings: &Settings, clock: SharedClock, start: Start) -> Result<Self, TorError> {
+        Ok(Self { life: Life::launch(settings, clock, start)?, owner: Isolation::new() })
     }
 
     /// A client with the same guards and directory whose streams never share a circuit with this one's, whatever
@@ -189,6 +195,16 @@ impl Tor {
     /// Suspends background work until the next stream.
     pub fn doze(&self) {
         self.life.doze();
+    }
+
+    /// Ends the client until [`Tor::rise`], with every stream that it has: nothing is sent or received any more.
+    pub async fn rest(&self) {
+        self.life.rest().await;
+    }
+
+    /// Begins a client anew after a rest; it bootstraps in the background.
+    pub async fn rise(&self) {
+        self.life.rise().await;
     }
 
     /// Ends the client, of which nothing more is asked; what it knows of its guards is then on disk.

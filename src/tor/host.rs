@@ -147,6 +147,7 @@ async fn follow_client(tor: Tor) {
                 Phase::Blocked(blockage) => tracing::warn!(percent, "Tor is stuck: {blockage}"),
                 Phase::Bootstrapping(stage) => tracing::info!(percent, "Tor is starting: {stage}"),
                 Phase::Ready | Phase::Dormant => tracing::info!("Tor is ready"),
+                Phase::AtRest => tracing::info!("Tor is at rest"),
             }
             told = Some(latest);
         }

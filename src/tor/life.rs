@@ -9,6 +9,7 @@
 //! | a stream found no circuit in time | the client is in doubt; the next who asks for a stream begins it anew |
 //! | the machine slept, or its clock was set | the same |
 //! | no relay can be reached, while somebody waits for a stream | it is begun anew every few seconds of the waiting, so that a network that returns is used at once |
+//! | nothing may leave ([`crate::passage`]) | the client is ended, and begun anew when something may |
 //! | nobody asks for anything | nothing: a machine that is offline and idle stays quiet |
 //!
 //! Each client has an *epoch*. Its directories can be locked by one client at a time: the old one is let go by everybody
@@ -66,6 +67,16 @@ pub(super) struct Life {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Epoch(u64);
 
+/// Whether a client is begun at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// It is.
+    #[default]
+    Now,
+    /// Nothing may leave yet.
+    AtRest,
+}
+
 /// A client, and which.
 pub(super) struct Current {
     pub(super) client: Arc<TorClient<Runtime>>,
@@ -109,8 +120,17 @@ enum Mode {
     Awake,
     Dormant,
     Doubted,
+    /// Until it is begun anew by whoever ended it.
+    AtRest,
     /// For good.
     Closed,
+}
+
+impl Mode {
+    /// Whether there is no client on purpose.
+    fn is_ended(self) -> bool {
+        matches!(self, Self::AtRest | Self::Closed)
+    }
 }
 
 impl Facts {
@@ -119,6 +139,7 @@ impl Facts {
         let offline = self.reach == Reach::Nobody;
         let phase = match self.mode {
             Mode::Closed => Phase::Blocked(Blockage::Unreachable),
+            Mode::AtRest => Phase::AtRest,
             Mode::Doubted if offline => Phase::Blocked(Blockage::Offline),
             Mode::Doubted => Phase::Blocked(self.event.blockage.unwrap_or(Blockage::Unreachable)),
             Mode::Dormant if self.bootstrapped => Phase::Dormant,
@@ -135,16 +156,25 @@ impl Facts {
 }
 
 impl Life {
-    pub(super) fn launch(settings: &Settings, clock: SharedClock) -> Result<Arc<Self>, TorError> {
+    pub(super) fn launch(
+        settings: &Settings,
+        clock: SharedClock,
+        start: Start,
+    ) -> Result<Arc<Self>, TorError> {
         // Arti's feature installs none, and panics without one. An earlier one, by whomever, is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config = settings.resolve()?;
-        let (status, _) = watch::channel(Facts::default().status());
+        let mode = match start {
+            Start::Now => Mode::Awake,
+            Start::AtRest => Mode::AtRest,
+        };
+        let facts = Facts { mode, ..Facts::default() };
+        let (status, _) = watch::channel(facts.status());
         let first = Epoch(0);
         let running = Running {
             client: None,
             epoch: first,
-            facts: Facts::default(),
+            facts,
             since: Instant::now(),
             opened: None,
             jumps: Jumps::new(Instant::now(), clock.now()),
@@ -160,7 +190,9 @@ impl Life {
             renewal: tokio::sync::Mutex::default(),
             own: own.clone(),
         });
-        life.begin(&mut life.lock())?;
+        if start == Start::Now {
+            life.begin(&mut life.lock())?;
+        }
         Ok(life)
     }
 
@@ -200,13 +232,39 @@ impl Life {
         let _turn = self.renewal.lock().await;
         {
             let running = self.lock();
-            if running.epoch != epoch || running.facts.mode == Mode::Closed {
+            if running.epoch != epoch || running.facts.mode.is_ended() {
                 return;
             }
         }
         tracing::info!("the Tor client is begun anew");
         self.end(Mode::Awake).await;
         if let Err(error) = self.begin(&mut self.lock()) {
+            tracing::error!(%error, "the Tor client could not be begun anew");
+        }
+    }
+
+    /// Ends the client, until [`Life::rise`]. Goes on if the caller goes away.
+    pub(super) async fn rest(&self) {
+        let Some(life) = self.own.upgrade() else { return };
+        let resting = tokio::spawn(async move {
+            let _turn = life.renewal.lock().await;
+            if !life.lock().facts.mode.is_ended() {
+                tracing::info!("the Tor client is put to rest");
+                life.end(Mode::AtRest).await;
+            }
+        });
+        let _ = resting.await;
+    }
+
+    /// Begins a client that was put to rest.
+    pub(super) async fn rise(&self) {
+        let _turn = self.renewal.lock().await;
+        let mut running = self.lock();
+        if running.facts.mode != Mode::AtRest {
+            return;
+        }
+        self.change(&mut running, |facts| facts.mode = Mode::Awake);
+        if let Err(error) = self.begin(&mut running) {
             tracing::error!(%error, "the Tor client could not be begun anew");
         }
     }
@@ -262,7 +320,7 @@ impl Life {
         let running = self.lock();
         running.epoch == epoch
             && running.since.elapsed() >= YOUNG
-            && running.facts.mode != Mode::Closed
+            && !running.facts.mode.is_ended()
             && (running.facts.reach == Reach::Nobody || running.client.is_none())
     }
 
@@ -297,7 +355,7 @@ impl Life {
     pub(super) fn doubt(&self) {
         let mut running = self.lock();
         let trusted = running.opened.is_some_and(|opened| opened.elapsed() < TRUSTED);
-        if !trusted && running.facts.mode != Mode::Closed {
+        if !trusted && !running.facts.mode.is_ended() {
             self.change(&mut running, |facts| facts.mode = Mode::Doubted);
         }
     }
@@ -452,6 +510,15 @@ mod tests {
             }),
             Phase::Ready
         );
+    }
+
+    #[test]
+    fn a_client_at_rest_is_not_ready_whatever_was_known_of_it() {
+        let phase = phase(|facts| {
+            *facts = Facts { bootstrapped: true, mode: Mode::AtRest, ..Facts::default() };
+        });
+        assert_eq!(phase, Phase::AtRest);
+        assert!(!Status { percent: 100, phase }.is_ready());
     }
 
     #[test]

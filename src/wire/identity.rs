@@ -128,20 +128,62 @@ pub struct Pricing {
 #[serde(default)]
 pub struct Package {
     /// Offer id.
-    #[serde(rename = "ID")]
+    #[serde(rename = "ID", deserialize_with = "null_as_default")]
     pub id: String,
     /// The model it is for.
-    #[serde(rename = "ModelID")]
+    #[serde(rename = "ModelID", deserialize_with = "null_as_default")]
     pub model_id: String,
     /// How many credits.
-    #[serde(rename = "Tokens")]
+    #[serde(rename = "Tokens", deserialize_with = "null_as_default")]
     pub tokens: i64,
     /// `$…`.
-    #[serde(rename = "Price")]
+    #[serde(rename = "Price", deserialize_with = "null_as_default")]
     pub price: String,
     /// Marked as popular.
-    #[serde(rename = "Popular")]
+    #[serde(rename = "Popular", deserialize_with = "null_as_default")]
     pub popular: bool,
+    /// What Paddle calls it.
+    #[serde(rename = "PaddlePriceID", skip_serializing_if = "Option::is_none")]
+    pub paddle_price_id: Option<String>,
+    /// What Dodo calls it.
+    #[serde(rename = "DodoProductID", skip_serializing_if = "Option::is_none")]
+    pub dodo_product_id: Option<String>,
+    /// What a provider calls it whose name the field does not tell.
+    #[serde(rename = "ProductID", skip_serializing_if = "Option::is_none")]
+    pub product_id: Option<String>,
+}
+
+impl Package {
+    /// By which parameter of `/purchase` it is named, and with which value: its own field, with a small first letter. A
+    /// package that no provider sells is named by its own id.
+    pub fn parameter(&self) -> (&'static str, &str) {
+        let fields = [
+            (PADDLE_PARAMETER, &self.paddle_price_id),
+            (DODO_PARAMETER, &self.dodo_product_id),
+            ("productID", &self.product_id),
+        ];
+        for (name, value) in fields {
+            if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
+                return (name, value);
+            }
+        }
+        (PACKAGE_PARAMETER, &self.id)
+    }
+}
+
+/// The parameter of `/purchase` that names a package by its price at Paddle.
+pub const PADDLE_PARAMETER: &str = "paddlePriceID";
+/// The one that names it by its product at Dodo.
+pub const DODO_PARAMETER: &str = "dodoProductID";
+/// The one that names it by its own id.
+pub const PACKAGE_PARAMETER: &str = "packageID";
+
+/// `POST /api/v1/voucher` of the reference backend; the answer is a [`PaymentLog`].
+#[derive(Serialize, Deserialize)]
+pub struct VoucherRequest {
+    /// As typed.
+    #[serde(rename = "Code")]
+    pub code: String,
 }
 
 /// `PUT /api/v1/abuse-token/backup`, and data of the `GET`.

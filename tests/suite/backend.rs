@@ -6,3 +6,4 @@ mod issuing;
 mod quiet;
 mod redeeming;
 mod refusals;
+mod sign_in;

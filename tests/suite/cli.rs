@@ -9,6 +9,12 @@ mod disk;
 mod doctor;
 mod life;
 mod logs;
+mod pause;
+#[cfg(target_os = "linux")]
+mod service;
+mod setup;
 mod tokens;
 mod topup;
+#[cfg(all(target_os = "linux", feature = "desktop"))]
+mod tray;
 mod usage;

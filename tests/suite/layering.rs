@@ -17,10 +17,11 @@ const LAYERS: [&[&str]; 6] =
 const SHARED_WITH_BACKEND: [&str; 7] = ["backend", "wire", "blind", "secret", "clock", "tor", "socket"];
 
 /// The only rooms with a telephone.
-const MAY_DIAL: [&str; 5] = [
+const MAY_DIAL: [&str; 6] = [
     "src/identity/dial.rs",
     "src/anonymous/transport/loopback.rs",
     "src/backend/provider",
+    "src/backend/oidc.rs",
     "src/tor/dial.rs",
     // Its test dials itself.
     "src/socket.rs",
@@ -53,9 +54,14 @@ enum Room {
     Composition,
     /// The program around it: may name one plane in a file, not both.
     Program,
+    /// Other programs' settings.
+    Setup,
     /// What both planes stand on.
     Foundation,
 }
+
+/// All that the settings of other programs are made of.
+const SETUP_IS_GIVEN: [&str; 3] = ["setup", "secret", "wire"];
 
 fn room_of(file: &str) -> Room {
     let inner = file.trim_start_matches("src/");
@@ -68,6 +74,8 @@ fn room_of(file: &str) -> Room {
         Room::Backend
     } else if within("app") {
         Room::Composition
+    } else if within("setup") {
+        Room::Setup
     } else if within("cli") || within("control") || within("main") {
         Room::Program
     } else {
@@ -118,6 +126,9 @@ fn violations(file: &str, source: &str) -> Vec<String> {
             }
             Room::Foundation if matches!(top, "identity" | "anonymous" | "app" | "cli" | "backend") => {
                 complain(format!("`{shown}`: what both planes stand on may not know of {top}"));
+            }
+            Room::Setup if !SETUP_IS_GIVEN.contains(&top) => {
+                complain(format!("`{shown}`: what is done to other programs knows only {SETUP_IS_GIVEN:?}"));
             }
             Room::Backend if !SHARED_WITH_BACKEND.contains(&top) => {
                 complain(format!(
@@ -336,6 +347,8 @@ fn every_fence_catches_what_it_is_for() {
         ("src/anonymous/redeem.rs", "fn f(v: &crate::vault::Vault) {}", "Withdrawals and nothing"),
         ("src/vault/draw.rs", "use crate::identity::Account;", "stand on"),
         ("src/backend/issuer.rs", "use crate::vault::Deposits;", "shares only"),
+        ("src/setup/tools/codex.rs", "use crate::config::Config;", "other programs knows only"),
+        ("src/setup.rs", "use crate::vault::Vault;", "other programs knows only"),
         ("src/cli/serve.rs", "use crate::identity::A; use crate::anonymous::B;", "both planes"),
         ("src/config.rs", "use crate::*;", "whole crate"),
         ("src/config.rs", "use crate as everything;", "another name"),

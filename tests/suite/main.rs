@@ -24,6 +24,8 @@ mod packets;
 mod redemption;
 mod refusals;
 mod sameness;
+mod sign_in;
+mod store;
 mod support;
 mod tor;
 mod vault;

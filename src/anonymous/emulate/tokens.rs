@@ -7,11 +7,15 @@
 //! | OpenAI's before | cl100k |
 //! | Google's | the vocabulary that all Gemini models share |
 //!
-//! A tokenizer is built at its first use (tens of milliseconds) and kept. For a model of no known family a count is an
-//! estimate, and a cut may fall some words off.
+//! A tokenizer is built at its first use and kept; OpenAI's take the better part of a second, so [`Family::prepare`] is for
+//! where waiting is allowed. In the program they are ranks alone, as OpenAI publishes them: the tables that are built of
+//! them would be twenty times as much. For a model of no known family a count is an estimate, and a cut may fall some
+//! words off.
 
-use std::sync::OnceLock;
+use std::io::Read as _;
+use std::sync::{LazyLock, OnceLock};
 
+use bpe::byte_pair_encoding::BytePairEncoding;
 use gemini_tokenizer::LocalTokenizer;
 
 use crate::wire::ModelName;
@@ -43,6 +47,11 @@ impl Family {
         } else {
             Self::Other
         }
+    }
+
+    /// Builds the tokenizer, if nobody has yet. Blocks.
+    pub fn prepare(self) {
+        let _ = self.tokenizer();
     }
 
     /// How many tokens `text` is.
@@ -90,11 +99,11 @@ impl Family {
 
     fn tokenizer(self) -> Tokenizer {
         match self {
-            Self::OpenAiBefore => Tokenizer::Pairs(bpe_openai::cl100k_base()),
-            Self::OpenAi | Self::Other => Tokenizer::Pairs(bpe_openai::o200k_base()),
+            Self::OpenAiBefore => Tokenizer::Pairs(&CL100K),
+            Self::OpenAi | Self::Other => Tokenizer::Pairs(&O200K),
             Self::Gemini => match gemini() {
                 Some(pieces) => Tokenizer::Pieces(pieces),
-                None => Tokenizer::Pairs(bpe_openai::o200k_base()),
+                None => Tokenizer::Pairs(&O200K),
             },
         }
     }
@@ -103,6 +112,44 @@ impl Family {
 enum Tokenizer {
     Pairs(&'static bpe_openai::Tokenizer),
     Pieces(&'static LocalTokenizer),
+}
+
+/// Separates the hashes of all tokens of both vocabularies; `bpe` finds such factors, and refuses a wrong one.
+const HASH_FACTOR: u64 = 17_846_336_922_010_275_747;
+
+static CL100K: LazyLock<bpe_openai::Tokenizer> = LazyLock::new(|| {
+    let words = [
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
+        r"[^\r\n\p{L}\p{N}]?\p{L}+",
+        r"\p{N}{1,3}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
+        r"\s*[\r\n]+",
+        r"\s+$",
+    ];
+    built(include_bytes!("../../../assets/tokenizers/cl100k_base.tiktoken.gz"), &words)
+});
+
+static O200K: LazyLock<bpe_openai::Tokenizer> = LazyLock::new(|| {
+    let words = [
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"\p{N}{1,3}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
+        r"\s*[\r\n]+",
+        r"\s+$",
+    ];
+    built(include_bytes!("../../../assets/tokenizers/o200k_base.tiktoken.gz"), &words)
+});
+
+/// The tokenizer of `ranks` (gzip of OpenAI's own file) that splits a text into `words` first. White space ends before its
+/// last character, which belongs to the next word: OpenAI's patterns look ahead for that, and here the second pattern does.
+#[expect(clippy::expect_used, reason = "its arguments are constants, and a test builds both")]
+fn built(ranks: &[u8], words: &[&str]) -> bpe_openai::Tokenizer {
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(ranks).read_to_string(&mut text).expect("whole gzip");
+    let pairs = BytePairEncoding::from_tiktoken(&text, Some(HASH_FACTOR)).expect("ranks");
+    let patterns = [(&*words.join("|"), false), (r"\s+\s", true), (r"\s+", false)];
+    bpe_openai::Tokenizer::new_lookahead(pairs, &patterns, false).expect("patterns")
 }
 
 /// All Gemini models share it; the library wants one of the names that it knows.
@@ -140,6 +187,20 @@ mod tests {
     }
 
     #[test]
+    fn ranks_and_patterns_make_the_librarys_own_tokenizers() {
+        let texts = [
+            "",
+            "  Hello,   world!\n\n\tfn main() { println!(\"{}\", 12345); }  ",
+            "Größe — ЗДРАВСТВУЙТЕ  日本語のテキスト 🦀🦀 i'LL can't\u{a0}\r\n",
+            "https://example.org/a/b?c=d&e=f   \n",
+        ];
+        for text in texts {
+            assert_eq!(O200K.encode(text), bpe_openai::o200k_base().encode(text), "{text}");
+            assert_eq!(CL100K.encode(text), bpe_openai::cl100k_base().encode(text), "{text}");
+        }
+    }
+
+    #[test]
     fn a_text_is_cut_behind_its_last_token_that_fits() {
         assert_eq!(Family::OpenAi.cut("hello world again", 2), Some("hello world".len()));
         assert_eq!(Family::OpenAi.cut("hello world", 2), None);
@@ -149,6 +210,13 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn any_text_is_told_apart_as_the_library_does(text in "(?s:.){0,120}") {
+            prop_assert_eq!(O200K.encode(&*text), bpe_openai::o200k_base().encode(&*text));
+            prop_assert_eq!(CL100K.encode(&*text), bpe_openai::cl100k_base().encode(&*text));
+        }
+
         #[test]
         fn a_cut_is_a_character_boundary_and_what_is_kept_is_no_longer_than_asked(
             text in "(?s:.){0,200}", most in 1_u64..40,

@@ -88,8 +88,9 @@ impl Planned {
     }
 
     /// How many tokens of the model's it asks with, about; pictures are not counted.
-    pub(super) fn prompt_tokens(&self) -> u64 {
+    pub(super) async fn prompt_tokens(&self) -> u64 {
         let family = Family::of(&self.model);
+        prepared(family).await;
         self.questions.iter().map(|asked| usage::prompt_tokens(family, &asked.messages)).sum()
     }
 
@@ -176,6 +177,10 @@ async fn hear(
 ) -> Result<Got, ApiError> {
     let Completion { id, created, given, usage } = completion;
     let most = reading.most_tokens();
+    let length = given.text.as_ref().map_or(0, String::len);
+    if usage.is_none() || most.is_some_and(|most| most < length as u64) {
+        prepared(reading.family()).await;
+    }
     // What was cut is not handed over, and not counted.
     let told = if let Some(usage) = usage {
         Told::Given(usage.at_most(most))
@@ -193,6 +198,12 @@ async fn hear(
         reading.hear(given)
     };
     Ok(Got { heard, told, id, created, deliveries })
+}
+
+/// Waits for the family's tokenizer where waiting blocks nobody.
+async fn prepared(family: Family) {
+    // If it cannot be built there, whoever counts says so.
+    let _ = tokio::task::spawn_blocking(move || family.prepare()).await;
 }
 
 /// Fetches the pictures that `asks` only point to. Each that cannot be had fails the request: a prompt without its picture

@@ -377,6 +377,7 @@ impl Look {
             Kind::AbuseTokensMissing | Kind::AbuseTokensWanted => {
                 never(StatusCode::FORBIDDEN, PERMISSION, "abuse_token_missing")
             }
+            Kind::Paused => never(StatusCode::SERVICE_UNAVAILABLE, "server_error", "paused"),
             Kind::AbuseTokenInvalid => never(StatusCode::FORBIDDEN, PERMISSION, "abuse_token_invalid"),
             Kind::AbuseTokenExpired => never(StatusCode::FORBIDDEN, PERMISSION, "abuse_token_expired"),
             Kind::AbuseTokenBlacklisted => {

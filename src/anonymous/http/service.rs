@@ -195,6 +195,8 @@ impl Service {
         let Call { model, mut asks, copies, ignored, manner, mut script } = call;
         self.tolerate(&ignored)?;
         let known = self.model(resolve, &model)?;
+        // Before pictures are fetched: that would leave, too.
+        self.0.redeemer.admit().map_err(Failure::Redeem)?;
         fetch_pictures(&self.0, &mut asks).await?;
         let planned = Planned::new(model, known, asks, copies).map_err(Failure::Request)?;
         script.begin(self.0.clock.now().unix());

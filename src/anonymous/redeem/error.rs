@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::anonymous::transport::NotReady;
 use crate::clock::Timestamp;
+use crate::passage::PAUSED;
 use crate::wire::ModelName;
 
 /// What became of the token of a failed call.
@@ -86,6 +87,9 @@ pub enum UpstreamReason {
 /// what it really is), in the order in which a call can meet them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedeemErrorKind {
+    /// The user wants nothing to leave. Unspent.
+    #[error("{PAUSED}")]
+    Paused,
     /// The daemon is stopping and takes no new calls. Unspent.
     #[error("llmtor is shutting down; send the request again when it is back")]
     ShuttingDown,

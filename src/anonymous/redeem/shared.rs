@@ -29,6 +29,8 @@ pub(super) struct Shared {
     pub(super) conversations: Conversations,
     /// Calls, settlements and parked answers: what a drain waits for.
     pub(super) tasks: TaskTracker,
+    /// Calls alone; closed from the beginning, so that one can wait for there to be none.
+    pub(super) calls: TaskTracker,
     /// Cancelled when the grace period is over: calls leave their tokens in doubt.
     pub(super) stop: CancellationToken,
     pins: RwLock<Arc<Pins>>,
@@ -42,6 +44,8 @@ impl Shared {
         transport: Arc<dyn Transport>,
         settings: Settings,
     ) -> Arc<Self> {
+        let calls = TaskTracker::new();
+        calls.close();
         Arc::new(Self {
             withdrawals,
             transport,
@@ -50,6 +54,7 @@ impl Shared {
             pins: RwLock::new(Arc::new(Pins { abuse: settings.abuse, keys: Arc::clone(&settings.keys) })),
             settings,
             tasks: TaskTracker::new(),
+            calls,
             stop: CancellationToken::new(),
             runtime: Handle::current(),
         })

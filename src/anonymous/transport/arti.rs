@@ -63,7 +63,9 @@ impl ArtiDialer {
                     // like this, too, unless Tor itself says what it lacks.
                     (Phase::Ready | Phase::Dormant, _)
                     | (Phase::Blocked(Blockage::Unreachable), Layer::Onion) => TransportErrorKind::Timeout,
-                    (Phase::Blocked(_) | Phase::Bootstrapping(_), _) => return not_ready(&status),
+                    (Phase::Blocked(_) | Phase::Bootstrapping(_) | Phase::AtRest, _) => {
+                        return not_ready(&status);
+                    }
                 }
             }
             ConnectErrorKind::Refused => TransportErrorKind::Refused,
@@ -113,6 +115,7 @@ fn not_ready(status: &Status) -> TransportError {
     let percent = status.percent;
     let (reason, retry_after) = match status.phase {
         Phase::Blocked(blockage) => (NotReady::Blocked(blockage), STUCK),
+        Phase::AtRest => (NotReady::Paused, STUCK),
         Phase::Bootstrapping(stage) => (NotReady::Bootstrapping { percent, stage }, STARTING),
         // Ready, and yet there is no circuit: the network went away a moment ago, or is that slow.
         Phase::Ready | Phase::Dormant => (NotReady::Blocked(Blockage::Unreachable), STARTING),

@@ -28,6 +28,7 @@ use super::{
     Conversation, Exit, Opened, Opening, Readiness, Transport, TransportError, TransportErrorKind, Wish,
 };
 use crate::clock::SharedClock;
+use crate::passage::Passage;
 
 /// How many lanes are tried for one that ends at an exit not to be avoided.
 const LANES: usize = 8;
@@ -85,6 +86,8 @@ pub struct Settings {
     pub dial: Duration,
     /// After so long without a call nothing is kept warm, and the dialler may doze.
     pub dormant_after: Duration,
+    /// Whether anything may leave, to begin with; [`Transport::follow`] tells of changes.
+    pub passage: Passage,
     /// The wall clock, by which a machine that slept is found out.
     pub clock: SharedClock,
 }
@@ -210,6 +213,10 @@ impl<D: Dialer> Transport for Isolated<D> {
     fn new_identity(&self) {
         *self.lanes() = Lanes::default();
         self.pool.clear();
+    }
+
+    fn follow(&self, passage: Passage) {
+        self.pool.follow(passage);
     }
 
     fn warm(&self) -> usize {

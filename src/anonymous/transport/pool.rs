@@ -6,6 +6,7 @@
 //! | ends, or a byte comes unasked | at once: a watcher reads on every one, so a dead stream is not what a call meets |
 //! | is old | after a time with jitter, shorter where the backend was seen to close idle streams early |
 //! | was made before the machine slept, or the clock jumped | as soon as that is noticed, at the latest by the next take |
+//! | is there when the user pauses | at once; until the user resumes there are no others |
 //! | was made under an identity that the user gave up | at once |
 //!
 //! How many there are follows from the calls of the last minutes ([`policy`]). What an observer of the guard sees of it is
@@ -32,6 +33,7 @@ use self::policy::{Demand, Patience};
 use super::Opened;
 use super::isolated::{self, Dialer, Settings};
 use crate::clock::{Jumps, SharedClock};
+use crate::passage::Passage;
 
 /// How often the keeper looks at the clocks, and for work that nobody told it of.
 const TICK: Duration = Duration::from_secs(5);
@@ -60,6 +62,7 @@ struct State {
     patience: Patience,
     /// Counts what makes everything made before unusable.
     generation: u64,
+    passage: Passage,
     jumps: Jumps,
 }
 
@@ -80,6 +83,7 @@ impl Pool {
                 demand: Demand::new(now, most, settings.dormant_after),
                 patience: Patience::default(),
                 generation: 0,
+                passage: settings.passage,
                 jumps: Jumps::new(now, settings.clock.now()),
             }),
             next: AtomicU64::new(0),
@@ -110,6 +114,15 @@ impl Pool {
     /// Drops all warm streams, and those on their way.
     pub(super) fn clear(&self) {
         self.shelf.clear();
+        self.shelf.changed.notify_one();
+    }
+
+    /// Keeps nothing while nothing may leave.
+    pub(super) fn follow(&self, passage: Passage) {
+        self.shelf.lock().passage = passage;
+        if passage == Passage::Paused {
+            self.shelf.clear();
+        }
         self.shelf.changed.notify_one();
     }
 
@@ -205,8 +218,9 @@ async fn keep<D: Dialer>(shelf: Arc<Shelf>, dialer: Arc<D>, limit: Duration) {
         shelf.notice_jump();
         let (idle, target, warm) = {
             let mut state = shelf.lock();
-            let idle = state.demand.is_idle(Instant::now());
-            let target = state.demand.target(Instant::now());
+            let is_paused = state.passage == Passage::Paused;
+            let idle = is_paused || state.demand.is_idle(Instant::now());
+            let target = if is_paused { 0 } else { state.demand.target(Instant::now()) };
             // What is no longer wanted goes; the oldest first.
             while state.warm.len() > target {
                 state.warm.pop_front();

@@ -1,6 +1,7 @@
 //! The account and the session, as part of a home.
 
-use crate::control::message::{AccountReport, LoginReport, LogoutReport};
+use crate::control::message::{AccountReport, LoginReport, LogoutReport, SessionState};
+use crate::identity::schedule::agenda::News;
 use crate::identity::{
     Abandoned, Identity, IdentityError, IdentityUrl, Pace, Parts, Predecessor, Session, SignedIn, SignedOut,
 };
@@ -12,13 +13,14 @@ impl Operations {
     pub(super) async fn account(&self) -> Result<AccountReport, AppError> {
         let _turn = self.turn.lock().await;
         let account = self.identity(Unready::Fails).await?.account().await?;
-        supply::noted(self.schedule.credits_seen(&account.active).await);
-        Ok(AccountReport {
-            name: account.name,
-            email: account.email,
-            credits: account.active,
-            used: account.used,
-        })
+        // A refusal that was none: the session counts after all.
+        let noted = if self.schedule.is_ended().await? {
+            self.schedule.signed_in(&account.active).await
+        } else {
+            self.schedule.credits_seen(&account.active).await
+        };
+        supply::noted(noted);
+        self.told(account)
     }
 
     pub(super) async fn login(&self, text: &Secret<String>) -> Result<LoginReport, AppError> {
@@ -34,7 +36,7 @@ impl Operations {
                     .to_owned(),
             );
         }
-        Ok(LoginReport { name: account.name, email: account.email, notes })
+        Ok(LoginReport { name: account.name, email: account.email, credits: account.active, notes })
     }
 
     pub(super) async fn logout(&self) -> Result<LogoutReport, AppError> {
@@ -50,8 +52,27 @@ impl Operations {
         Ok(LogoutReport { at_backend: untold.is_none(), notes })
     }
 
+    /// The session as far as is known here.
+    pub(in crate::app) async fn session_state(&self) -> Result<SessionState, AppError> {
+        Ok(match (self.home.session_path().exists(), self.schedule.is_ended().await?) {
+            (false, _) => SessionState::None,
+            (true, false) => SessionState::Held,
+            (true, true) => SessionState::Expired,
+        })
+    }
+
+    /// Remembers that the backend refused the kept session, and says it if that is news.
+    pub(super) async fn session_refused(&self) {
+        match self.schedule.session_refused().await {
+            Ok(News::Yes) => tracing::warn!("{}", IdentityError::SessionExpired),
+            Ok(News::No) => {}
+            Err(error) => supply::noted(Err(error)),
+        }
+    }
+
     /// The identity plane in the kept session.
     pub(super) async fn identity(&self, unready: Unready) -> Result<Identity, AppError> {
+        self.passable()?;
         // Before the session: a home without a backend has neither.
         self.identity_url()?;
         let session = self.session_file.load()?.ok_or(IdentityError::NotSignedIn)?;
@@ -59,6 +80,7 @@ impl Operations {
     }
 
     pub(super) async fn identity_of(&self, session: Session, unready: Unready) -> Result<Identity, AppError> {
+        self.passable()?;
         let url = self.identity_url()?;
         let (route, deadlines) = self.way.route(&url, unready).await?;
         Ok(Identity::new(Parts {
@@ -75,7 +97,7 @@ impl Operations {
         })?)
     }
 
-    fn identity_url(&self) -> Result<IdentityUrl, AppError> {
+    pub(super) fn identity_url(&self) -> Result<IdentityUrl, AppError> {
         let url = self.config.backend.identity_url().ok_or(AppError::NoBackend)?;
         Ok(IdentityUrl::parse(url.as_str())?)
     }

@@ -50,7 +50,9 @@ impl Operations {
         let outlook = self.schedule.outlook(self).await?;
         let is_running = self.is_daemon();
         let is_paused = self.custody().await? != Custody::Ours;
+        let is_shut = self.passable().is_err();
         let told = |outlook| match report(outlook, is_running) {
+            report if is_shut => SupplyReport { next: NextTopUp::Resume, ..report },
             report if is_paused => SupplyReport { next: NextTopUp::Paused, ..report },
             report => report,
         };
@@ -86,7 +88,10 @@ impl Operations {
 
 impl Office for Operations {
     fn is_open(&self) -> bool {
-        self.config.backend.identity_url().is_some() && self.home.session_path().exists()
+        // When it may again, that is like a sign-in: what was missed is drawn anew.
+        self.passable().is_ok()
+            && self.config.backend.identity_url().is_some()
+            && self.home.session_path().exists()
     }
 
     fn keyring(&self) -> Keyring {
@@ -108,7 +113,8 @@ impl Office for Operations {
         let identity = self.identity(Unready::Fails).await.map_err(|error| obstacle(&error))?;
         let order = MintOrder { model: model.clone(), count: count as usize, readiness: Readiness::Delayed };
         let minted =
-            identity.mint_until(order, &|_| (), stop).await.map_err(|error| Obstacle::from(&error))?;
+            self.until_paused(stop, |stop| async move { identity.mint_until(order, &|_| (), &stop).await });
+        let minted = minted.await.map_err(|error| Obstacle::from(&error))?;
         super::tell(&minted.recovered);
         Ok(minted)
     }

@@ -18,6 +18,7 @@ impl Operations {
         let special = self.census.special(pinned(&self.keyring())).await?;
         let (custody, resting_until) = self.standing().await?;
         Ok(TokensReport {
+            session: self.session_state().await?,
             custody,
             resting_until,
             models: self.stock().await?,

@@ -4,30 +4,25 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, RawQuery, State};
+use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse as _, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use axum::routing::{get, post};
 use serde::de::DeserializeOwned;
 
-use super::{
-    Peer, fail, internal, invalid, not_found, ok, read, session, to_the_end, too_fast, unauthorized,
-};
+use super::{fail, internal, invalid, not_found, ok, read, session, to_the_end, too_fast, unauthorized};
 use crate::backend::ledger::{AccountId, Permit, Statement};
 use crate::backend::limits::Pace;
 use crate::backend::settings::Generation;
 use crate::backend::sqlite::StoreError;
-use crate::backend::{SessionId, Shared, issuance::IssuanceError};
+use crate::backend::{Shared, issuance::IssuanceError};
 use crate::clock::Timestamp;
 use crate::wire::identity::{
-    AbuseIssueAnswer, AbuseIssueRequest, BackupBlob, IssueAnswer, IssueRequest, Me, Package, Pricing,
-    SubscriptionInfo,
+    AbuseIssueAnswer, AbuseIssueRequest, BackupBlob, IssueAnswer, IssueRequest, Me, SubscriptionInfo,
 };
 use crate::wire::redemption::Epoch;
-use crate::wire::{
-    ABUSE_PERMANENT, ABUSE_TRANSIENT, API_PREFIX, Base64Bytes, SESSION_COOKIE, lenient, refusal,
-};
+use crate::wire::{ABUSE_PERMANENT, ABUSE_TRANSIENT, API_PREFIX, Base64Bytes, lenient, refusal};
 
 /// Largest blinded abuse token, bytes (protocol.md §3).
 const BLINDED_LIMIT: usize = 1024;
@@ -35,20 +30,14 @@ const BLINDED_LIMIT: usize = 1024;
 const BACKUP_LIMIT: usize = 100 << 10;
 /// Largest body of any request here, bytes.
 const BODY_LIMIT: usize = BACKUP_LIMIT + 4096;
-const PURCHASE_PAGE: &str = "<!doctype html><meta charset=\"utf-8\"><title>Credits</title>\
-    <p>This backend sells nothing. Its host gives accounts their \
-    credits: ask them for more.</p>";
 
-type App = State<Arc<Shared>>;
+pub(super) type App = State<Arc<Shared>>;
 
 pub(super) fn routes(generation: Generation) -> Router<Arc<Shared>> {
     let path = |endpoint: &str| format!("{API_PREFIX}{endpoint}");
     let router = Router::new()
         .route(&path("/me"), get(me))
         .route(&path("/auth-token/{*model}"), post(issue))
-        .route(&path("/model-pricing"), get(pricing))
-        .route(&path("/purchase"), get(async || Html(PURCHASE_PAGE)))
-        .route(&path("/users/signin"), get(sign_in))
         .route(&path("/users/signout"), post(sign_out));
     match generation {
         Generation::Older => router,
@@ -60,7 +49,7 @@ pub(super) fn routes(generation: Generation) -> Router<Arc<Shared>> {
 }
 
 /// The account of the request's session; a request without one is answered here.
-struct SignedIn(AccountId);
+pub(super) struct SignedIn(pub(super) AccountId);
 
 impl FromRequestParts<Arc<Shared>> for SignedIn {
     type Rejection = Response;
@@ -77,7 +66,10 @@ impl FromRequestParts<Arc<Shared>> for SignedIn {
 
 async fn me(State(shared): App, SignedIn(account): SignedIn) -> Response {
     match shared.ledger.statement(account.clone()).await {
-        Ok(statement) => ok(describe(&account, statement)),
+        Ok(statement) => {
+            let transient_token = shared.store.transient_token(&account, &mut rand::rng());
+            ok(Me { transient_token, ..describe(&account, statement) })
+        }
         Err(error) => broken(&error),
     }
 }
@@ -86,8 +78,8 @@ fn describe(account: &AccountId, statement: Statement) -> Me {
     Me {
         id: account.as_str().to_owned(),
         name: statement.name,
-        // Nothing is sold here, so nobody asks for it back.
-        transient_token: uuid::Uuid::new_v4().to_string(),
+        email: statement.email,
+        profile_image: statement.picture,
         subscription_info: SubscriptionInfo {
             active_auth_tokens: Some(statement.active).filter(|counts| !counts.is_empty()),
             used_auth_tokens: Some(statement.used).filter(|counts| !counts.is_empty()),
@@ -95,7 +87,6 @@ fn describe(account: &AccountId, statement: Statement) -> Me {
         },
         permanent_abuse_token_issued_at: statement.permanent_issued_at.and_then(rfc3339),
         transient_abuse_token_epoch: statement.transient_epoch,
-        ..Me::default()
     }
 }
 
@@ -207,17 +198,6 @@ async fn backup(State(shared): App, SignedIn(account): SignedIn) -> Response {
     }
 }
 
-async fn pricing(State(shared): App) -> Response {
-    let packages = shared.settings.packages.iter().map(|package| Package {
-        id: package.id.clone(),
-        model_id: package.model.to_string(),
-        tokens: package.tokens,
-        price: package.price.clone(),
-        popular: package.popular,
-    });
-    ok(Pricing { packages: packages.collect() })
-}
-
 async fn sign_out(State(shared): App, headers: HeaderMap) -> Response {
     let Some(session) = session(&headers) else { return unauthorized() };
     match shared.ledger.end_session(session).await {
@@ -226,89 +206,12 @@ async fn sign_out(State(shared): App, headers: HeaderMap) -> Response {
     }
 }
 
-/// Whether somebody in between speaks for another: behind a proxy on this machine everybody's address is
-/// this machine's, and a foreign page may send a visitor's browser here.
-fn is_relayed(headers: &HeaderMap) -> bool {
-    let foreign_page = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host
-        .strip_suffix(|c: char| c.is_ascii_digit())
-        .map_or(host, |_| host.rsplit_once(':').map_or(host, |(name, _)| name));
-    let named_here = ["localhost", "127.0.0.1", "[::1]"].contains(&name);
-    let forwarded = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
-    foreign_page || !named_here || forwarded.into_iter().any(|name| headers.contains_key(name))
-}
-
-/// There is no identity provider here. With a development account configured, a browser on this machine gets
-/// that account's new session as the deployed server would give it: as a cookie of this origin, and a
-/// redirect that does not carry it.
-async fn sign_in(
-    State(shared): App,
-    peer: Option<axum::Extension<Peer>>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let local =
-        peer.and_then(|axum::Extension(peer)| peer.address()).is_some_and(|address| address.is_loopback())
-            && !is_relayed(&headers);
-    let (Some(name), true) = (shared.settings.development_account.clone(), local) else {
-        return not_found();
-    };
-    let Some(target) = redirect_target(query.as_deref().unwrap_or_default()) else {
-        return invalid("redirect must be an http URL of this machine");
-    };
-    let session = SessionId::generate(&mut rand::rng());
-    match shared.ledger.renew_session(name, session.hash()).await {
-        Ok(true) => {}
-        Ok(false) => return not_found(),
-        Err(error) => return broken(&error),
-    }
-    let cookie = zeroize::Zeroizing::new(format!(
-        "{SESSION_COOKIE}={}; Path=/; Max-Age=31536000; HttpOnly; Secure; SameSite=None",
-        session.expose()
-    ));
-    let Ok(mut cookie) = axum::http::HeaderValue::from_str(&cookie) else {
-        return internal("the server failed");
-    };
-    cookie.set_sensitive(true);
-    let headers = [(header::SET_COOKIE, cookie)];
-    (StatusCode::PERMANENT_REDIRECT, headers, [(header::LOCATION, target.to_string())]).into_response()
-}
-
-fn redirect_target(query: &str) -> Option<url::Url> {
-    let (_, target) = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "redirect")?;
-    let local = |url: &url::Url| match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    url::Url::parse(&target).ok().filter(|url| url.scheme() == "http" && local(url))
-}
-
-async fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Response> {
+pub(super) async fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Response> {
     let body = read(body, BODY_LIMIT).await.map_err(|_| invalid("the body is too large or broke off"))?;
     lenient::from_slice(&body).map_err(|_| invalid("the body is not the expected JSON"))
 }
 
-fn broken(error: &StoreError) -> Response {
+pub(super) fn broken(error: &StoreError) -> Response {
     tracing::error!(%error, "the ledger failed");
     internal("the server's store failed")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sign_in_redirects_to_this_machine_only() {
-        let target = |to: &str| redirect_target(&format!("a=b&redirect={to}")).is_some();
-        assert!(target("http%3A%2F%2F127.0.0.1%3A5139%2Fcallback"));
-        assert!(target("http://localhost:1/"));
-        assert!(target("http://[::1]:1/"));
-        assert!(!target("https://evil.example/"));
-        assert!(!target("http://127.0.0.1.evil.example/"));
-        assert!(!target("javascript:alert(1)"));
-        assert!(redirect_target("").is_none());
-    }
 }

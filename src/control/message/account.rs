@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// What the backend knows of the account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountReport {
+    /// Whose account it is: the backend's base URL.
+    #[serde(default)]
+    pub backend: String,
     /// Display name; may be empty.
     pub name: String,
     /// Mail address; may be empty.
@@ -24,6 +27,9 @@ pub struct LoginReport {
     pub name: String,
     /// The account's mail address; may be empty.
     pub email: String,
+    /// Credits left by model.
+    #[serde(default)]
+    pub credits: BTreeMap<String, i64>,
     /// What became of issuances begun under another account, if there were any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::passage::Passage;
 use crate::vault::{Custody, Stock};
 use crate::wire::ModelName;
 
@@ -21,8 +22,14 @@ pub struct StatusReport {
     pub identity_url: Option<String>,
     /// Anonymous plane's base URL, if configured.
     pub anonymous_url: Option<String>,
-    /// Whether a session is held.
+    /// Whether anything may leave this machine: `llmtor pause` and `llmtor resume`.
+    #[serde(default)]
+    pub passage: Passage,
+    /// Whether a session is held, ended or not.
     pub logged_in: bool,
+    /// The session, as far as is known here.
+    #[serde(default)]
+    pub session: SessionState,
     /// Whether the vault's tokens may be spent here.
     #[serde(default)]
     pub custody: Custody,
@@ -39,6 +46,19 @@ pub struct StatusReport {
     /// How many credits no token came of.
     #[serde(default)]
     pub credits_lost: u64,
+}
+
+/// The session, as far as is known here: nobody is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionState {
+    /// There is none.
+    #[default]
+    None,
+    /// It is kept, and was not refused so far.
+    Held,
+    /// It is kept, and the backend said that it does not count any more. Tokens in stock are not concerned.
+    Expired,
 }
 
 /// A running daemon.
@@ -85,6 +105,8 @@ pub enum TorPhase {
     Dormant,
     /// Stuck.
     Blocked,
+    /// There is none while nothing may leave.
+    AtRest,
 }
 
 /// Every circuit is left behind.

@@ -32,6 +32,8 @@ pub enum SupplyLevel {
 pub enum NextTopUp {
     /// None while the vault is paused: its account is perhaps another vault's business.
     Paused,
+    /// None while nothing may leave: until `llmtor resume`.
+    Resume,
     /// Before that day it is looked into, and topped up if it does not last.
     Look {
         /// The day after the one of the appointment.

@@ -83,15 +83,18 @@ impl Client {
         &self,
         method: Method,
         url: &Url,
-        cookie: HeaderValue,
+        cookie: Option<HeaderValue>,
         body: Option<Vec<u8>>,
         limit: usize,
     ) -> Result<(StatusCode, Vec<u8>), Lost> {
         let request = hyper::Request::builder()
             .method(method)
             .uri(url.as_str())
-            .header(ACCEPT, HeaderValue::from_static("*/*"))
-            .header(COOKIE, cookie);
+            .header(ACCEPT, HeaderValue::from_static("*/*"));
+        let request = match cookie {
+            Some(cookie) => request.header(COOKIE, cookie),
+            None => request,
+        };
         let request = match body {
             Some(body) => request.header(CONTENT_TYPE, JSON).body(Full::from(body)),
             None => request.body(Full::default()),

@@ -44,6 +44,16 @@ impl Schedule {
         Ok(office.is_open() && self.read(Agenda::admission).await? == Admission::SignedIn)
     }
 
+    /// Whether the backend said that it does not know the session any more, since the last sign-in.
+    pub async fn is_ended(&self) -> Result<bool, IdentityError> {
+        Ok(self.read(Agenda::admission).await? == Admission::Ended)
+    }
+
+    /// The backend does not know the session any more, as something found out that is not of the schedule.
+    pub async fn session_refused(&self) -> Result<News, IdentityError> {
+        self.change(Agenda::session_ended).await
+    }
+
     /// Somebody signed in, with these credits: what was missed is kept, late.
     pub async fn signed_in(&self, credits: &BTreeMap<String, i64>) -> Result<(), IdentityError> {
         self.change(Agenda::signed_in).await?;
@@ -308,7 +318,7 @@ fn tell(model: &ModelName, outcome: Outcome, said: Option<&str>, news: News) {
         }
         (Outcome::NoCredit, News::Yes) => tracing::warn!(
             %model,
-            "no top-up is possible: the account has no credit left for it; buy some; `llmtor account` shows what is there"
+            "no top-up is possible: the account has no credit left for it; `llmtor buy {model}` gets some"
         ),
         (Outcome::SignedOut, News::Yes) => {
             tracing::warn!("no more top-ups until the next sign-in: {said}");

@@ -9,6 +9,7 @@ import importlib.metadata
 import json
 import os
 import random
+import subprocess
 
 MODEL = os.environ["LLMTOR_MODEL"]
 BASE_URL = os.environ["OPENAI_BASE_URL"]
@@ -52,6 +53,14 @@ def is_answered(text, *cities):
     for city in cities:
         assert get_temperature(city) in text, text
     return True
+
+
+def set_up(tool, *options):
+    """Has llmtor write the settings of `tool`, as its users do."""
+    command = [os.environ["LLMTOR"], "setup", tool, "--yes", *options]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    assert KEY not in done.stdout + done.stderr, "the key is shown"
 
 
 class Verdict:

@@ -1,4 +1,4 @@
-"""llm, the command: whole, streamed, continued, with a tool, with a schema."""
+"""llm, the command, as `llmtor setup llm` sets it up: whole, streamed, continued, with a tool, with a schema."""
 
 import json
 import os
@@ -6,16 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from common import BASE_URL, KEY, MODEL, SAY, WHO, WORDS, Verdict, get_temperature, is_answered, weather
+from common import MODEL, SAY, WHO, WORDS, Verdict, get_temperature, is_answered, set_up, weather
 
-SETTINGS = f"""
-- model_id: asked
-  model_name: {MODEL}
-  api_base: {BASE_URL}
-  api_key_name: llmtor
-  supports_tools: true
-  supports_schema: true
-"""
 FUNCTION = f"""
 def get_temperature(city: str) -> str:
     "The temperature in a city."
@@ -35,17 +27,19 @@ def main():
     verdict = Verdict("llm")
     home = Path(os.environ["HOME"], "llm")
     home.mkdir(exist_ok=True)
-    (home / "extra-openai-models.yaml").write_text(SETTINGS)
-    (home / "keys.json").write_text(json.dumps({"llmtor": KEY}))
     os.environ["LLM_USER_PATH"] = str(home)
-    verdict.holds("stream", llm("-m", "asked", SAY) == WORDS)
-    verdict.holds("--no-stream", llm("-m", "asked", "--no-stream", SAY) == WORDS)
-    verdict.holds("-s and -c", llm("-m", "asked", "-c", "-s", "Be brief.", SAY) == WORDS)
-    verdict.holds("--functions", is_answered(llm("-m", "asked", "--functions", FUNCTION, weather("Oslo")), "Oslo"))
-    told = llm("-m", "asked", "--no-stream", "-T", "llm_version", "What does llm_version say?")
+    set_up("llm")
+    verdict.holds("the default of llmtor setup", llm("models", "default") == f"llmtor/{MODEL}")
+    verdict.holds("stream", llm(SAY) == WORDS)
+    verdict.holds("--no-stream", llm("--no-stream", SAY) == WORDS)
+    verdict.holds("-s and -c", llm("-c", "-s", "Be brief.", SAY) == WORDS)
+    verdict.holds("--functions", is_answered(llm("--functions", FUNCTION, weather("Oslo")), "Oslo"))
+    told = llm("--no-stream", "-T", "llm_version", "What does llm_version say?")
     verdict.holds("-T", verdict.versions["llm"] in told)
-    person = json.loads(llm("-m", "asked", "--schema", "name, born int", WHO))
+    person = json.loads(llm("--schema", "name, born int", WHO))
     verdict.holds("--schema", person == {"name": "Ada Lovelace", "born": 1815})
+    set_up("llm", "--undo")
+    verdict.holds("and back", not list(home.glob("*.yaml")) and not (home / "keys.json").exists())
     verdict.say()
 
 

@@ -74,6 +74,11 @@ fn the_llm_command_streams_continues_calls_tools_and_keeps_to_a_schema() {
 }
 
 #[test]
+fn a_shell_that_was_set_up_tells_openai_for_python_where_to_go() {
+    python(".venv", "openai_by_shell.py");
+}
+
+#[test]
 fn the_ai_sdk_generates_streams_and_runs_a_tool_loop() {
     node("ai-sdk.mjs", "ai");
 }

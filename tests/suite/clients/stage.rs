@@ -37,7 +37,7 @@ pub struct Stage {
     /// The way to everywhere else, as far as a client asks the environment for one.
     trap: TcpListener,
     /// Last, for the others stand in its room.
-    _house: House,
+    house: House,
 }
 
 /// A driver and where it works.
@@ -79,7 +79,7 @@ impl Stage {
         let base_url = daemon.base_url.clone();
         let trap = TcpListener::bind("127.0.0.1:0").unwrap();
         trap.set_nonblocking(true).unwrap();
-        Self { daemon, provider, relay, base_url, trap, _house: house }
+        Self { daemon, provider, relay, base_url, trap, house }
     }
 
     /// The same, and what clients send to the daemon is written down too.
@@ -137,6 +137,10 @@ impl Stage {
             .env("NO_PROXY", "127.0.0.1,localhost")
             .env("no_proxy", "127.0.0.1,localhost")
             .env("LLMTOR_MODEL", MODEL)
+            // For the drivers that have their settings written.
+            .env("LLMTOR", program::SHIPPED)
+            .env("LLMTOR_HOME", self.house.home("client"))
+            .env("LLMTOR_URL", &self.daemon.base_url)
             .env("LLMTOR_CLIENTS", large_clients())
             // Nobody is told of it.
             .env("DO_NOT_TRACK", "1")

@@ -28,6 +28,7 @@ fn rows() -> Vec<Row> {
     let server = "server_error";
     let permission = "permission_error";
     vec![
+        (Kind::Paused, Unspent, 503, server, "paused", None),
         (Kind::ShuttingDown, Unspent, 503, server, "shutting_down", Some("5")),
         (Kind::ShuttingDown, InDoubt, 504, server, "shutting_down", Some("5")),
         (Kind::TooLarge { limit: Some(9) }, Unspent, 400, invalid, "context_length_exceeded", None),

@@ -83,9 +83,13 @@ impl Program {
     }
 
     /// Starts a command that is, or becomes, `llmtor`.
-    pub fn spawn(mut command: Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    pub fn spawn(command: Command) -> Self {
+        Self::spawn_with_input(command, Stdio::null())
+    }
+
+    /// The same, with something on its standard input.
+    pub fn spawn_with_input(mut command: Command, input: Stdio) -> Self {
+        let mut child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = listen(child.stdout.take().unwrap());
         let stderr = listen(child.stderr.take().unwrap());
         Self { child, stdout, stderr }

@@ -51,7 +51,7 @@ impl Service {
         self.tolerate(&ignored)?;
         let known = self.model(resolve, &model)?;
         let planned = Planned::new(model, known, asks, copies).map_err(Failure::Request)?;
-        let mut response = json(Reply::plain(models::counted(planned.prompt_tokens())));
+        let mut response = json(Reply::plain(models::counted(planned.prompt_tokens().await)));
         report_ignored(&mut response, &ignored);
         Ok(response)
     }

@@ -67,6 +67,7 @@ fn place(isolation: IsolationRule, pool: usize, exits: &[Result<u8, TransportErr
         pool,
         dial: Duration::from_secs(5),
         dormant_after: Duration::from_secs(3600),
+        passage: Passage::Open,
         clock: clock.clone(),
     };
     Place { transport: Isolated::new(Script(script.clone(), target), settings), script, clock }
@@ -249,4 +250,21 @@ async fn one_dial_has_its_time_and_no_more() {
     let transport = Isolated::new(Stuck(Target::new("https://backend.test").unwrap()), settings);
     let error = transport.open(Wish::default()).await.err().unwrap();
     assert_eq!(error.kind(), TransportErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn a_pause_drops_what_is_warm_and_nothing_is_dialled_until_it_is_over() {
+    let place = place(IsolationRule::PerCall, 1, &[]);
+    place.until_warm(1).await;
+    let dozed = || place.script.dozed.load(Ordering::SeqCst);
+    place.transport.follow(Passage::Paused);
+    assert_eq!(place.transport.warm(), 0);
+    while dozed() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // The keeper has looked, and let it be.
+    assert_eq!((place.lanes().len(), place.transport.warm()), (1, 0));
+    place.transport.follow(Passage::Open);
+    place.until_warm(1).await;
+    assert_eq!(place.lanes().len(), 2);
 }

@@ -1,0 +1,80 @@
+//! The session, as the user brings it.
+
+use std::io::{IsTerminal as _, Read as _};
+
+use crate::app::sign_in;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::output::Output;
+use crate::config::Config;
+use crate::control::message::SecretText;
+use crate::secret::Secret;
+
+/// More than any session is long.
+const LIMIT: u64 = 16 * 1024;
+
+/// All of standard input.
+pub(super) fn from_stdin(output: Output) -> Result<SecretText, Failure> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        output.remark("Paste the session (the value of the cookie sessionID), then Enter and Ctrl-D:");
+    }
+    let mut text = Vec::with_capacity(256);
+    stdin.lock().take(LIMIT).read_to_end(&mut text).map_err(|error| {
+        Failure::new(Exit::Failed, format!("standard input cannot be read: {error}"))
+            .advise("give the session by a pipe or a file: llmtor login --session-stdin < FILE")
+    })?;
+    let text = String::from_utf8(text).map_err(|error| {
+        drop(Secret::new(error.into_bytes()));
+        Failure::new(Exit::Usage, "the session on standard input is not text")
+            .advise("it is the value of the cookie sessionID; `llmtor login --paste` shows where it is found")
+    })?;
+    Ok(SecretText(Secret::new(text)))
+}
+
+/// Step by step; what is pasted is not shown.
+pub(super) fn guided(output: Output, config: &Config) -> Result<SecretText, Failure> {
+    let (sign_in, account) = sign_in::pages(config)?;
+    output.remark(&guide(&sign_in, &account));
+    if !std::io::stdin().is_terminal() {
+        return from_stdin(output);
+    }
+    let text = rpassword::prompt_password("Session (not shown): ").map_err(|error| {
+        Failure::new(Exit::Failed, format!("the terminal cannot be read: {error}"))
+            .advise("give the session by a pipe or a file: llmtor login --session-stdin < FILE")
+    })?;
+    Ok(SecretText(Secret::new(text)))
+}
+
+fn guide(sign_in: &str, account: &str) -> String {
+    format!(
+        "\
+1. Open this address in your browser and sign in:
+     {sign_in}
+   At the end the browser says that it cannot open a page at 127.0.0.1:5139. That is as it should be.
+2. In the same browser, open:
+     {account}
+   It shows your account.
+3. While that page is open, look at its cookies:
+     Firefox:       press Shift+F9, then Storage > Cookies
+     Chrome, Edge:  press F12, then Application > Storage > Cookies
+     Safari:        Settings > Advanced > Show features for web developers; then Develop > Show Web Inspector >
+                    Storage > Cookies
+4. Copy the value of the cookie sessionID, paste it here, and press Enter. Whoever has it is signed in as you: paste it
+   nowhere else."
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_names_both_pages_the_cookie_and_each_browser() {
+        let text = guide("https://b.example/signin", "https://b.example/me");
+        for words in
+            ["https://b.example/signin", "https://b.example/me", "sessionID", "Firefox", "Chrome", "Safari"]
+        {
+            assert!(text.contains(words), "{words}");
+        }
+    }
+}

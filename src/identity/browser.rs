@@ -1,0 +1,324 @@
+//! Signing in through a browser window: the user's own browser, with a profile of its own that is thrown away.
+//!
+//! | step | what happens |
+//! | --- | --- |
+//! | start | the browser is found by the platform's rules, or named; it gets an empty profile (0700) and opens the backend's sign-in |
+//! | meanwhile | the user does whatever the backend and its identity provider ask for; nothing of it is looked at |
+//! | the browser is led to [`CALLBACK`] | the request is held back in the browser: nothing listens there, and nothing is sent |
+//! | then | the cookies *of the backend's URL* are asked for, and `sessionID` of its host is taken |
+//! | the end, whatever it is | the browser is closed, or killed; the profile is deleted |
+//!
+//! Invariants: no cookie of another origin is asked for; the session is in no argument, log or file; a certificate that the
+//! browser refuses is refused; the browser goes from this machine's own address, so where the identity plane is to go through
+//! Tor it is not started (the caller sees to that).
+//!
+//! The window is driven over DevTools' port, which is on this machine's loopback and chosen by the system. While the window
+//! is open, other programs and accounts of this machine can find it, and drive the window too: SECURITY.md says so.
+//!
+//! Deliberately absent: downloading a browser, filling anything in, and the user's own profile, whose cookies are nobody's
+//! business.
+
+mod find;
+mod profile;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chromiumoxide::cdp::browser_protocol::fetch::{self, EventRequestPaused};
+use chromiumoxide::cdp::browser_protocol::network::GetCookiesParams;
+use chromiumoxide::cdp::browser_protocol::target::EventTargetDestroyed;
+use chromiumoxide::error::CdpError;
+use chromiumoxide::{Browser, BrowserConfig, Page};
+use futures_util::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::url::IdentityUrl;
+use crate::secret::Secret;
+use crate::wire::SESSION_COOKIE;
+use find::Places;
+use profile::Profile;
+
+/// Where the backend leads a browser afterwards: what the official client uses (protocol.md §3), so that ours does not
+/// stand out.
+pub const CALLBACK: &str = "http://127.0.0.1:5139/callback";
+
+/// How long the browser may take to start.
+const START: Duration = Duration::from_secs(30);
+/// How long it may take to end by itself.
+const CLOSE: Duration = Duration::from_secs(3);
+/// What the browser says of a page that another one was opened in place of.
+const ABORTED: &str = "ERR_ABORTED";
+const STEP: Duration = Duration::from_millis(50);
+
+/// What a browser does by itself and need not: talk to its maker, look names up ahead, offer itself as the default.
+const QUIET: &[&str] = &[
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--no-pings",
+    "--no-service-autorun",
+    "--disable-background-networking",
+    "--disable-breakpad",
+    "--disable-client-side-phishing-detection",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-domain-reliability",
+    "--disable-quic",
+    "--disable-sync",
+    "--dns-prefetch-disable",
+    "--metrics-recording-only",
+    "--safebrowsing-disable-auto-update",
+    "--use-mock-keychain",
+    "--password-store=basic",
+    "--disable-features=AutofillServerCommunication,CertificateTransparencyComponentUpdater,MediaRouter,\
+     OptimizationHints,Translate",
+];
+
+/// What is to be done.
+pub struct BrowserOrder {
+    /// The backend.
+    pub url: IdentityUrl,
+    /// The browser; looked for if none is named.
+    pub executable: Option<PathBuf>,
+    /// More arguments for it, such as `--no-sandbox`.
+    pub arguments: Vec<String>,
+    /// In which directory its profile is made.
+    pub profiles: PathBuf,
+    /// How long the user may take.
+    pub patience: Duration,
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum BrowserError {
+    /// None is installed.
+    #[error("no browser was found that llmtor can open a window of: Chromium, Chrome, Edge or Brave")]
+    NotFound,
+    /// The named one is not one.
+    #[error("{} is not a program that can be run", .0.display())]
+    NotAProgram(PathBuf),
+    /// There is no screen to show a window on.
+    #[error("there is no screen here to open a browser window on")]
+    NoDisplay,
+    /// A browser does not run as the superuser.
+    #[error("browsers refuse to run as root")]
+    Root,
+    /// It does not start, or cannot be driven.
+    #[error("{} does not start, or cannot be driven", .0.display())]
+    Unstartable(PathBuf),
+    /// Its profile cannot be made.
+    #[error("the browser's profile cannot be made in {}: {kind}", path.display())]
+    Profile {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        kind: std::io::ErrorKind,
+    },
+    /// The backend's page cannot be opened.
+    #[error("the browser cannot open the backend's sign-in page")]
+    Unreachable,
+    /// The user closed it.
+    #[error("the browser window was closed before the sign-in was over; nothing was changed")]
+    Closed,
+    /// The user took too long.
+    #[error("the sign-in was not over after {} minutes; nothing was changed", .0.as_secs().div_ceil(60))]
+    TimedOut(Duration),
+    /// The backend led back without a session.
+    #[error("the backend said that the sign-in is over, but gave no session")]
+    NoSession,
+    /// Asked to stop.
+    #[error("stopped before the sign-in was over; nothing was changed")]
+    Cancelled,
+}
+
+/// Opens a window, waits until the user has signed in, and brings the session. Whatever comes of it, browser and profile are
+/// gone afterwards.
+pub async fn session_by_browser(
+    order: &BrowserOrder,
+    stop: &CancellationToken,
+) -> Result<Secret<String>, BrowserError> {
+    order.url.check_direct().map_err(|_| BrowserError::Unreachable)?;
+    let places = Places::of_this_machine();
+    let executable = match &order.executable {
+        Some(named) if !find::is_program(named) => return Err(BrowserError::NotAProgram(named.clone())),
+        Some(named) => named.clone(),
+        None => find::browser(&places).ok_or(BrowserError::NotFound)?,
+    };
+    let has =
+        |wanted: &str| order.arguments.iter().any(|argument| argument.split('=').next() == Some(wanted));
+    if !has("--headless") && places.lacks_display() {
+        return Err(BrowserError::NoDisplay);
+    }
+    if is_root() && !has("--no-sandbox") {
+        return Err(BrowserError::Root);
+    }
+    let parent = places.confined_to(&executable).unwrap_or_else(|| order.profiles.clone());
+    let profile = Profile::create(&parent)
+        .map_err(|error| BrowserError::Profile { path: parent.clone(), kind: error.kind() })?;
+    let outcome = with_profile(order, executable, &profile, stop).await;
+    profile.remove().await;
+    outcome
+}
+
+async fn with_profile(
+    order: &BrowserOrder,
+    executable: PathBuf,
+    profile: &Profile,
+    stop: &CancellationToken,
+) -> Result<Secret<String>, BrowserError> {
+    let unstartable = || BrowserError::Unstartable(executable.clone());
+    let config = configuration(order, &executable, profile).map_err(|_| unstartable())?;
+    let (mut browser, mut handler) = tokio::select! {
+        launched = Browser::launch(config) => launched.map_err(|_| unstartable())?,
+        () = stop.cancelled() => return Err(BrowserError::Cancelled),
+    };
+    // Ends when the browser does.
+    let mut driving = tokio::spawn(async move { while let Some(Ok(())) = handler.next().await {} });
+    let outcome = tokio::select! {
+        outcome = attend(&browser, order) => outcome,
+        _ = &mut driving => Err(BrowserError::Closed),
+        () = tokio::time::sleep(order.patience) => Err(BrowserError::TimedOut(order.patience)),
+        () = stop.cancelled() => Err(BrowserError::Cancelled),
+    };
+    close(&mut browser).await;
+    driving.abort();
+    outcome
+}
+
+fn configuration(
+    order: &BrowserOrder,
+    executable: &PathBuf,
+    profile: &Profile,
+) -> Result<BrowserConfig, String> {
+    let arguments = QUIET.iter().copied().chain(order.arguments.iter().map(String::as_str));
+    let arguments = arguments.map(|argument| argument.trim_start_matches('-'));
+    let builder = BrowserConfig::builder()
+        .chrome_executable(executable)
+        .user_data_dir(profile.path())
+        .with_head()
+        .disable_default_args()
+        .viewport(None)
+        // The default of the library is to take any certificate.
+        .respect_https_errors()
+        .launch_timeout(START);
+    let builder = arguments.fold(builder, |builder, argument| match argument.split_once('=') {
+        Some(pair) => builder.arg(pair),
+        None => builder.arg(argument),
+    });
+    builder.build()
+}
+
+/// Waits for the callback, and takes the session.
+async fn attend(browser: &Browser, order: &BrowserOrder) -> Result<Secret<String>, BrowserError> {
+    let driven = |_: CdpError| BrowserError::Closed;
+    let page = first_page(browser).await?;
+    let mut gone = browser.event_listener::<EventTargetDestroyed>().await.map_err(driven)?;
+    let mut held = page.event_listener::<EventRequestPaused>().await.map_err(driven)?;
+    let pattern = fetch::RequestPattern::builder().url_pattern(format!("{CALLBACK}*")).build();
+    page.execute(fetch::EnableParams::builder().pattern(pattern).build()).await.map_err(driven)?;
+    let mut start = order.url.endpoint(&["users", "signin"]);
+    start.query_pairs_mut().append_pair("redirect", CALLBACK);
+    let going = page.goto(start.as_str());
+    tokio::pin!(going);
+    let mut is_going = true;
+    loop {
+        tokio::select! {
+            // An error here is the network's; that somebody takes their time, or goes on at once, is none.
+            there = &mut going, if is_going => match there {
+                Err(CdpError::ChromeMessage(why)) if !why.contains(ABORTED) => return Err(BrowserError::Unreachable),
+                _ => is_going = false,
+            },
+            event = held.next() => {
+                let event = event.ok_or(BrowserError::Closed)?;
+                if is_callback(&event.request.url) {
+                    return session_of(&page, &order.url).await;
+                }
+                let _ = page.execute(fetch::ContinueRequestParams::new(event.request_id.clone())).await;
+            }
+            event = gone.next() => match event {
+                Some(event) if event.target_id != *page.target_id() => {}
+                _ => return Err(BrowserError::Closed),
+            },
+        }
+    }
+}
+
+/// The tab that the browser opened by itself.
+async fn first_page(browser: &Browser) -> Result<Page, BrowserError> {
+    let looking = async {
+        loop {
+            match browser.pages().await {
+                Ok(pages) => match pages.into_iter().next() {
+                    Some(page) => return Ok(page),
+                    None => tokio::time::sleep(STEP).await,
+                },
+                Err(_) => return Err(BrowserError::Closed),
+            }
+        }
+    };
+    tokio::time::timeout(START, looking).await.unwrap_or(Err(BrowserError::Closed))
+}
+
+/// The cookie of the backend's own host. Cookies of other origins are not asked for.
+async fn session_of(page: &Page, url: &IdentityUrl) -> Result<Secret<String>, BrowserError> {
+    let base = url.endpoint(&["me"]);
+    let cookies = page.execute(GetCookiesParams::builder().url(base.as_str()).build());
+    let cookies = cookies.await.map_err(|_| BrowserError::Closed)?.result.cookies;
+    let host = base.host_str().unwrap_or_default();
+    let mut found = None;
+    for cookie in cookies {
+        let value = Secret::new(cookie.value);
+        if cookie.name == SESSION_COOKIE && cookie.domain == host {
+            found = Some(value);
+        }
+    }
+    found.ok_or(BrowserError::NoSession)
+}
+
+fn is_callback(url: &str) -> bool {
+    let (Ok(url), Ok(callback)) = (Url::parse(url), Url::parse(CALLBACK)) else { return false };
+    url.origin() == callback.origin() && url.path() == callback.path()
+}
+
+/// Asks it to end, and ends it if it does not.
+async fn close(browser: &mut Browser) {
+    let ending = async {
+        let _ = browser.close().await;
+        let _ = browser.wait().await;
+    };
+    if tokio::time::timeout(CLOSE, ending).await.is_err() {
+        let _ = browser.kill().await;
+        let _ = tokio::time::timeout(CLOSE, browser.wait()).await;
+    }
+}
+
+#[cfg(unix)]
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[cfg(not(unix))]
+fn is_root() -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_callback_itself_is_the_callback() {
+        for yes in [CALLBACK, "http://127.0.0.1:5139/callback?x=1", "http://127.0.0.1:5139/callback#x"] {
+            assert!(is_callback(yes), "{yes}");
+        }
+        for no in [
+            "http://127.0.0.1:5139/callbacks",
+            "http://127.0.0.1:51390/callback",
+            "https://127.0.0.1:5139/callback",
+            "http://127.0.0.1:5139.evil.example/callback",
+            "http://evil.example/?http://127.0.0.1:5139/callback",
+        ] {
+            assert!(!is_callback(no), "{no}");
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! Other programs' settings: pointing a tool at the endpoint, and back.
+//!
+//! [`tools::TOOLS`] knows each tool: whether it is here, and what it needs. Most have a settings file; what is to be changed in
+//! it is a list of [`Edit`](edit::Edit)s. [`prepare`] works out what would be written and writes nothing, so that it can be
+//! shown first; [`Prepared::commit`] writes it; [`prepare_undo`] works out the way back.
+//!
+//! | the file, when it is undone | what becomes of it |
+//! | --- | --- |
+//! | as we left it, and was there before | the backup, to the byte |
+//! | as we left it, and was not there | gone |
+//! | changed since | what we added is taken out, the changes stay |
+//! | changed since, and now empty that was not there | gone |
+//! | gone | stays gone |
+//!
+//! Setting up what is set up already starts from the file as it would be undone, so that nothing of an earlier time (another
+//! port, another model) is left over and the backup stays the user's own file. Where every edit holds, not a byte is written.
+//!
+//! Invariants: a backup and the ledger's entry are on disk before the first file is touched; a file that was changed between
+//! showing and writing is left alone; a file that does not parse is never written. Knows neither plane and no network:
+//! the address, the key and the models are given ([`Facts`]).
+//!
+//! Deliberately absent: the tools themselves. None is run, and none is asked.
+
+pub mod edit;
+mod files;
+mod ledger;
+mod machine;
+mod models;
+mod steps;
+pub mod tools;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use similar::TextDiff;
+
+use crate::secret::Secret;
+use crate::wire::ModelName;
+
+use edit::{Fault, apply, digest, is_empty, take_out};
+use files::Access;
+pub use ledger::Ledger;
+use ledger::{FileRecord, Record};
+pub use machine::{Machine, System};
+pub use models::{Choice, Model, Size, choose};
+pub use steps::Step;
+pub use tools::{Plan, Tool, Way};
+
+/// What is known of the endpoint.
+pub struct Facts {
+    /// With `/v1`.
+    pub base_url: String,
+    /// The local endpoint's key.
+    pub key: Secret<String>,
+    /// The file that holds it.
+    pub key_file: PathBuf,
+    /// What `llmtor` is called with for this home, without the name: `--home DIR`, or nothing.
+    pub options: String,
+    /// The models that can be asked for.
+    pub models: Vec<ModelName>,
+    /// Which of them.
+    pub choice: Choice,
+    /// How much fits into one call, in tokens, where known.
+    pub context: Option<u32>,
+}
+
+impl Facts {
+    /// The address without `/v1`.
+    pub fn origin(&self) -> &str {
+        self.base_url.trim_end_matches('/').trim_end_matches("/v1")
+    }
+}
+
+/// Why a tool cannot be set up, or set back.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// A file cannot be read.
+    #[error("{} cannot be read: {kind}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        kind: io::ErrorKind,
+    },
+    /// A file cannot be written.
+    #[error("{} cannot be written: {kind}", path.display())]
+    Unwritable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        kind: io::ErrorKind,
+    },
+    /// Something that is no text file stands where settings should be.
+    #[error("{} is no settings file", path.display())]
+    NotSettings {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A file is not as its format has it, or as the tool has it.
+    #[error("{} is left as it is: {fault}", path.display())]
+    Unfit {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        fault: Fault,
+    },
+    /// It was changed after it was shown.
+    #[error("{} was changed in the meantime; nothing was written to it", path.display())]
+    Changed {
+        /// Which.
+        path: PathBuf,
+    },
+    /// There is nothing to undo.
+    #[error("{tool} was not set up from here; there is nothing to undo")]
+    NotSetUp {
+        /// Which.
+        tool: &'static str,
+    },
+    /// The tool keeps its settings where the user says.
+    #[error("{tool} keeps its settings in {what}")]
+    NeedsFile {
+        /// Which.
+        tool: &'static str,
+        /// Where, in words.
+        what: &'static str,
+    },
+    /// `--file` for a tool whose place is known.
+    #[error("{tool} has its settings in one place; --file is not for it")]
+    NoFile {
+        /// Which.
+        tool: &'static str,
+    },
+    /// What was written down of an earlier time cannot be understood.
+    #[error("{} is damaged, so it is not known what is to be undone", path.display())]
+    Ledger {
+        /// Which.
+        path: PathBuf,
+    },
+}
+
+impl SetupError {
+    /// What to do.
+    pub fn advice(&self) -> Option<String> {
+        match self {
+            Self::Unreadable { .. } | Self::Unwritable { .. } => Some(
+                "see to its owner and mode, or change the file by hand: --print shows what belongs in it"
+                    .into(),
+            ),
+            Self::NotSettings { .. } | Self::Unfit { .. } => {
+                Some("mend it, or put the lines there by hand: --print shows them".into())
+            }
+            Self::Changed { .. } => {
+                Some("close the program that writes to it, and give the command again".into())
+            }
+            Self::NotSetUp { .. } => Some("`llmtor setup` lists what is set up".into()),
+            Self::NeedsFile { .. } => Some("name it: --file PATH".into()),
+            Self::NoFile { .. } => Some("leave --file out".into()),
+            Self::Ledger { path } => Some(format!(
+                "take the lines out by hand; the file as it was is beside it as *.before-llmtor. Then delete {}",
+                path.display()
+            )),
+        }
+    }
+}
+
+/// What would become of one file.
+pub struct Change {
+    /// Where it is, links followed.
+    pub path: PathBuf,
+    /// As it is; `None` if it is not there.
+    pub before: Option<String>,
+    /// As it will be; `None` if it will be gone.
+    pub after: Option<String>,
+    /// Where it will be kept as it was, or was kept.
+    pub backup: Option<PathBuf>,
+    /// The text of the backup, if it is to be written.
+    original: Option<String>,
+    access: Access,
+}
+
+impl Change {
+    /// Whether anything changes.
+    pub fn is_needed(&self) -> bool {
+        self.before != self.after
+    }
+
+    /// The difference, with the key unreadable.
+    pub fn diff(&self, facts: Option<&Facts>, name: &str) -> String {
+        let hide = |text: &Option<String>| {
+            let text = text.as_deref().unwrap_or_default();
+            facts.map_or_else(|| text.to_owned(), |facts| masked(text, &facts.key))
+        };
+        let (before, after) = (hide(&self.before), hide(&self.after));
+        let old = if self.before.is_some() { name } else { "/dev/null" };
+        let new = if self.after.is_some() { name } else { "/dev/null" };
+        TextDiff::from_lines(&before, &after).unified_diff().context_radius(2).header(old, new).to_string()
+    }
+
+    /// Whether other accounts of this machine can read it, now that it has been written.
+    pub fn is_open_to_others(&self) -> bool {
+        self.after.is_some() && files::is_open_to_others(&self.path)
+    }
+}
+
+/// What would be done.
+pub struct Prepared {
+    /// The tool.
+    pub tool: &'static Tool,
+    /// Its files.
+    pub changes: Vec<Change>,
+    /// What is left to be done by hand, before or after.
+    pub steps: Vec<Step>,
+    /// What the ledger says afterwards; `None` for nothing.
+    record: Option<Record>,
+}
+
+impl Prepared {
+    /// Whether anything changes.
+    pub fn is_needed(&self) -> bool {
+        self.changes.iter().any(Change::is_needed)
+    }
+
+    /// Whether a change puts the key into its file.
+    pub fn has_key(&self, change: &Change) -> bool {
+        change.access == Access::Owner
+    }
+
+    /// Writes it.
+    pub fn commit(&self, ledger: &Ledger) -> Result<(), SetupError> {
+        for change in self.changes.iter().filter(|change| change.is_needed()) {
+            if files::read(&change.path)? != change.before {
+                return Err(SetupError::Changed { path: change.path.clone() });
+            }
+        }
+        for change in &self.changes {
+            if let (Some(backup), Some(original)) = (&change.backup, &change.original) {
+                files::write(backup, original, Some(&change.path), Access::Owner)?;
+            }
+        }
+        if let Some(record) = &self.record {
+            ledger.write(self.tool.id, record)?;
+        }
+        for change in self.changes.iter().filter(|change| change.is_needed()) {
+            match &change.after {
+                Some(text) => files::write(&change.path, text, None, change.access)?,
+                None => files::remove(&change.path)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes it, for one that undoes: the backups and the ledger's entry go last.
+    pub fn commit_undo(&self, ledger: &Ledger) -> Result<(), SetupError> {
+        for change in &self.changes {
+            if files::read(&change.path)? != change.before {
+                return Err(SetupError::Changed { path: change.path.clone() });
+            }
+            match &change.after {
+                Some(text) if change.is_needed() => files::write(&change.path, text, None, change.access)?,
+                Some(_) => {}
+                None => files::remove(&change.path)?,
+            }
+        }
+        match &self.record {
+            Some(record) => ledger.write(self.tool.id, record)?,
+            None => ledger.remove(self.tool.id)?,
+        }
+        self.changes
+            .iter()
+            .filter_map(|change| change.backup.as_ref())
+            .try_for_each(|backup| files::remove(backup))
+    }
+}
+
+/// Whether a tool was set up from here, and still is.
+pub fn is_set_up(tool: &Tool, ledger: &Ledger) -> bool {
+    let Ok(Some(record)) = ledger.read(tool.id) else { return false };
+    record.files.iter().all(|file| match files::read(&file.path) {
+        Ok(Some(text)) => {
+            digest(&text) == file.written
+                || take_out(file.format, &text, &file.traces).is_ok_and(|without| without != text)
+        }
+        _ => false,
+    })
+}
+
+/// What was chosen for a tool earlier.
+pub fn earlier_choice(tool: &Tool, ledger: &Ledger) -> Option<Choice> {
+    let record = ledger.read(tool.id).ok()??;
+    Some(Choice { main: record.main, small: record.small })
+}
+
+/// What would be written for `tool`.
+pub fn prepare(
+    tool: &'static Tool,
+    machine: &Machine,
+    facts: &Facts,
+    file: Option<&Path>,
+    ledger: &Ledger,
+) -> Result<Prepared, SetupError> {
+    if let (None, Some(what)) = (file, tool.needs_file) {
+        return Err(SetupError::NeedsFile { tool: tool.name, what });
+    }
+    let plan = plan(tool, machine, facts, file)?;
+    let earlier = ledger.read(tool.id)?;
+    let mut known = earlier.map(|record| record.files).unwrap_or_default();
+    let mut changes = Vec::new();
+    for planned in plan.files {
+        let path = files::resolve(&planned.path);
+        let before = files::read(&path)?;
+        let at = known.iter().position(|file| file.path == path);
+        let earlier = at.map(|at| known[at].clone());
+        let unfit = |fault| SetupError::Unfit { path: path.clone(), fault };
+        let access = if planned.has_key { Access::Owner } else { Access::Usual };
+
+        let text = before.clone().unwrap_or_default();
+        let (again, _) = apply(planned.format, &text, &planned.edits).map_err(unfit)?;
+        if before.as_deref() == Some(again.as_str()) {
+            let backup = earlier.and_then(|file| file.backup);
+            changes.push(Change { path, after: before.clone(), before, backup, original: None, access });
+            continue;
+        }
+        let base = match (&earlier, before.clone()) {
+            (Some(file), Some(text)) => undone(file, &text)?,
+            (_, text) => text,
+        };
+        let (after, traces) =
+            apply(planned.format, base.as_deref().unwrap_or_default(), &planned.edits).map_err(unfit)?;
+        let kept = earlier.and_then(|file| file.backup);
+        let backup = base.is_some().then(|| kept.unwrap_or_else(|| files::backup_name(&path)));
+        let written = digest(&after);
+        let record = FileRecord {
+            path: path.clone(),
+            format: planned.format,
+            written,
+            backup: backup.clone(),
+            traces,
+        };
+        match at {
+            Some(at) => known[at] = record,
+            None => known.push(record),
+        }
+        changes.push(Change { path, before, after: Some(after), backup, original: base, access });
+    }
+    let Choice { main, small } = facts.choice.clone();
+    let record = (!known.is_empty()).then_some(Record { main, small, files: known });
+    Ok(Prepared { tool, changes, steps: plan.steps, record })
+}
+
+/// What would be written to undo it; only for `file`, if one is named.
+pub fn prepare_undo(
+    tool: &'static Tool,
+    machine: &Machine,
+    file: Option<&Path>,
+    ledger: &Ledger,
+) -> Result<Prepared, SetupError> {
+    let Some(mut record) = ledger.read(tool.id)? else {
+        return Err(SetupError::NotSetUp { tool: tool.name });
+    };
+    let named = file.map(|file| files::resolve(&(tool.place)(machine, Some(file))));
+    let is_meant = |file: &FileRecord| named.as_ref().is_none_or(|named| *named == file.path);
+    let (meant, rest) = record.files.into_iter().partition::<Vec<_>, _>(is_meant);
+    if meant.is_empty() {
+        return Err(SetupError::NotSetUp { tool: tool.name });
+    }
+    let mut changes = Vec::new();
+    for file in meant {
+        let before = files::read(&file.path)?;
+        let after = match &before {
+            Some(text) => undone(&file, text)?,
+            None => None,
+        };
+        let FileRecord { path, backup, .. } = file;
+        changes.push(Change { path, before, after, backup, original: None, access: Access::Usual });
+    }
+    record.files = rest;
+    let record = (!record.files.is_empty()).then_some(record);
+    Ok(Prepared { tool, changes, steps: Vec::new(), record })
+}
+
+/// What belongs into a file.
+pub struct ToPaste {
+    /// Which.
+    pub path: PathBuf,
+    /// The lines, with the key.
+    pub text: String,
+}
+
+/// What belongs into the files of `tool`, each as it would be if nothing else were in it; and the steps.
+pub fn to_paste(
+    tool: &'static Tool,
+    machine: &Machine,
+    facts: &Facts,
+    file: Option<&Path>,
+) -> Result<(Vec<ToPaste>, Vec<Step>), SetupError> {
+    let plan = plan(tool, machine, facts, file)?;
+    let mut texts = Vec::new();
+    for planned in plan.files {
+        let (text, _) = apply(planned.format, "", &planned.edits)
+            .map_err(|fault| SetupError::Unfit { path: planned.path.clone(), fault })?;
+        texts.push(ToPaste { path: planned.path, text });
+    }
+    Ok((texts, plan.steps))
+}
+
+/// `text` with the key unreadable.
+pub fn masked(text: &str, key: &Secret<String>) -> String {
+    text.replace(key.expose().as_str(), "sk-llmtor-****")
+}
+
+fn plan(tool: &Tool, machine: &Machine, facts: &Facts, file: Option<&Path>) -> Result<Plan, SetupError> {
+    if file.is_some() && tool.needs_file.is_none() {
+        return Err(SetupError::NoFile { tool: tool.name });
+    }
+    Ok((tool.plan)(machine, facts, &(tool.place)(machine, file)))
+}
+
+/// `text` as it was before us; `None` if the file was not there.
+fn undone(file: &FileRecord, text: &str) -> Result<Option<String>, SetupError> {
+    if digest(text) == file.written {
+        match &file.backup {
+            None => return Ok(None),
+            Some(backup) => {
+                if let Some(original) = files::read(backup)? {
+                    return Ok(Some(original));
+                }
+            }
+        }
+    }
+    let without = take_out(file.format, text, &file.traces)
+        .map_err(|fault| SetupError::Unfit { path: file.path.clone(), fault })?;
+    let is_gone = file.backup.is_none() && is_empty(file.format, &without);
+    Ok((!is_gone).then_some(without))
+}
+
+#[cfg(all(test, unix))]
+mod tests;

@@ -1,0 +1,140 @@
+//! Other programs' files: read whole, written whole or not at all.
+//!
+//! A link is followed: dotfiles managers have the file elsewhere, and it stays theirs. A file that is there keeps its mode;
+//! a new one that has the key in it can be read by its owner alone.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::SetupError;
+
+/// More than any settings file is long.
+const LIMIT: u64 = 4 << 20;
+/// A chain of links that is longer goes in a circle.
+const MOST_LINKS: usize = 16;
+
+/// Who may read a new file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// As the system has it.
+    Usual,
+    /// Its owner.
+    Owner,
+}
+
+/// Where a path leads.
+pub(super) fn resolve(path: &Path) -> PathBuf {
+    let mut at = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match fs::read_link(&at) {
+            Ok(target) => at = at.parent().map_or_else(|| target.clone(), |parent| parent.join(&target)),
+            Err(_) => break,
+        }
+    }
+    // The directories above it too, if they are there.
+    match (at.parent().map(fs::canonicalize), at.file_name()) {
+        (Some(Ok(parent)), Some(name)) => parent.join(name),
+        _ => at,
+    }
+}
+
+/// The text, if there is such a file.
+pub(super) fn read(path: &Path) -> Result<Option<String>, SetupError> {
+    let unreadable = |error: io::Error| SetupError::Unreadable { path: path.to_owned(), kind: error.kind() };
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+        Ok(found) if !found.is_file() || found.len() > LIMIT => {
+            return Err(SetupError::NotSettings { path: path.to_owned() });
+        }
+        Ok(_) => {}
+    }
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(SetupError::NotSettings { path: path.to_owned() })
+        }
+        Err(error) => Err(unreadable(error)),
+    }
+}
+
+/// Replaces a file: a draft beside it, on disk, then in its place. Its mode is that of `like` or of itself, else as `access`
+/// says.
+pub(super) fn write(path: &Path, text: &str, like: Option<&Path>, access: Access) -> Result<(), SetupError> {
+    let unwritable = |error: io::Error| SetupError::Unwritable { path: path.to_owned(), kind: error.kind() };
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(unwritable)?;
+    }
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{:016x}.new", rand::random::<u64>()));
+    let draft = PathBuf::from(draft);
+    let written = replace(path, &draft, text, like.unwrap_or(path), access);
+    if written.is_err() {
+        // It may hold the key, and it may not have been made at all.
+        drop(fs::remove_file(&draft));
+    }
+    written.map_err(unwritable)
+}
+
+/// Takes a file away, if it is there.
+pub(super) fn remove(path: &Path) -> Result<(), SetupError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(SetupError::Unwritable { path: path.to_owned(), kind: error.kind() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A name beside a file that nothing has yet.
+pub(super) fn backup_name(path: &Path) -> PathBuf {
+    let name = |number: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".before-llmtor");
+        if number > 1 {
+            name.push(format!("-{number}"));
+        }
+        PathBuf::from(name)
+    };
+    (1..=u32::MAX).map(name).find(|name| fs::symlink_metadata(name).is_err()).unwrap_or_else(|| name(1))
+}
+
+/// Whether others of this machine can read it.
+pub(super) fn is_open_to_others(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o044 != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        false
+    }
+}
+
+fn replace(path: &Path, draft: &Path, text: &str, like: &Path, access: Access) -> io::Result<()> {
+    let mode = fs::metadata(like).ok().map(|found| found.permissions());
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    if mode.is_some() || access == Access::Owner {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    }
+    #[cfg(not(unix))]
+    let _ = access;
+    let mut file = options.open(draft)?;
+    file.write_all(text.as_bytes())?;
+    if let Some(mode) = mode {
+        file.set_permissions(mode)?;
+    }
+    file.sync_all()?;
+    fs::rename(draft, path)?;
+    match path.parent() {
+        Some(directory) if cfg!(unix) && !directory.as_os_str().is_empty() => {
+            File::open(directory)?.sync_all()
+        }
+        _ => Ok(()),
+    }
+}
