@@ -68,18 +68,19 @@ async fn me(State(shared): App, SignedIn(account): SignedIn) -> Response {
     match shared.ledger.statement(account.clone()).await {
         Ok(statement) => {
             let transient_token = shared.store.transient_token(&account, &mut rand::rng());
-            ok(Me { transient_token, ..describe(&account, statement) })
+            ok(describe(&account, statement, transient_token))
         }
         Err(error) => broken(&error),
     }
 }
 
-fn describe(account: &AccountId, statement: Statement) -> Me {
+fn describe(account: &AccountId, statement: Statement, transient_token: String) -> Me {
     Me {
         id: account.as_str().to_owned(),
         name: statement.name,
         email: statement.email,
         profile_image: statement.picture,
+        transient_token,
         subscription_info: SubscriptionInfo {
             active_auth_tokens: Some(statement.active).filter(|counts| !counts.is_empty()),
             used_auth_tokens: Some(statement.used).filter(|counts| !counts.is_empty()),
