@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 const RUN: [&str; 6] = ["host.md", "sign-in.md", "tokens.md", "first-call.md", "daily.md", "backups.md"];
 
 /// Chapters to look things up in. Their commands are run elsewhere, or take long; here they only have to exist.
-const REFERENCE: [&str; 5] = ["tools.md", "clients.md", "compat.md", "linking-game.md", "chaos.md"];
+const REFERENCE: [&str; 6] =
+    ["packages.md", "tools.md", "clients.md", "compat.md", "linking-game.md", "chaos.md"];
 
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
