@@ -89,8 +89,10 @@ impl Workshop {
 
     /// Makes another token. Some milliseconds.
     pub(super) fn another(self: &Arc<Self>) {
-        let Stage::Open(pair) = &self.inner().stage else { return };
-        let pair = Arc::clone(pair);
+        let pair = match &self.inner().stage {
+            Stage::Open(pair) => Arc::clone(pair),
+            Stage::Closed | Stage::Making => return,
+        };
         if let Some(shown) = pair.make() {
             self.inner().shown = Some(Arc::new(shown));
         }
@@ -167,6 +169,21 @@ fn hash(token: &[u8]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn another_token_takes_the_place_of_the_first() {
+        let workshop = Workshop::open();
+        workshop.another();
+        assert!(workshop.shown().is_none(), "there is no key pair yet");
+        workshop.prepare();
+        while workshop.shown().is_none() || !matches!(workshop.inner().stage, Stage::Open(_)) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        let first = workshop.shown().unwrap();
+        workshop.another();
+        assert_ne!(workshop.shown().unwrap().token, first.token);
+        assert_eq!(workshop.shown().unwrap().fingerprint, first.fingerprint);
+    }
 
     #[test]
     fn a_token_for_show_is_a_real_one_and_is_spent_once() {
