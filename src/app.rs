@@ -9,9 +9,12 @@
 //! | `launch` | a daemon for whoever needs one |
 //! | `redemption` | which way out, how patient, whose tokens |
 //! | `doctor` | what stands in the way of a call |
+//! | `logging`, `report` | what is said, to whom and where it is kept; what a user may pass on of it |
 //! | `identity` | the way out of the identity plane |
+//! | `meter` | numbers for whoever collects them |
 //! | `sign_in` | the browser window in which somebody signs in |
 //! | `tor` | the settings of the Tor client built in |
+//! | `page` | what the local page may read and do |
 //! | `memory` | what is in memory stays out of files |
 //! | `demo` | a reference backend and a daemon in one process |
 //!
@@ -31,8 +34,12 @@ pub mod launch;
 mod listen;
 pub mod logging;
 pub mod memory;
+mod meter;
 mod operations;
+#[cfg(feature = "desktop")]
+mod page;
 mod redemption;
+pub mod report;
 pub mod restore;
 pub mod sign_in;
 mod tor;

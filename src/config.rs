@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::datadir::KeyStore;
@@ -52,6 +52,8 @@ pub struct Config {
     pub images: Images,
     /// `[server]`
     pub server: Server,
+    /// `[page]`
+    pub page: Page,
     /// `[ollama]`
     pub ollama: Face,
     /// `[anthropic]`
@@ -125,6 +127,16 @@ impl Api {
 pub struct Images {
     /// Whether they are fetched.
     pub fetch_over_tor: bool,
+}
+
+/// `[page]`: the local page.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Page {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Where it listens.
+    pub listen: Listen,
 }
 
 /// `[ollama]`, `[anthropic]`: an API that the local endpoint speaks beside OpenAI's.
@@ -268,16 +280,18 @@ pub struct Vault {
     pub key_store: KeyStore,
 }
 
-/// `[log]`: what goes to standard error.
+/// `[log]`: what goes to standard error and into files.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
     /// The least important level shown.
     pub level: Level,
+    /// For how many days the daemon's log is kept in the home; 0 keeps none.
+    pub files: usize,
 }
 
-/// A log level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// A log level, the quietest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Nothing.

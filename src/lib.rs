@@ -15,6 +15,8 @@ pub mod clock;
 pub mod config;
 #[cfg(all(feature = "identity", feature = "anonymous", feature = "backend"))]
 pub mod control;
+#[cfg(all(feature = "identity", feature = "anonymous", feature = "backend", feature = "desktop"))]
+pub mod dashboard;
 pub mod datadir;
 #[cfg(all(feature = "desktop", feature = "identity", feature = "anonymous", feature = "backend"))]
 pub mod desktop;

@@ -31,6 +31,8 @@ mod server;
 mod service;
 mod socket;
 
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 pub use call::SecondTry;
@@ -69,6 +71,17 @@ pub struct Endpoint {
     pub conduct: Conduct,
     /// How pictures on the web are fetched; without one they are refused.
     pub pictures: Option<Box<dyn Fetch>>,
+    /// What `/metrics` says; without one there is no such path.
+    pub meter: Option<Box<dyn Meter>>,
+}
+
+/// What [`Meter::read`] returns.
+pub type Reading<'a> = Pin<Box<dyn Future<Output = String> + Send + 'a>>;
+
+/// Tells numbers in OpenMetrics' text format.
+pub trait Meter: Send + Sync + 'static {
+    /// The numbers now. They must name no prompt, tool or account.
+    fn read(&self) -> Reading<'_>;
 }
 
 /// What becomes of every parameter of every endpoint.

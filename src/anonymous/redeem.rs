@@ -25,6 +25,7 @@ mod error;
 mod exchange;
 mod outcome;
 mod parking;
+pub mod record;
 mod request;
 mod route;
 mod share;
@@ -51,6 +52,7 @@ use crate::passage::{Gate, Passage};
 use crate::vault::{AbuseRule, CallId, PinnedKeys, RequestDigest, Withdrawals};
 use crate::wire::ModelName;
 use parking::{Boarding, Hand};
+use record::{Begun, Nobody, Observer, Outcome, Trace};
 use share::Share;
 use shared::{Pins, Shared};
 
@@ -131,6 +133,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What is kept for callers that went away.
     pub parking: ParkingRules,
+    /// Told of every call that ends.
+    pub observer: Arc<dyn Observer>,
     /// Whether calls may leave.
     pub gate: Gate,
 }
@@ -145,6 +149,7 @@ impl Settings {
             deadlines: Deadlines::default(),
             limits: Limits::default(),
             parking: ParkingRules::default(),
+            observer: Arc::new(Nobody),
             gate: Gate::default(),
         }
     }
@@ -222,26 +227,38 @@ impl Redeemer {
     /// future does not stop the call: it goes on, and the next identical prompt adopts it.
     pub async fn redeem(self: &Arc<Self>, prompt: Prompt, asking: Asking) -> Result<Delivery, RedeemError> {
         let shared = &self.shared;
+        let begun = Begun::now(asking, &prompt.model);
         // Before the question, so that who waits for quiet after closing the gate misses no call.
         let under_way = shared.calls.token();
-        self.admit()?;
+        if let Err(error) = self.admit() {
+            shared.note(begun.end(Outcome::of(&error), &Trace::default(), &shared.settings.clock));
+            return Err(error);
+        }
         if shared.tasks.is_closed() {
             return Err(RedeemError::new(RedeemErrorKind::ShuttingDown, TokenFate::Unspent));
         }
-        request::check_size(&prompt, shared.pins().abuse, shared.settings.limits.request)?;
+        if let Err(error) = request::check_size(&prompt, shared.pins().abuse, shared.settings.limits.request)
+        {
+            shared.note(begun.end(Outcome::of(&error), &Trace::default(), &shared.settings.clock));
+            return Err(error);
+        }
         let digest = shared.withdrawals.digest(&prompt.model, prompt.messages.get().as_bytes());
         let own = CallId(rand::random());
         let (call, hand, result) = loop {
             match shared.parking.board(digest, asking, own) {
                 Boarding::Ended(call, hand, result) => {
+                    shared.note(begun.end(Outcome::Shared, &Trace::default(), &shared.settings.clock));
                     return Share::new(Arc::clone(shared), call, hand, result).hand_over();
                 }
-                Boarding::Joined(call, hand, result) => break (call, hand, result),
+                Boarding::Joined(call, hand, result) => {
+                    shared.note(begun.end(Outcome::Shared, &Trace::default(), &shared.settings.clock));
+                    break (call, hand, result);
+                }
                 Boarding::Begun(hand, result) => {
                     let (under_way, shared) = (under_way.clone(), Arc::clone(shared));
                     drop(self.shared.spawn(async move {
                         let _under_way = under_way;
-                        call::run(shared, own, digest, prompt).await;
+                        call::run(shared, own, digest, prompt, begun).await;
                     }));
                     break (own, hand, result);
                 }

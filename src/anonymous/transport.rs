@@ -69,6 +69,37 @@ impl fmt::Debug for Conversation {
     }
 }
 
+/// The way out of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The Tor client built in.
+    Tor,
+    /// A proxy on this machine, which is Tor unless the user said that it need not be.
+    Socks,
+    /// None: the backend is on this machine.
+    Loopback,
+}
+
+/// Which other calls go over the same circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Company {
+    /// None.
+    Nobody,
+    /// Those of the same conversation.
+    Conversation,
+    /// Any.
+    Anybody,
+}
+
+/// How a call leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// By which way.
+    pub way: Way,
+    /// With whom.
+    pub company: Company,
+}
+
 /// What [`Transport::open`] returns.
 pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<Opened, TransportError>> + Send + 'a>>;
 /// What [`Transport::ready`] returns.
@@ -83,6 +114,9 @@ pub trait Transport: Send + Sync + 'static {
 
     /// A stream on which nothing has been said. Cancel-safe; the caller sets the time limit.
     fn open(&self, wish: Wish) -> Opening<'_>;
+
+    /// How a stream that is opened for `wish` leaves.
+    fn departure(&self, wish: &Wish) -> Departure;
 
     /// What `Host:` says: the backend's host, and its port unless it is the scheme's own.
     fn authority(&self) -> &str;

@@ -12,6 +12,7 @@ use crate::anonymous::face::catalog::Catalog;
 use crate::anonymous::face::{Images, Rules};
 use crate::anonymous::http::{self, Endpoint, Faces, Presence};
 use crate::anonymous::redeem::Redeemer;
+use crate::anonymous::redeem::record::CallLog;
 use crate::anonymous::transport::Transport;
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -23,6 +24,7 @@ use crate::secret::Secret;
 use crate::supervisor::{Ended, Signals, Supervisor};
 use crate::tor::Tor;
 
+use super::meter::Gauges;
 use super::operations::RunningDaemon;
 use super::redemption::{self, WayOut};
 use super::{AppError, Operations, api_key, listen};
@@ -62,6 +64,7 @@ impl Daemon {
 
         let keyring = operations.keyring();
         let (withdrawals, clock) = (operations.withdrawals(), operations.clock());
+        let log = Arc::new(CallLog::default());
         let redeemer = redemption::redeemer(
             withdrawals,
             transport.clone(),
@@ -69,6 +72,7 @@ impl Daemon {
             &keyring,
             clock,
             operations.gate().clone(),
+            Arc::clone(&log),
         );
         let now = operations.clock().now();
         let context = context_length(config);
@@ -88,10 +92,13 @@ impl Daemon {
             clock: operations.clock(),
             conduct: conduct(config),
             pictures,
+            meter: Some(Box::new(Gauges::new(&operations, Arc::clone(&log)))),
         };
         let guarding = guard(operations.clone(), redeemer.clone(), transport.clone(), tor.clone());
         let grace = config.server.grace();
         let mut supervisor = Supervisor::new(grace);
+        #[cfg(feature = "desktop")]
+        super::page::start(&mut supervisor, config, &operations, log);
         let stop = supervisor.stop();
         supervisor.part("the local endpoint", async move {
             // Calls that do not end in time are answered before their connections are cut.
@@ -270,7 +277,7 @@ async fn guard(
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
+            told = changes.changed() => if told.is_err() { return },
             () = rest => {}
         }
     }

@@ -69,6 +69,13 @@ impl fmt::Display for Holder {
     }
 }
 
+/// The user whose connection comes from `peer`, as far as the system tells.
+#[cfg(all(target_os = "linux", feature = "desktop"))]
+pub(super) fn owner_of_connection(peer: SocketAddr) -> Option<u32> {
+    let table = if peer.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
+    proc::connection_from(&std::fs::read_to_string(table).ok()?, peer)
+}
+
 #[cfg(not(target_os = "linux"))]
 fn find(_address: SocketAddr) -> Option<Holder> {
     None
@@ -109,10 +116,24 @@ mod proc {
         table.lines().skip(1).filter_map(listener).collect()
     }
 
+    /// Whose connection begins at `from`. Such lines have no inode, and no owner, once the connection is closed.
+    #[cfg(feature = "desktop")]
+    pub(super) fn connection_from(table: &str, from: SocketAddr) -> Option<u32> {
+        table.lines().skip(1).find_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let is_open = *fields.get(3)? == "01" && *fields.get(9)? != "0";
+            (is_open && address(fields.get(1)?)? == from).then(|| fields.get(7)?.parse().ok())?
+        })
+    }
+
+    fn address(text: &str) -> Option<SocketAddr> {
+        let (ip, port) = text.split_once(':')?;
+        Some(SocketAddr::new(ip_address(ip)?, u16::from_str_radix(port, 16).ok()?))
+    }
+
     fn listener(line: &str) -> Option<Listener> {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let (ip, port) = fields.get(1)?.split_once(':')?;
-        let address = SocketAddr::new(ip_address(ip)?, u16::from_str_radix(port, 16).ok()?);
+        let address = address(fields.get(1)?)?;
         let (uid, inode) = (fields.get(7)?.parse().ok()?, fields.get(9)?.parse().ok()?);
         (*fields.get(3)? == "0A").then_some(Listener { address, uid, inode })
     }

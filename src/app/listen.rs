@@ -37,6 +37,11 @@ pub(super) fn listeners(listen: Listen) -> Result<(Vec<TcpListener>, String), Ap
 /// Binds what `listen` says. With `localhost`, a machine may lack ::1; but nobody else may have it: a client that is told
 /// `localhost` takes either.
 pub(super) fn bind(listen: Listen) -> Result<(Vec<TcpListener>, String), AppError> {
+    bind_addresses(listen).map(|(listeners, bound)| (listeners, base_url(bound)))
+}
+
+/// The same, told by its first address.
+pub(super) fn bind_addresses(listen: Listen) -> Result<(Vec<TcpListener>, SocketAddr), AppError> {
     let (first, also) = listen.addresses();
     let mut tries = if first.port() == 0 { TRIES } else { 1 };
     loop {
@@ -45,7 +50,7 @@ pub(super) fn bind(listen: Listen) -> Result<(Vec<TcpListener>, String), AppErro
             // The system chose a port that is free at one address only.
             Err(AppError::AddressInUse { address, .. }) if address.ip() != first.ip() && tries > 0 => {}
             Err(error) => return Err(error),
-            Ok((listeners, bound)) => return Ok((listeners, base_url(bound))),
+            Ok(bound) => return Ok(bound),
         }
     }
 }

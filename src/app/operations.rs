@@ -8,6 +8,7 @@
 mod account;
 pub(in crate::app) mod backup;
 mod keyring;
+mod page;
 mod passage;
 mod purchase;
 mod supply;
@@ -15,7 +16,7 @@ mod tokens;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
 
@@ -72,6 +73,8 @@ pub struct Operations {
     /// Set once, by the daemon.
     daemon: RwLock<Option<RunningDaemon>>,
     watcher: RwLock<Option<KeysWatcher>>,
+    /// Set once, by a daemon that has a page.
+    page_links: OnceLock<page::PageLinks>,
 }
 
 impl Operations {
@@ -104,6 +107,7 @@ impl Operations {
             turn: Mutex::new(()),
             daemon: RwLock::new(None),
             watcher: RwLock::new(None),
+            page_links: OnceLock::new(),
         })
     }
 
@@ -237,13 +241,14 @@ impl Operations {
                 self.way.new_identity();
                 Ok(Report::NewIdentity((daemon.new_identity)()))
             }
+            Operation::OpenPage => self.open_page().map(Report::Page),
             Operation::Pause => self.set_passage(Passage::Paused).map(Report::Passage),
             Operation::Resume => self.set_passage(Passage::Open).map(Report::Passage),
             Operation::Doctor => Ok(Report::Doctor(doctor::examine(self).await)),
         }
     }
 
-    async fn status(&self) -> Result<StatusReport, AppError> {
+    pub(super) async fn status(&self) -> Result<StatusReport, AppError> {
         let url = |url: Option<&url::Url>| url.map(ToString::to_string);
         let daemon = {
             let daemon = self.daemon.read().unwrap_or_else(PoisonError::into_inner);

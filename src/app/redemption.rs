@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::anonymous::redeem::record::CallLog;
 use crate::anonymous::redeem::{Deadlines, Limits, Redeemer, Settings};
 use crate::anonymous::transport::Transport;
 use crate::anonymous::transport::arti::{ArtiDialer, Patience};
@@ -31,8 +32,10 @@ pub(super) fn redeemer(
     keyring: &Keyring,
     clock: SharedClock,
     gate: Gate,
+    log: Arc<CallLog>,
 ) -> Arc<Redeemer> {
     let mut settings = Settings::new(abuse_rule(keyring), pinned(keyring), clock);
+    settings.observer = log;
     settings.deadlines = Deadlines {
         connect: config.anonymous.connect(),
         first_byte: config.anonymous.first_byte(),

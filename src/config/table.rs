@@ -148,6 +148,19 @@ pub const KEYS: &[Key] = &[
               then learns that somebody looks at it, and the exit sees which site that is. Off, such requests are refused.",
     },
     Key {
+        path: "page.enabled",
+        kind: Kind::Switch,
+        default: Preset::Switch(true),
+        doc: "Whether there is a local page that shows what llmtor is doing and what left this machine (`llmtor open`).",
+    },
+    Key {
+        path: "page.listen",
+        kind: Kind::Listen,
+        default: Preset::Text("127.0.0.1:0"),
+        doc: "Where the page listens; always an address of this machine. Port 0 lets the system choose, which is best: `llmtor\n\
+              open` knows where it is.",
+    },
+    Key {
         path: "ollama.enabled",
         kind: Kind::Switch,
         default: Preset::Switch(true),
@@ -360,6 +373,13 @@ pub const KEYS: &[Key] = &[
         default: Preset::Text("warn"),
         doc: "What is told on standard error. No level shows prompts, answers, tokens or your session.",
     },
+    Key {
+        path: "log.files",
+        kind: Kind::Integer(0, 365),
+        default: Preset::Number(7),
+        doc: "For how many days the daemon keeps its log in `logs` of the home, a file a day (`llmtor logs` shows it). In it\n\
+              is what `log.level` says, and infos at least; the same is left out. 0 keeps none.",
+    },
 ];
 
 /// The key at `path`.
@@ -383,7 +403,8 @@ pub fn nearest(path: &str) -> &'static str {
         let name = strsim::normalized_damerau_levenshtein(written, last(key.path)) * 0.9;
         whole.max(name)
     };
-    KEYS.iter().max_by(|a, b| score(a).total_cmp(&score(b))).map_or("server.listen", |key| key.path)
+    // Of two that are as near, the first.
+    KEYS.iter().rev().max_by(|a, b| score(a).total_cmp(&score(b))).map_or("server.listen", |key| key.path)
 }
 
 impl Kind {
@@ -543,45 +564,4 @@ pub fn example() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_default_is_of_its_own_kind() {
-        for key in KEYS {
-            if let Some(value) = key.default.value() {
-                assert!(key.kind.accepts(&value), "{}", key.path);
-            }
-            if let Preset::Unset(text) = key.default {
-                assert!(key.kind.accepts(&toml::Value::String(text.into())), "{}", key.path);
-            }
-        }
-    }
-
-    #[test]
-    fn the_nearest_key_is_the_one_meant() {
-        assert_eq!(nearest("server.lisen"), "server.listen");
-        assert_eq!(nearest("sever.listen"), "server.listen");
-        assert_eq!(nearest("listen"), "server.listen");
-        assert_eq!(nearest("identity_url"), "backend.identity_url");
-        assert_eq!(nearest("anonymous.anonymous_url"), "backend.anonymous_url");
-        assert_eq!(nearest("vault.keystore"), "vault.key_store");
-        assert_eq!(nearest("log.levle"), "log.level");
-    }
-
-    #[test]
-    fn plain_http_is_for_this_machine_only_on_the_identity_plane() {
-        let accepts = |text: &str| Kind::IdentityUrl.accepts(&toml::Value::String(text.into()));
-        assert!(accepts("https://api.example.org"));
-        assert!(accepts("http://127.0.0.1:9797"));
-        assert!(accepts("http://localhost:9797"));
-        assert!(accepts("http://[::1]:9797"));
-        assert!(accepts("http://abcdefghij.onion"));
-        assert!(!accepts("http://api.example.org"));
-        assert!(!accepts("http://abcdefghij.onion.example.org"));
-        assert!(!accepts("http://127.0.0.1.evil.example"));
-        assert!(!accepts("https://user:pass@api.example.org"));
-        assert!(!accepts("ftp://127.0.0.1"));
-        assert!(!accepts("api.example.org"));
-    }
-}
+mod tests;

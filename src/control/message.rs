@@ -5,6 +5,7 @@ pub mod backup;
 mod condition;
 mod doctor;
 mod keys;
+mod page;
 mod passage;
 mod purchase;
 mod status;
@@ -27,6 +28,7 @@ use backup::{
 pub use condition::{Condition, State};
 pub use doctor::{Check, CheckName, DoctorReport, Verdict};
 pub use keys::{ImportReport, KeyReport, KeysReport};
+pub use page::PageReport;
 pub use passage::PassageReport;
 pub use purchase::{CheckoutReport, OfferReport, OffersReport, SecretLink, VoucherReport};
 pub use status::{DaemonReport, NewIdentityReport, SessionState, StatusReport, TorPhase, TorReport};
@@ -122,6 +124,8 @@ pub enum Operation {
     Resume,
     /// Look into everything that a call needs.
     Doctor,
+    /// Make a link that opens the local page once; only a daemon has one.
+    OpenPage,
 }
 
 /// From when on a fresh token may be used.
@@ -239,6 +243,8 @@ pub enum Report {
     Passage(PassageReport),
     /// Of [`Operation::Doctor`].
     Doctor(DoctorReport),
+    /// Of [`Operation::OpenPage`].
+    Page(PageReport),
 }
 
 /// Counts per model and state, and the abuse tokens held.

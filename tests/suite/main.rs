@@ -9,16 +9,19 @@
     reason = "helpers of tests are tests too"
 )]
 
+mod advice;
 mod backend;
 mod chaos;
 mod cli;
 mod clients;
 mod documents;
 mod endpoint;
+mod guide;
 mod identity;
 mod layering;
 mod leaks;
 mod packets;
+mod page;
 mod redemption;
 mod refusals;
 mod sameness;

@@ -78,6 +78,7 @@ impl Way {
             clock: clock.clone(),
             conduct: Conduct::default(),
             pictures: None,
+            meter: None,
         };
         tokio::spawn(serve(vec![listener], serving, shutdown.clone(), Duration::from_secs(1)));
         let way = Self { house, clock, vault, endpoint, abuse, shutdown, _dir: dir };

@@ -18,6 +18,7 @@ pub(super) enum Route {
     /// With the id from the path, percent-decoded; ids may contain slashes.
     Model(String),
     Health,
+    Metrics,
     OpenApi,
     Ollama(Ollama),
     Anthropic(Anthropic),
@@ -176,6 +177,7 @@ impl Route {
             ["messages", "batches", ..] => Self::not_offered("Batches are", Face::Anthropic),
             ["messages", ..] => Self::Unknown(Face::Anthropic),
             ["healthz"] => Self::Health,
+            ["metrics"] => Self::Metrics,
             ["openapi.json"] => Self::OpenApi,
             ["api", ref rest @ ..] => Self::of_ollama(rest),
             [first, ..] => Self::missing(&NOT_OFFERED, first, Face::OpenAi),
@@ -218,6 +220,7 @@ impl Route {
             | Self::Models
             | Self::Model(_)
             | Self::Health
+            | Self::Metrics
             | Self::OpenApi => Face::OpenAi,
         }
     }
@@ -231,6 +234,7 @@ impl Route {
             Self::Models => "/v1/models",
             Self::Model(_) => "/v1/models/{id}",
             Self::Health => "/healthz",
+            Self::Metrics => "/metrics",
             Self::OpenApi => "/openapi.json",
             Self::Ollama(Ollama::Root) => "/",
             Self::Ollama(Ollama::Version) => "/api/version",
@@ -264,6 +268,7 @@ impl Route {
             Self::Models
             | Self::Model(_)
             | Self::Health
+            | Self::Metrics
             | Self::OpenApi
             | Self::Ollama(Ollama::Root | Ollama::Version | Ollama::Tags | Ollama::Running) => {
                 Ok("GET, HEAD, OPTIONS")

@@ -26,6 +26,7 @@ use crate::anonymous::face::catalog::Catalog;
 use crate::anonymous::face::error::RequestError;
 use crate::anonymous::face::{Call, Framing, Ignored, Manner, Rules, Script};
 use crate::anonymous::openai;
+use crate::anonymous::redeem::record::Api;
 use crate::anonymous::redeem::{Asking, Attempt};
 use crate::wire::ModelName;
 
@@ -48,6 +49,9 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
+
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
 const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
@@ -115,9 +119,11 @@ impl Service {
             return Err(Failure::WrongMethod { route: route.template(), allow }.into());
         }
         match route {
-            Route::ChatCompletions => self.call(openai::request::read, request, exchange).await,
-            Route::Completions => self.call(openai::completions::read, request, exchange).await,
-            Route::Responses => self.call(openai::responses::read, request, exchange).await,
+            Route::ChatCompletions => self.call(openai::request::read, Api::Chat, request, exchange).await,
+            Route::Completions => {
+                self.call(openai::completions::read, Api::Completions, request, exchange).await
+            }
+            Route::Responses => self.call(openai::responses::read, Api::Responses, request, exchange).await,
             Route::Models | Route::Model(_) if face == Face::Anthropic => self.anthropic_models(&route),
             Route::Models => Ok(json(Reply::plain(openai::models::list(&self.0.catalog)))),
             Route::Model(id) => {
@@ -129,21 +135,32 @@ impl Service {
             }
             Route::Ollama(wanted) => self.ollama(wanted, request, exchange).await,
             Route::Anthropic(wanted) => self.anthropic(wanted, request, exchange).await,
+            Route::Metrics => self.metrics().await,
             Route::OpenApi => Ok(json(Reply::plain(openapi::description()))),
             Route::Health => Ok(json(Reply::plain(&br#"{"status":"ok"}"#[..]))),
             Route::NotOffered(_) | Route::Unknown(_) => Err(Failure::UnknownPath.into()),
         }
     }
 
+    /// Numbers, for whoever collects them.
+    async fn metrics(&self) -> Result<Response<Reply>, ApiError> {
+        let Some(meter) = &self.0.meter else { return Err(Failure::UnknownPath.into()) };
+        let mut response = Response::new(Reply::plain(meter.read().await));
+        response.headers_mut().insert(CONTENT_TYPE, OPEN_METRICS);
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(response)
+    }
+
     /// A call in a face's own words.
     async fn call(
         self: Arc<Self>,
         read: Reader,
+        api: Api,
         request: Request<Incoming>,
         exchange: Exchange,
     ) -> Result<Response<Reply>, ApiError> {
         guard::require_json(request.headers())?;
-        let asking = asking(request.headers());
+        let asking = asking(request.headers()).by(api);
         let body = self.body(request).await?;
         let call = read(&body, &self.0.conduct.rules).map_err(Failure::Request)?;
         drop(body);

@@ -1,10 +1,13 @@
 //! Who asks, as far as redemption is told: nothing of it leaves this machine, and nothing of it is kept.
 
+use super::record::Api;
+
 /// One local request, so that the several answers that it may want are told from the same request made again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Asking {
     request: u64,
     attempt: Attempt,
+    api: Api,
 }
 
 /// Whether a client says that it asks again.
@@ -19,7 +22,18 @@ pub enum Attempt {
 impl Asking {
     /// A local request, made now.
     pub fn new(attempt: Attempt) -> Self {
-        Self { request: rand::random(), attempt }
+        Self { request: rand::random(), attempt, api: Api::default() }
+    }
+
+    /// The same, made in that API.
+    #[must_use]
+    pub fn by(self, api: Api) -> Self {
+        Self { api, ..self }
+    }
+
+    /// In which API.
+    pub fn api(self) -> Api {
+        self.api
     }
 
     /// Whether it is a repeat, by its client's word.

@@ -31,6 +31,7 @@ use super::error::{RedeemError, RedeemErrorKind, TokenFate};
 use super::exchange::{self, Bounds};
 use super::outcome::{self, Past, Trail, Verdict, Window};
 use super::parking::{Basis, Claim, Landing};
+use super::record::{Begun, Outcome, Trace, Watch};
 use super::request;
 use super::route::Route;
 use super::shared::{Pins, Shared};
@@ -50,13 +51,28 @@ const MOST_OPENINGS: u32 = 5;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Runs a call to its end and lands it.
-pub(super) async fn run(shared: Arc<Shared>, call: CallId, digest: RequestDigest, prompt: Prompt) {
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    call: CallId,
+    digest: RequestDigest,
+    prompt: Prompt,
+    begun: Begun,
+) {
     let seat = Seat { shared: &shared, call };
     let deadline = Instant::now() + shared.settings.deadlines.call;
     let pins = shared.pins();
     let conversation = shared.conversations.of(&prompt);
-    let course =
-        Course { shared: &shared, pins: &pins, call, digest, prompt: &prompt, deadline, conversation };
+    let trace = Trace::default();
+    let course = Course {
+        shared: &shared,
+        pins: &pins,
+        call,
+        digest,
+        prompt: &prompt,
+        deadline,
+        conversation,
+        trace: &trace,
+    };
     let (result, spent) = tokio::select! {
         biased;
         end = course.run() => end,
@@ -64,6 +80,8 @@ pub(super) async fn run(shared: Arc<Shared>, call: CallId, digest: RequestDigest
             (Err(RedeemError::new(RedeemErrorKind::ShuttingDown, TokenFate::InDoubt)), None)
         }
     };
+    let outcome = result.as_ref().map_or_else(Outcome::of, |_| Outcome::Answered);
+    shared.note(begun.end(outcome, &trace, &shared.settings.clock));
     at(Point::Landing);
     shared.land(Landing { claim: Claim { call, digest, spent }, result: result.map(Arc::new) });
     drop(seat);
@@ -124,6 +142,7 @@ struct Course<'a> {
     prompt: &'a Prompt,
     deadline: Instant,
     conversation: Option<Conversation>,
+    trace: &'a Trace,
 }
 
 impl Course<'_> {
@@ -275,7 +294,9 @@ impl Course<'_> {
             if attempt > 0 && !self.wait(attempt, pause.take()).await {
                 break;
             }
-            let Opened { stream, exit } = match self.open(route.wish()).await {
+            let wish = route.wish();
+            let departure = self.shared.transport.departure(&wish);
+            let Opened { stream, exit } = match self.open(wish).await {
                 Ok(opened) => opened,
                 Err(error) => match error.kind() {
                     // Waiting is the client's business: it may be minutes.
@@ -323,7 +344,9 @@ impl Course<'_> {
                 }
             };
             let authority = self.shared.transport.authority();
-            let reply = exchange::exchange(stream, authority, body, self.bounds()).await;
+            let watch = Watch::new(self.trace, departure);
+            let reply = exchange::exchange(watch.over(stream), authority, body, self.bounds()).await;
+            drop(watch);
             at(Point::Answered);
             let window = match reply.as_ref().ok().and_then(|reply| reply.date) {
                 Some(told) => Window::by_backend(told, drawn.elapsed()),

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Settings;
 use super::parking::{Landed, Landing, Left, Parking};
+use super::record::CallRecord;
 use super::route::Conversations;
 use super::share::Share;
 use crate::anonymous::transport::Transport;
@@ -68,6 +69,11 @@ impl Shared {
     /// From now on calls begin under `pins`.
     pub(super) fn pin(&self, pins: Pins) {
         *self.pins.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pins);
+    }
+
+    /// A call has ended.
+    pub(super) fn note(&self, call: CallRecord) {
+        self.settings.observer.ended(call);
     }
 
     /// Runs `work` to its end whoever goes away; from any thread, also outside the runtime.

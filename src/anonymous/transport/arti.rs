@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::isolated::Dialer;
 use super::target::{Layer, Target};
 use super::tls::Tls;
-use super::{Blockage, Exit, NotReady, Opened, TransportError, TransportErrorKind};
+use super::{Blockage, Exit, NotReady, Opened, TransportError, TransportErrorKind, Way};
 use crate::tor::{ConnectErrorKind, Isolation, Limits, Phase, Status, Tor};
 
 /// When it is worth asking again while Tor starts.
@@ -108,6 +108,10 @@ impl Dialer for ArtiDialer {
 
     fn target(&self) -> &Target {
         &self.target
+    }
+
+    fn way(&self) -> Way {
+        Way::Tor
     }
 }
 

@@ -204,7 +204,7 @@ mod tests {
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    use super::super::{Exit, Opened, TransportError};
+    use super::super::{Exit, Opened, TransportError, Way};
     use super::*;
 
     /// A web whose sites answer one after the other, and what each was asked.
@@ -244,6 +244,10 @@ mod tests {
 
         fn target(&self) -> &Target {
             &self.target
+        }
+
+        fn way(&self) -> Way {
+            Way::Tor
         }
     }
 

@@ -25,7 +25,8 @@ use tokio::time::{Instant, timeout};
 use super::pool::Pool;
 use super::target::Target;
 use super::{
-    Conversation, Exit, Opened, Opening, Readiness, Transport, TransportError, TransportErrorKind, Wish,
+    Company, Conversation, Departure, Exit, Opened, Opening, Readiness, Transport, TransportError,
+    TransportErrorKind, Way, Wish,
 };
 use crate::clock::SharedClock;
 use crate::passage::Passage;
@@ -61,6 +62,9 @@ pub trait Dialer: Send + Sync + 'static {
 
     /// Where streams go.
     fn target(&self) -> &Target;
+
+    /// By which way.
+    fn way(&self) -> Way;
 }
 
 /// Which calls may share a circuit.
@@ -204,6 +208,15 @@ impl<D: Dialer> Transport for Isolated<D> {
 
     fn open(&self, wish: Wish) -> Opening<'_> {
         Box::pin(self.connect(wish))
+    }
+
+    fn departure(&self, wish: &Wish) -> Departure {
+        let company = match (self.settings.isolation, wish.conversation) {
+            (IsolationRule::Shared, _) => Company::Anybody,
+            (IsolationRule::PerConversation, Some(_)) => Company::Conversation,
+            (IsolationRule::PerConversation, None) | (IsolationRule::PerCall, _) => Company::Nobody,
+        };
+        Departure { way: self.dialer.way(), company }
     }
 
     fn authority(&self) -> &str {

@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Opened, Opening, Readiness, Stream, Transport, Wish};
+use super::{Departure, Opened, Opening, Readiness, Stream, Transport, Wish};
 
 #[cfg(not(debug_assertions))]
 compile_error!("the feature `leak` is for tests of the packet judge; a release cannot have it");
@@ -102,6 +102,10 @@ impl Transport for Leaking {
             let Opened { stream, exit } = self.inner.open(wish).await?;
             Ok(Opened { stream: Box::new(Copied { stream, copy }), exit })
         })
+    }
+
+    fn departure(&self, wish: &Wish) -> Departure {
+        self.inner.departure(wish)
     }
 
     fn authority(&self) -> &str {

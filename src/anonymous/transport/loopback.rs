@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::TcpStream;
 use url::{Host, Url};
 
-use super::{Opened, Opening, Transport, TransportError, TransportErrorKind, Wish};
+use super::{Company, Departure, Opened, Opening, Transport, TransportError, TransportErrorKind, Way, Wish};
 
 /// Why an address is not one for the loopback transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +26,7 @@ pub enum LoopbackUrlError {
     #[error("the loopback transport dials only this machine: 127.0.0.1, [::1] or localhost")]
     NotLoopback,
     /// Credentials, a path, a query or a fragment.
-    #[error("the backend's URL ends after the port")]
+    #[error("the backend's URL ends after the port; leave out what follows")]
     TooMuch,
 }
 
@@ -79,6 +79,10 @@ impl Loopback {
 impl Transport for Loopback {
     fn open(&self, _wish: Wish) -> Opening<'_> {
         Box::pin(self.connect())
+    }
+
+    fn departure(&self, _wish: &Wish) -> Departure {
+        Departure { way: Way::Loopback, company: Company::Nobody }
     }
 
     fn authority(&self) -> &str {

@@ -23,7 +23,7 @@ use tor_socksproto::{
 use super::isolated::Dialer;
 use super::target::Target;
 use super::tls::Tls;
-use super::{Exit, NotReady, Opened, TransportError, TransportErrorKind, loopback};
+use super::{Exit, NotReady, Opened, TransportError, TransportErrorKind, Way, loopback};
 
 /// What RESOLVE is asked for: an address of a documentation network (RFC 5737), which nobody has.
 const ASKED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
@@ -136,6 +136,10 @@ impl Dialer for SocksDialer {
 
     fn target(&self) -> &Target {
         &self.target
+    }
+
+    fn way(&self) -> Way {
+        Way::Socks
     }
 }
 

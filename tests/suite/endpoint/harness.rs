@@ -167,6 +167,7 @@ pub(super) async fn serve_with(redeemer: Box<dyn Redeem>, settings: Settings) ->
         clock: ManualClock::shared(Timestamp::from_unix(NOW)),
         conduct: settings.conduct,
         pictures: settings.pictures,
+        meter: None,
     };
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(serve(vec![listener, other], endpoint, shutdown.clone(), settings.grace));

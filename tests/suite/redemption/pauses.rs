@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use llmtor::anonymous::redeem::{RedeemErrorKind, Redeemer, TokenFate};
 use llmtor::anonymous::transport::loopback::Loopback;
 use llmtor::anonymous::transport::{
-    Exit, Opened, Opening, Transport, TransportError, TransportErrorKind, Wish,
+    Departure, Exit, Opened, Opening, Transport, TransportError, TransportErrorKind, Wish,
 };
 
 use super::{Bench, first, prompt, settings};
@@ -36,6 +36,10 @@ impl Transport for Exits {
             let Opened { stream, .. } = self.loopback.open(wish).await?;
             Ok(Opened { stream, exit: Some(Exit::new([number; 32])) })
         })
+    }
+
+    fn departure(&self, wish: &Wish) -> Departure {
+        self.loopback.departure(wish)
     }
 
     fn authority(&self) -> &str {

@@ -3,6 +3,9 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
+use llmtor::anonymous::redeem::record::{CallLog, Observer, Outcome};
+use llmtor::anonymous::transport::{Company, Departure, Way};
+
 use super::{Bench, prompt, settings};
 use crate::support::scripted::{Act, Scripted};
 
@@ -25,6 +28,35 @@ async fn the_head_is_fixed_and_the_body_is_prompt_and_payment_alone() {
     let json = seen.json();
     let fields: Vec<&String> = json["extra_body"]["llmmask"].as_object().unwrap().keys().collect();
     assert_eq!(fields.len(), 7);
+}
+
+#[tokio::test]
+async fn the_record_of_a_call_is_what_went_over_the_wire_and_nothing_of_its_content() {
+    let log = Arc::new(CallLog::default());
+    let mut settings = settings();
+    settings.observer = Arc::clone(&log) as Arc<dyn Observer>;
+    settings.deadlines.pause = std::time::Duration::from_millis(1);
+    let cut = Act::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\ncut".to_vec());
+    let acts = vec![cut, Act::completion("canary-answer")];
+    let bench = Bench::with(1, Scripted::playing(acts).await, settings).await;
+    bench.ask("canary-prompt").await.unwrap();
+    let calls = log.latest();
+    let [call] = calls.as_slice() else { panic!("{} calls", calls.len()) };
+    assert_eq!((call.outcome, call.attempts), (Outcome::Answered, 2));
+    let seen = bench.backend.seen();
+    assert_eq!(seen.len(), call.sendings.len());
+    for (sent, seen) in call.sendings.iter().zip(&seen) {
+        let head = sent.head.as_ref().map(|head| format!("{head}\r\n\r\n").into_bytes());
+        assert_eq!(head, Some(seen.head.clone()));
+        assert_eq!(sent.body, seen.body.len() as u64);
+        assert_eq!(sent.departure, Departure { way: Way::Loopback, company: Company::Nobody });
+    }
+    let record = format!("{calls:?}");
+    assert!(!record.contains("canary") && !record.contains(&seen[0].token()), "{record}");
+    // Without a token nothing leaves, and that is recorded, too.
+    bench.ask("another").await.err().unwrap();
+    assert_eq!((log.latest()[0].outcome, log.latest()[0].attempts), (Outcome::NoToken, 0));
+    assert_eq!(log.counts().of(Outcome::Answered), 1);
 }
 
 #[tokio::test]

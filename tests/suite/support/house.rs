@@ -166,6 +166,11 @@ impl Daemon {
         self.post_chat(&[], &serde_json::json!({ "model": MODEL, "messages": messages }).to_string())
     }
 
+    /// Any other path, with the right key unless `headers` name another.
+    pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+        self.request(&format!("GET {path}"), headers, "")
+    }
+
     /// `GET /v1/models`.
     pub fn models(&self) -> Reply {
         self.request("GET /v1/models", &[], "")

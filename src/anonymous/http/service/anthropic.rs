@@ -15,6 +15,7 @@ use super::{Service, json, report_ignored, resolve};
 use crate::anonymous::anthropic::{models, request};
 use crate::anonymous::face::Call;
 use crate::anonymous::face::error::RequestError;
+use crate::anonymous::redeem::record::Api;
 use crate::wire::ModelName;
 
 impl Service {
@@ -25,7 +26,7 @@ impl Service {
         exchange: Exchange,
     ) -> Result<Response<Reply>, ApiError> {
         match wanted {
-            Anthropic::Messages => self.call(request::read, request, exchange).await,
+            Anthropic::Messages => self.call(request::read, Api::Messages, request, exchange).await,
             Anthropic::CountTokens => self.count(request).await,
         }
     }

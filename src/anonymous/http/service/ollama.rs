@@ -19,6 +19,7 @@ use crate::anonymous::face::error::RequestError;
 use crate::anonymous::ollama::models;
 use crate::anonymous::ollama::request::{self, Loaded, Wanted};
 use crate::anonymous::ollama::telling::Moment;
+use crate::anonymous::redeem::record::Api;
 use crate::wire::ModelName;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -58,7 +59,7 @@ impl Service {
         exchange: Exchange,
     ) -> Result<Response<Reply>, ApiError> {
         let now = Moment { at: self.0.clock.now(), started: Instant::now() };
-        let asking = asking(request.headers());
+        let asking = asking(request.headers()).by(Api::Ollama);
         let body = self.body(request).await?;
         let wanted = read(&body, now).map_err(Failure::Request)?;
         drop(body);

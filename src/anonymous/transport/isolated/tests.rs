@@ -49,6 +49,10 @@ impl Dialer for Script {
     fn target(&self) -> &Target {
         &self.1
     }
+
+    fn way(&self) -> Way {
+        Way::Tor
+    }
 }
 
 struct Place {
@@ -245,11 +249,28 @@ async fn one_dial_has_its_time_and_no_more() {
         fn target(&self) -> &Target {
             &self.0
         }
+        fn way(&self) -> Way {
+            Way::Tor
+        }
     }
     let settings = place(IsolationRule::PerCall, 0, &[]).transport.settings.clone();
     let transport = Isolated::new(Stuck(Target::new("https://backend.test").unwrap()), settings);
     let error = transport.open(Wish::default()).await.err().unwrap();
     assert_eq!(error.kind(), TransportErrorKind::Timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_shares_a_circuit_follows_from_the_rule() {
+    let with = Wish { conversation: Some(Conversation([1; 16])), ..Wish::default() };
+    for (rule, alone, in_conversation) in [
+        (IsolationRule::PerCall, Company::Nobody, Company::Nobody),
+        (IsolationRule::PerConversation, Company::Nobody, Company::Conversation),
+        (IsolationRule::Shared, Company::Anybody, Company::Anybody),
+    ] {
+        let transport = place(rule, 0, &[]).transport;
+        assert_eq!(transport.departure(&Wish::default()), Departure { way: Way::Tor, company: alone });
+        assert_eq!(transport.departure(&with), Departure { way: Way::Tor, company: in_conversation });
+    }
 }
 
 #[tokio::test]
