@@ -24,11 +24,11 @@ export SOURCE_DATE_EPOCH
 umask 022
 
 tools="$PWD/target/ci/cargo"
-# They only copy and compress: not optimised, they are compiled in half the time, and as quick.
+# They only copy and compress: hardly optimised they are compiled in half the time. The compressors, which are C, are optimised.
 tool() {
     [ "$("$tools/bin/$1" --version 2>/dev/null | grep -o '[0-9.]*$')" = "$2" ] && return
     echo "installing $1 $2 into $tools" >&2
-    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    CFLAGS=-O3 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
         cargo install --quiet --locked --root "$tools" --target-dir "$tools/target" --version "$2" "$1" >&2
     rm -rf "$tools/target"
 }

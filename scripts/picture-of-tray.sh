@@ -56,7 +56,7 @@ cd "$room"
 children="$children $!"
 until [ -s backend.json ]; do sleep 0.2; done
 url="$(sed 's/.*"base_url":"\([^"]*\)".*/\1/' backend.json)"
-"$program" backend account add alice --credits gpt-4.1=40,gpt-4.1-mini=90 --home backend >session.txt
+"$program" backend account add alice --credits gpt-4.1=40 --credits gpt-4.1-mini=90 --home backend >session.txt
 "$program" backend keys export --home backend >keys.json
 "$program" init --home client --backend "$url" --keys keys.json >/dev/null
 "$program" login --session-stdin --home client <session.txt >/dev/null
@@ -84,10 +84,10 @@ until [ -S client/control.sock ]; do sleep 0.2; done
 "$program" status --home client --json | sed 's/.*"pid":\([0-9]*\).*/\1/' >daemon
 sleep 4
 # The clock is rightmost; the icon is beside it.
-import -window root before.png
-clock="$(xdotool search --onlyvisible --class xfce4-panel | head -1)"
-xdotool mousemove --window "$clock" "${TRAY_X:-700}" 16 click 1
+xdotool mousemove 715 16 click 3
 sleep 2
-import -window root "$picture"
+xdotool mousemove_relative 0 60
+sleep 1
+import -window root shot.png
+convert shot.png -crop 420x330+380+0 +repage -fill '#33475b' -opaque black "$picture"
 echo "$picture"
-cp tray.log panel.log "${KEEP_LOGS:-$room}" 2>/dev/null || true

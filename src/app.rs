@@ -9,6 +9,7 @@
 //! | `launch` | a daemon for whoever needs one |
 //! | `redemption` | which way out, how patient, whose tokens |
 //! | `doctor` | what stands in the way of a call |
+//! | `logging`, `report` | what is said, to whom and where it is kept; what a user may pass on of it |
 //! | `identity` | the way out of the identity plane |
 //! | `meter` | numbers for whoever collects them |
 //! | `sign_in` | the browser window in which somebody signs in |
@@ -38,6 +39,7 @@ mod operations;
 #[cfg(feature = "desktop")]
 mod page;
 mod redemption;
+pub mod report;
 pub mod restore;
 pub mod sign_in;
 mod tor;

@@ -158,6 +158,41 @@ pub enum BackendError {
     NoVoucher(String),
 }
 
+impl BackendError {
+    /// What to do about it.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Settings(_) => "correct backend.toml; config/backend.example.toml shows every setting",
+            Self::Tor(TorError::Settings(_) | TorError::File { .. }) => "correct `[tor]` in backend.toml",
+            Self::Tor(TorError::Storage(_)) => {
+                "see to the directory `tor` in the backend's home: it must be yours alone"
+            }
+            Self::Keys(_) => {
+                "put the key files back from your backup; `llmtor backend init` makes those that never were"
+            }
+            Self::Store(_) => "check the disk, and that no other backend uses this home; then start it again",
+            Self::Provider(_) => {
+                "correct `[providers]` in backend.toml, and set the variables that its key_env name"
+            }
+            Self::Home { .. } => "check that it is there and yours, or name another home with --home DIR",
+            Self::NotInitialised(_) => "name the backend's own home: --home DIR",
+            Self::DamagedAnswerKey => "then start it again",
+            Self::OnionEnded => "`--log info` tells more",
+            Self::AccountExists => "`llmtor backend account --help` shows what an account needs",
+            Self::Oidc(_) => {
+                "correct `[sign_in.oidc]` in backend.toml, and set the variables that client_secret_env names"
+            }
+            Self::NoInvite => {
+                "a code that was used up is not listed; `llmtor backend invite create` makes another"
+            }
+            Self::EmptyVoucher => "`llmtor backend voucher create --help` has an example",
+            Self::NoVoucher(_) => "one that was redeemed cannot be taken back",
+            Self::NoAccount => "add it: llmtor backend account add NAME",
+            Self::UnknownModel(_) => "name one of them, or add it under `[models]` there",
+        }
+    }
+}
+
 /// A backend with its home open. Cheap to clone; clones share everything.
 #[derive(Clone)]
 pub struct Backend {

@@ -67,13 +67,17 @@ pub enum BackupError {
     )]
     ShortPassphrase,
     /// Not in the format at all.
-    #[error("this is no such backup: {0}")]
+    #[error("this is no such backup: {0}. Name a file that `llmtor backup` or `llmtor abuse backup` wrote")]
     NotABackup(&'static str),
     /// The cipher refuses, which has two reasons that look the same.
-    #[error("the backup does not open: the passphrase is wrong, or the file is damaged; nothing was changed")]
+    #[error(
+        "the backup does not open: the passphrase is wrong, or the file is damaged; nothing was changed, so try again"
+    )]
     WrongPassphrase,
     /// It is sealed to other recipients.
-    #[error("the backup is not for this identity file; nothing was changed")]
+    #[error(
+        "the backup is not for this identity file; nothing was changed. Name the right one with --identity FILE"
+    )]
     WrongIdentity,
     /// It is sealed under a passphrase, not to a recipient.
     #[error("the backup is sealed under a passphrase; leave --identity out")]
@@ -86,7 +90,7 @@ pub enum BackupError {
     Damaged,
     /// Its key takes more memory than is given to it.
     #[error(
-        "the backup's passphrase is hardened beyond what is opened here (scrypt above 2^20, 1 GiB), and llmtor makes no such one; nothing was changed"
+        "the backup's passphrase is hardened beyond what is opened here (scrypt above 2^20, 1 GiB), and llmtor makes no such one; nothing was changed. Use a backup that llmtor made"
     )]
     TooMuchWork,
     /// A newer program made it.
@@ -134,7 +138,7 @@ pub enum BackupError {
         kind: io::ErrorKind,
     },
     /// The system's cipher failed; a defect.
-    #[error("sealing failed; nothing was written")]
+    #[error("sealing failed; nothing was written, so try again")]
     Sealing,
 }
 

@@ -20,12 +20,14 @@ mod init;
 mod keys;
 mod login;
 mod logout;
+mod logs;
 mod man;
 mod open;
 mod operate;
 mod output;
 mod passphrase;
 mod pause;
+mod report;
 mod restore;
 mod serve;
 mod service;
@@ -68,7 +70,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            let failure = Failure::new(Exit::Failed, format!("the system gives no threads: {error}"));
+            let failure = Failure::new(Exit::Failed, format!("the system gives no threads: {error}"))
+                .advise("close other programs, or raise the limit on processes (ulimit -u)");
             return output.failure(&failure);
         }
     };
@@ -114,6 +117,8 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Open(options) => open::run(&options, context).await,
         Command::Doctor => doctor::run(context).await,
         Command::Setup(options) => setup::run(options, context).await,
+        Command::Logs(options) => logs::run(&options, context).await,
+        Command::Report(options) => report::run(&options, context).await,
         Command::Env(options) => env::run(&options, context).await,
         Command::Compat(options) => compat::run(&options, context),
         Command::Backend(command) => backend::run(command, context).await,
@@ -170,6 +175,17 @@ impl Context {
         home: Option<&Home>,
         flags: &[(&'static str, &'static str, &str)],
     ) -> Result<Config, Failure> {
+        let config = self.layers(home, flags)?.finish()?;
+        logging::start(config.log.level);
+        Ok(config)
+    }
+
+    /// The four places, one over the other.
+    fn layers(
+        &self,
+        home: Option<&Home>,
+        flags: &[(&'static str, &'static str, &str)],
+    ) -> Result<Layers, Failure> {
         let mut layers = Layers::defaults();
         if let Some(home) = home {
             let path = home.config_path();
@@ -178,7 +194,8 @@ impl Context {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => {
                     let message = format!("{} cannot be read: {error}", path.display());
-                    return Err(Failure::new(Exit::Usage, message));
+                    return Err(Failure::new(Exit::Usage, message)
+                        .advise("check that it is a file, and yours; `llmtor doctor` looks at the rest"));
                 }
             }
         }
@@ -190,9 +207,7 @@ impl Context {
         if let Some(level) = &self.log {
             layers.flag("--log", "log.level", level)?;
         }
-        let config = layers.finish()?;
-        logging::start(config.log.level);
-        Ok(config)
+        Ok(layers)
     }
 }
 

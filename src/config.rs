@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::datadir::KeyStore;
@@ -280,16 +280,18 @@ pub struct Vault {
     pub key_store: KeyStore,
 }
 
-/// `[log]`: what goes to standard error.
+/// `[log]`: what goes to standard error and into files.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
     /// The least important level shown.
     pub level: Level,
+    /// For how many days the daemon's log is kept in the home; 0 keeps none.
+    pub files: usize,
 }
 
-/// A log level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// A log level, the quietest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Nothing.

@@ -44,12 +44,16 @@ pub trait Perform: Send + Sync + 'static {
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// Nobody listens there.
-    #[error("no llmtor daemon answers in this home")]
+    #[error("no llmtor daemon answers in this home; start it with `llmtor serve`")]
     NoDaemon(#[source] std::io::Error),
     /// It hung up, or said what cannot be read.
-    #[error("the llmtor daemon of this home broke off; see its log")]
+    #[error(
+        "the llmtor daemon of this home broke off; `llmtor logs` says why, `llmtor serve` starts it again"
+    )]
     BrokenOff,
     /// The socket cannot be made or used.
-    #[error("the control socket of this home cannot be used: {0}")]
+    #[error(
+        "the control socket of this home cannot be used: {0}; choose a home with a shorter path (--home DIR) if it is long, else stop the daemon and start it again"
+    )]
     Io(#[from] std::io::Error),
 }

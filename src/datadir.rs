@@ -10,6 +10,7 @@
 //! | `vault.db` | tokens ([`crate::vault`]) |
 //! | `session.sealed`, `api-key`, `control.sock` | session with the identity plane; key of the local endpoint; local socket |
 //! | `master.key`, `master.toml` | master key if there is no keyring; where the master key is |
+//! | `logs/` | what the daemon said, a file a day |
 //! | `origin.toml` | where a restored home was copied from, until it is taken over |
 //! | `paused` | there while nothing may leave ([`crate::passage`]) |
 //! | `lock` | held, with our pid in it, while a process works here |
@@ -219,6 +220,25 @@ impl Home {
     /// Key of the local endpoint.
     pub fn api_key_path(&self) -> PathBuf {
         self.root.join("api-key")
+    }
+
+    /// What the daemon says, a file a day.
+    pub fn logs_path(&self) -> PathBuf {
+        Self::logs_in(&self.root)
+    }
+
+    /// The same of a home that is not opened, or not there.
+    pub fn logs_in(root: &Path) -> PathBuf {
+        root.join("logs")
+    }
+
+    /// The same, made if it is not there; 0700.
+    pub fn open_logs(&self) -> Result<PathBuf, HomeError> {
+        let path = self.logs_path();
+        create_private_directory(&path)
+            .map_err(|error| HomeError::Unwritable { path: path.clone(), kind: error.kind() })?;
+        close_to_others(&path, 0o700)?;
+        Ok(path)
     }
 
     /// There while nothing may leave.

@@ -433,5 +433,5 @@ fn undone(file: &FileRecord, text: &str) -> Result<Option<String>, SetupError> {
     Ok((!is_gone).then_some(without))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;

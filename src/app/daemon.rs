@@ -277,7 +277,7 @@ async fn guard(
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
+            told = changes.changed() => if told.is_err() { return },
             () = rest => {}
         }
     }

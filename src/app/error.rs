@@ -297,7 +297,9 @@ impl AppError {
             }
             Self::NotChanged(_) => Some("correct the file by hand, then try again"),
             Self::Voucher(_) => Some("compare it with what you were given; hyphens and case do not matter"),
-            Self::NoBackend => Some("run `llmtor login --backend URL --keys FILE`, or try `llmtor demo`"),
+            Self::NoBackend => Some(
+                "run `llmtor init --backend URL --keys FILE`, or `llmtor login` with the same, which signs you in, too; or try `llmtor demo`",
+            ),
             Self::Browser(error) => Some(sign_in::advice(error)),
             Self::BrowserOverTor => Some(
                 "sign in by hand in Tor Browser (`llmtor login --paste` shows how), or go there directly this once: --set \
@@ -329,7 +331,32 @@ impl AppError {
             Self::NotConfirmed(_) => Some("run `llmtor restore --take-over` when it is true"),
             Self::SourceInUse { .. } => Some("stop it first, so that no token is spent twice"),
             Self::FilesDisagree(_) => Some("import the files one by one and compare the fingerprints shown"),
-            _ => None,
+            Self::Import { .. } => {
+                Some("`llmtor keys import --help` says in which forms keys may come; nothing was imported")
+            }
+            Self::Transport(_) | Self::Target(_) => Some(
+                "correct `backend.anonymous_url` in config.toml, or run `llmtor init --force` with the right one",
+            ),
+            Self::Tls(_) => {
+                Some("name a PEM file with the backend's authority there, or take the setting out")
+            }
+            Self::Pin(_) => Some("take the pin from the operator, or take the setting out"),
+            Self::SettingsFile { .. } => {
+                Some("correct its name in config.toml, or see that it is yours to read")
+            }
+            Self::NotPaused => Some("nothing has to be done"),
+            Self::Backend(error) => Some(error.advice()),
+            // They say it themselves, or have brought it along.
+            Self::Home(_)
+            | Self::Vault(_)
+            | Self::Identity(_)
+            | Self::Paused
+            | Self::Keys(_)
+            | Self::ChangedKeys(_)
+            | Self::Control(_)
+            | Self::Refused(_)
+            | Self::Backup(_)
+            | Self::Internal => None,
         }
     }
 }

@@ -65,7 +65,7 @@ pub async fn ensure_running(home: &Home, config: &Config) -> Result<(Launched, D
             Ok(_) => return Ok((Launched::Service, wait(home, None).await?)),
             // A session without its manager: the files are there, and nobody reads them.
             Err(error @ ServiceError::NoManager { .. }) => {
-                tracing::info!(%error, "starting a process instead")
+                tracing::info!(%error, "starting a process instead");
             }
             Err(error) => return Err(error.into()),
         }

@@ -71,15 +71,20 @@ pub(super) async fn run(command: AbuseCommand, context: &Context) -> Result<Exit
 
 /// The daemon, which may write the file, works elsewhere.
 pub(super) fn absolute(path: &Path) -> Result<std::path::PathBuf, Failure> {
-    std::path::absolute(path)
-        .map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", path.display())))
+    std::path::absolute(path).map_err(|error| {
+        Failure::new(Exit::Usage, format!("{}: {error}", path.display()))
+            .advise("name a file in a directory that is there")
+    })
 }
 
 fn read(path: &Path) -> Result<SecretText, Failure> {
     let mut text = String::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(LIMIT).read_to_string(&mut text))
-        .map_err(|error| Failure::new(Exit::Usage, format!("{} cannot be read: {error}", path.display())))?;
+    std::fs::File::open(path).and_then(|file| file.take(LIMIT).read_to_string(&mut text)).map_err(
+        |error| {
+            Failure::new(Exit::Usage, format!("{} cannot be read: {error}", path.display()))
+                .advise("check its name and that it is yours to read")
+        },
+    )?;
     Ok(SecretText(Secret::new(text)))
 }
 

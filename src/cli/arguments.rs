@@ -3,6 +3,7 @@
 mod backup;
 mod buy;
 mod login;
+mod logs;
 mod open;
 mod service;
 mod setup;
@@ -22,6 +23,7 @@ use super::exit::EXIT_CODES;
 pub(super) use backup::{AbuseCommand, BackupOptions, PassphraseOptions, RestoreOptions};
 pub(super) use buy::{BackendVoucherCommand, BuyOptions};
 pub(super) use login::{BackendInviteCommand, LoginOptions};
+pub(super) use logs::{LogsOptions, ReportOptions};
 pub(super) use open::OpenOptions;
 pub(super) use service::ServiceCommand;
 pub(super) use setup::SetupOptions;
@@ -79,13 +81,18 @@ pub(super) struct Globals {
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Everything on this machine: a backend, an account, tokens and the endpoint
+    #[command(after_help = "Examples:\n\
+                      \x20 llmtor demo\n\
+                      \x20 llmtor demo --upstream http://127.0.0.1:8080/v1 --upstream-model qwen3")]
     Demo(DemoOptions),
     /// Runs the local endpoint
+    #[command(after_help = "Examples:\n  llmtor serve\n  llmtor serve --transport socks5h://127.0.0.1:9150")]
     Serve(ServeOptions),
     /// Writes the configuration for a backend and pins its keys
+    #[command(after_help = "Example: llmtor init --backend https://backend.example --keys keys.json")]
     Init(InitOptions),
     /// The pinned keys of the backend
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: llmtor keys list")]
     Keys(KeysCommand),
     /// Signs you in to your account with the backend
     ///
@@ -104,8 +111,10 @@ pub(super) enum Command {
     )]
     Login(LoginOptions),
     /// Ends the session, at the backend and here
+    #[command(after_help = "Example: llmtor logout")]
     Logout,
     /// Shows the account: credits left and used
+    #[command(after_help = "Example: llmtor account")]
     Account,
     /// Shows who is signed in, at which backend, and the credits left; exit code 4 if nobody is
     #[command(after_help = "Example: llmtor whoami")]
@@ -117,12 +126,14 @@ pub(super) enum Command {
     #[command(after_help = buy::EXAMPLES)]
     Buy(BuyOptions),
     /// The abuse tokens
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: llmtor abuse setup")]
     Abuse(AbuseCommand),
     /// Shows the tokens in stock, per model and state, and one by one what is not simply in stock
     #[command(args_conflicts_with_subcommands = true)]
+    #[command(after_help = "Examples:\n  llmtor tokens\n  llmtor tokens mint --model gpt-4.1 --count 50")]
     Tokens(TokensOptions),
     /// Shows whether a daemon runs, and what is in stock
+    #[command(after_help = "Examples:\n  llmtor status\n  llmtor status --json")]
     Status,
     /// Opens the local page in your browser: tokens, calls, what left this machine, settings
     ///
@@ -136,7 +147,22 @@ pub(super) enum Command {
     /// (with TLS where the backend speaks it) and closed again. Nothing is said on it, as on a stream that was kept warm and
     /// not needed, and no token is spent. Nothing is asked of anybody by another way. The exit code is that of the first
     /// problem; warnings do not count.
+    #[command(after_help = "Example: llmtor doctor")]
     Doctor,
+    /// Shows what the daemon said, also when none runs
+    ///
+    /// It is kept in `logs` of the home for some days (`log.files`). Prompts, answers, tokens and keys are not in it.
+    #[command(
+        after_help = "Examples:\n  llmtor logs\n  llmtor logs --follow --level warn\n  llmtor logs -n 20"
+    )]
+    Logs(LogsOptions),
+    /// Writes down what a helper needs to know, without what tells who you are
+    ///
+    /// Version, system, settings, what `llmtor doctor` finds, the state in round terms, the last of the log. Left out or
+    /// replaced: names, addresses, hosts, paths, keys, tokens, and counts of them. You see all of it before it is saved, and
+    /// nothing is sent to anybody.
+    #[command(after_help = "Examples:\n  llmtor report\n  llmtor report --yes --output report.md")]
+    Report(ReportOptions),
     /// Seals the whole vault into one file (age), under a passphrase or to a recipient
     ///
     /// In it: the tokens, the master key, the pinned keys, the settings. Not in it: the session (log in again), the local
@@ -171,7 +197,7 @@ pub(super) enum Command {
     #[command(after_help = "Example: llmtor resume")]
     Resume,
     /// Has this session's service manager start llmtor: systemd, launchd or Windows' task scheduler
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: llmtor service install")]
     Service(ServiceCommand),
     /// Shows an icon in the desktop's panel: whether calls can leave, what is in stock, pause and resume
     ///
@@ -182,7 +208,7 @@ pub(super) enum Command {
     #[command(after_help = "Example: llmtor tray")]
     Tray(TrayOptions),
     /// The Tor client of the running daemon
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: llmtor tor new-identity")]
     Tor(TorCommand),
     /// Points a tool at the endpoint, or lists the tools that are known
     ///
@@ -196,21 +222,31 @@ pub(super) enum Command {
     Setup(SetupOptions),
     /// Prints the environment variables that point a client at the endpoint
     ///
-    /// For sh: eval "$(llmtor env)"
+    /// An Ollama or Anthropic client wants other variables; the guide has them.
+    #[command(
+        after_help = "Examples:\n  eval \"$(llmtor env)\"\n  llmtor env --shell fish | source\n  llmtor env --shell powershell | iex"
+    )]
     Env(EnvOptions),
     /// Lists every parameter of the APIs that the endpoint speaks, and what becomes of it
     ///
     /// carried: the backend is told. emulated: it is done here. ignored: it has no effect, and the response header
     /// x-llmtor-ignored says so (with `strict = true` in the configuration it is refused). refused: 400, with its name.
+    #[command(after_help = "Example: llmtor compat responses")]
     Compat(CompatOptions),
     /// The reference backend
     ///
     /// For these commands --home is the backend's own home; its default is `backend` in the platform's place.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  llmtor backend init --home ./backend\n  llmtor backend serve --home ./backend"
+    )]
     Backend(BackendCommand),
     /// Prints a completion script for a shell
+    #[command(after_help = "Example:\n\
+                      \x20 llmtor completions bash > ~/.local/share/bash-completion/completions/llmtor")]
     Completions(CompletionsOptions),
     /// Prints the manual page, or writes one page a command
+    #[command(after_help = "Examples:\n  llmtor man | man -l -\n  llmtor man --dir ~/.local/share/man/man1")]
     Man(ManOptions),
 }
 
@@ -278,6 +314,7 @@ pub(super) enum KeysCommand {
     ///
     /// FILE is a JSON object {"name": "PEM"}, a PEM bundle with `# name` lines, or TypeScript source with PEM
     /// constants and a name map. Names are model ids, `abuse-permanent` and `abuse-transient`.
+    #[command(after_help = "Example: llmtor keys import keys.json")]
     Import {
         /// The files; `-` is standard input
         #[arg(required = true, value_name = "FILE")]
@@ -287,6 +324,7 @@ pub(super) enum KeysCommand {
         replace: bool,
     },
     /// Lists the pinned keys and their fingerprints
+    #[command(after_help = "Example: llmtor keys list")]
     List,
 }
 
@@ -297,6 +335,7 @@ pub(super) enum TorCommand {
     ///
     /// With `per-call` isolation, the default, no two calls share one anyway; only the circuits that wait ahead of need
     /// are dropped. An identity plane that goes through Tor gets new circuits, too.
+    #[command(after_help = "Example: llmtor tor new-identity")]
     NewIdentity,
 }
 
@@ -314,8 +353,7 @@ pub(super) enum TokensCommand {
     ///
     /// Nobody has to: `llmtor serve` tops up by itself, at random times (`topup.enabled`). A fresh token may be used after a
     /// random delay, so that issuing and spending cannot be matched by their times; --now does without the delay.
-    ///
-    /// Example: llmtor tokens mint --model gpt-4.1 --count 50
+    #[command(after_help = "Example: llmtor tokens mint --model gpt-4.1 --count 50")]
     Mint {
         /// For which model
         #[arg(long, value_name = "M")]
@@ -329,16 +367,15 @@ pub(super) enum TokensCommand {
         now: bool,
     },
     /// Says what will become of one token: what the same request does, what a restart does, and when it comes back
-    ///
-    /// For example: llmtor tokens explain 3fa9c01b
+    #[command(after_help = "Example: llmtor tokens explain 3fa9c01b")]
     Explain {
         /// The first digits of its id, as `llmtor tokens` shows them; four at least
         id: String,
     },
     /// Lists credits that no token came of, with the time and the reason
     ///
-    /// A credit is lost if the backend took it and its answer never came, not even when it was asked again. For example:
-    /// llmtor tokens losses --forget
+    /// A credit is lost if the backend took it and its answer never came, not even when it was asked again.
+    #[command(after_help = "Examples:\n  llmtor tokens losses\n  llmtor tokens losses --forget")]
     Losses {
         /// Clears the list
         #[arg(long)]
@@ -374,6 +411,9 @@ pub(super) enum BackendCommand {
     /// of the home: the same home is the same address. The listener then serves the identity plane only, unless `planes`
     /// in backend.toml says what it serves. Arti's settings are passed through in `[tor]` of backend.toml. Clients of an
     /// onion service have no address, so `limits.per_address` does not count them.
+    #[command(after_help = "Examples:\n\
+                      \x20 llmtor backend serve --home ./backend\n\
+                      \x20 llmtor backend serve --home ./backend --onion")]
     Serve {
         /// Where it listens
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9797")]
@@ -386,25 +426,26 @@ pub(super) enum BackendCommand {
         config: Option<PathBuf>,
     },
     /// Makes the home: settings, key pairs, store
+    #[command(after_help = "Example: llmtor backend init --home ./backend --config backend.toml")]
     Init {
         /// The settings to begin with [default: the built-in ones]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
     /// The accounts; also while the backend runs
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: llmtor backend account add alice --home ./backend")]
     Account(BackendAccountCommand),
     /// Codes that let people in; also while the backend runs
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: llmtor backend invite create alice --home ./backend")]
     Invite(BackendInviteCommand),
     /// Vouchers: credits to hand out
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: llmtor backend voucher list --home ./backend")]
     Voucher(BackendVoucherCommand),
     /// Lists what payment providers reported, and what was not turned into credits and why
     #[command(after_help = "Example: llmtor backend sales")]
     Sales,
     /// Its public keys
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: llmtor backend keys export --home ./backend > keys.json")]
     Keys(BackendKeysCommand),
 }
 
@@ -412,6 +453,8 @@ pub(super) enum BackendCommand {
 #[derive(Subcommand)]
 pub(super) enum BackendAccountCommand {
     /// Adds an account and prints its session, once
+    #[command(after_help = "Example:\n\
+                      \x20 llmtor backend account add alice --credits gpt-4.1=100 --home ./backend")]
     Add {
         /// What to call it
         name: String,
@@ -425,6 +468,7 @@ pub(super) enum BackendAccountCommand {
 #[derive(Subcommand)]
 pub(super) enum BackendKeysCommand {
     /// Prints them as JSON, for `llmtor keys import`
+    #[command(after_help = "Example: llmtor backend keys export --home ./backend > keys.json")]
     Export,
 }
 
@@ -459,6 +503,9 @@ pub(super) fn credits(text: &str) -> Result<(ModelName, i64), String> {
     let count = count.parse().ok().filter(|count| *count >= 0).ok_or("N is a whole number, 0 or more")?;
     Ok((model.parse().map_err(|error: crate::wire::InvalidModelName| error.to_string())?, count))
 }
+
+#[cfg(test)]
+mod examples;
 
 #[cfg(test)]
 mod tests {

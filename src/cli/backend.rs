@@ -153,7 +153,7 @@ fn settings(home: &Path, file: Option<&Path>) -> Result<Settings, Failure> {
         None if own.exists() => &own,
         None => return Ok(backend_settings()),
     };
-    Settings::load(path).map_err(|error| Failure::new(Exit::Usage, error.to_string()))
+    Settings::load(path).map_err(|error| BackendError::from(error).into())
 }
 
 fn open(home: &Path, settings: Settings) -> Result<Backend, BackendError> {
@@ -168,6 +168,6 @@ async fn blocking<T: Send + 'static>(
     let home = home.to_owned();
     let result = tokio::task::spawn_blocking(move || work(&home)).await;
     result
-        .map_err(|_| Failure::new(Exit::Failed, "an internal task stopped; start llmtor again"))?
+        .map_err(|_| Failure::new(Exit::Failed, "an internal task stopped").advise("start llmtor again"))?
         .map_err(Failure::from)
 }

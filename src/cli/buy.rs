@@ -165,7 +165,10 @@ fn ask(offers: &OffersReport, context: &Context) -> Result<Option<OfferReport>, 
         let _ = write!(std::io::stderr(), "Which one? (number or id, Enter for none): ");
         let mut line = String::new();
         let read = std::io::stdin().read_line(&mut line);
-        read.map_err(|error| Failure::new(Exit::Failed, format!("the answer cannot be read: {error}")))?;
+        read.map_err(|error| {
+            Failure::new(Exit::Failed, format!("the answer cannot be read: {error}"))
+                .advise("name the package instead: llmtor buy --package ID")
+        })?;
         let answer = line.trim();
         if answer.is_empty() {
             return Ok(None);

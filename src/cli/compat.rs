@@ -25,8 +25,8 @@ pub(super) fn run(options: &CompatOptions, context: &Context) -> Result<Exit, Fa
     let tables: Vec<_> = http::tables().into_iter().filter(|table| table.endpoint.contains(wanted)).collect();
     if tables.is_empty() {
         let known: Vec<_> = http::tables().iter().map(|table| table.endpoint).collect();
-        let failure = Failure::new(Exit::Usage, format!("no endpoint has `{wanted}` in its name"));
-        return Err(failure.advise(format!("there are: {}", known.join(", "))));
+        return Err(Failure::new(Exit::Usage, format!("no endpoint has `{wanted}` in its name"))
+            .advise(format!("there are: {}", known.join(", "))));
     }
     let rows: Vec<_> =
         tables.iter().flat_map(|table| table.fields.iter().map(|field| row(table, field))).collect();

@@ -16,7 +16,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     Ok(verdict(&report))
 }
 
-async fn examine(context: &Context) -> Result<DoctorReport, Failure> {
+pub(super) async fn examine(context: &Context) -> Result<DoctorReport, Failure> {
     // Without a place for data there is nothing to look into.
     let path = context.home_path()?;
     let home = match Home::open(&path) {

@@ -119,7 +119,15 @@ impl From<Refusal> for Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::new(Exit::Usage, error.to_string())
+        let advice = match &error {
+            ConfigError::Unknown { .. } => {
+                "correct it, or take it out; config/llmtor.example.toml has every setting"
+            }
+            ConfigError::Value { .. } | ConfigError::Syntax { .. } => {
+                "correct it there; config/llmtor.example.toml shows every setting as it is written"
+            }
+        };
+        Self::new(Exit::Usage, error.to_string()).advise(advice)
     }
 }
 
@@ -137,13 +145,13 @@ impl From<HomeError> for Failure {
 
 impl From<BackendError> for Failure {
     fn from(error: BackendError) -> Self {
-        match error {
-            BackendError::Settings(error) => Self::new(Exit::Usage, error.to_string()),
-            BackendError::Tor(error @ (TorError::Settings(_) | TorError::File { .. })) => {
-                Self::new(Exit::Usage, error.to_string()).advise("correct `[tor]` in backend.toml")
+        let exit = match &error {
+            BackendError::Settings(_) | BackendError::Tor(TorError::Settings(_) | TorError::File { .. }) => {
+                Exit::Usage
             }
-            error => Self::new(Exit::Failed, error.to_string()),
-        }
+            _ => Exit::Failed,
+        };
+        Self::new(exit, error.to_string()).advise(error.advice())
     }
 }
 

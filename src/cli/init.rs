@@ -55,8 +55,11 @@ pub(super) async fn set_up<'a>(options: &'a InitOptions, context: &Context) -> R
     check.finish()?;
     let files = keys::read(std::slice::from_ref(&options.keys))?;
     for file in &files {
-        crate::keys::import::parse(&file.text)
-            .map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", file.name)))?;
+        crate::keys::import::parse(&file.text).map_err(|error| {
+            Failure::new(Exit::Usage, format!("{}: {error}", file.name)).advise(
+                "--keys wants the operator's published keys; `llmtor keys import --help` says in which forms",
+            )
+        })?;
     }
     let home = Home::open(&context.home_path()?)?;
     if let Some(text) = configuration(&home, identity_url, anonymous_url, options.force)? {
@@ -112,6 +115,7 @@ fn configuration(
     }
     let text = toml::to_string(&root).map_err(|error| {
         Failure::new(Exit::Failed, format!("the configuration cannot be written: {error}"))
+            .advise("write `[backend]` into config.toml by hand; config/llmtor.example.toml shows how")
     })?;
     Ok(Some(format!("# Every key and its default: config/llmtor.example.toml\n\n{text}")))
 }

@@ -52,6 +52,7 @@ fn read_one(path: &Path) -> Result<KeyFile, Failure> {
     };
     source.and_then(|source| source.take(LIMIT).read_to_string(&mut text)).map_err(|error| {
         Failure::new(Exit::Usage, format!("the keys file {} cannot be read: {error}", path.display()))
+            .advise("name the file with the operator's published keys; `-` reads standard input")
     })?;
     Ok(KeyFile { name: path.display().to_string(), text })
 }

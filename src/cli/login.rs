@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::control::message::{LoginReport, MintReport, NextTopUp, SecretText, StatusReport, SupplyReport};
 use crate::control::{Operation, Report};
 use crate::datadir::Home;
-use crate::supervisor::{ProcessSignals, Signals as _};
+use crate::supervisor::Signals as _;
 use crate::vault::Custody;
 use crate::wire::ModelName;
 
@@ -30,7 +30,7 @@ use super::arguments::{InitOptions, LoginOptions};
 use super::exit::{Exit, Failure};
 use super::operate::{mismatch, operate_in};
 use super::output::noted;
-use super::{Context, account, init, tokens};
+use super::{Context, account, init, serve, tokens};
 
 /// What a program is told.
 #[derive(Serialize)]
@@ -91,8 +91,7 @@ async fn by_browser(
     home: &Home,
     config: &Config,
 ) -> Result<SecretText, Failure> {
-    let mut signals = ProcessSignals::install()
-        .map_err(|error| Failure::new(Exit::Failed, format!("signals cannot be caught: {error}")))?;
+    let mut signals = serve::signals()?;
     let minutes = config.login.patience().as_secs() / 60;
     context.output.remark(&format!(
         "A browser window opens: sign in there. It is an empty one, it closes by itself, and what it kept is deleted. It waits \

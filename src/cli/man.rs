@@ -45,4 +45,5 @@ fn render(command: &clap::Command) -> Result<Vec<u8>, Failure> {
 
 fn failed(error: &std::io::Error) -> Failure {
     Failure::new(Exit::Failed, format!("the manual page cannot be written: {error}"))
+        .advise("name a directory that is there and yours: --dir DIR")
 }

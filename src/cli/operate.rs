@@ -8,7 +8,7 @@ use crate::app;
 use crate::config::Config;
 use crate::control::{Operation, Progress, Report};
 use crate::datadir::Home;
-use crate::supervisor::{ProcessSignals, Signals as _};
+use crate::supervisor::Signals as _;
 
 use super::exit::{Exit, Failure};
 use super::{Context, output::Output};
@@ -36,8 +36,7 @@ pub(super) async fn operate_in(
     config: &Config,
     operation: Operation,
 ) -> Result<Report, Failure> {
-    let mut signals = ProcessSignals::install()
-        .map_err(|error| Failure::new(Exit::Failed, format!("signals cannot be caught: {error}")))?;
+    let mut signals = super::serve::signals()?;
     let (progress, watched) = watch::channel(None);
     let bar = tokio::spawn(show(output, watched));
     // A second at most, and between its steps the vault may be retired with no copy made.

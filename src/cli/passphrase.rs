@@ -37,7 +37,8 @@ pub(super) fn stdin_line() -> Result<String, Failure> {
 fn ask(purpose: Purpose) -> Result<Secret<String>, Failure> {
     let first = prompt("Passphrase: ")?;
     if purpose == Purpose::Seal && !prompt("The same again: ")?.matches(first.expose().as_bytes()) {
-        return Err(Failure::new(Exit::Usage, "the two passphrases differ; nothing was done"));
+        return Err(Failure::new(Exit::Usage, "the two passphrases differ; nothing was done")
+            .advise("run the command again, and type the same twice"));
     }
     Ok(first)
 }
@@ -59,7 +60,10 @@ fn descriptor(number: u32) -> Result<File, Failure> {
 }
 
 fn line(source: &mut impl io::BufRead) -> Result<Secret<String>, Failure> {
-    let wrong = |what: &str| Failure::new(Exit::Usage, format!("the passphrase {what}"));
+    let wrong = |what: &str| {
+        Failure::new(Exit::Usage, format!("the passphrase {what}"))
+            .advise("give one line of UTF-8 text, of some random words")
+    };
     let limit = usize::try_from(LIMIT).unwrap_or_default();
     let mut bytes = Secret::new(Vec::with_capacity(limit));
     Read::take(source, LIMIT)

@@ -195,9 +195,10 @@ async fn take_over(
 
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-        .map_err(|error| Failure::new(Exit::Usage, format!("{} cannot be read: {error}", path.display())))?;
+    std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(|error| {
+        Failure::new(Exit::Usage, format!("{} cannot be read: {error}", path.display()))
+            .advise("check its name and that it is yours to read")
+    })?;
     Ok(bytes)
 }
 
@@ -205,5 +206,6 @@ fn text(path: &Path) -> Result<Secret<String>, Failure> {
     String::from_utf8(read(path, IDENTITY_LIMIT)?).map(Secret::new).map_err(|error| {
         drop(Secret::new(error.into_bytes()));
         Failure::new(Exit::Usage, format!("{} is not an identity file", path.display()))
+            .advise("name the file that `age-keygen` wrote: --identity KEYFILE")
     })
 }

@@ -5,6 +5,7 @@ use tokio::sync::watch;
 
 use crate::app;
 use crate::app::daemon::Daemon;
+use crate::app::logging;
 use crate::passage::{PAUSED, Passage};
 use crate::supervisor::{Ended, ProcessSignals};
 use crate::tor::{Phase, Status};
@@ -38,7 +39,11 @@ pub(super) async fn run(options: &ServeOptions, context: &Context) -> Result<Exi
     let mut signals = signals()?;
     let (home, config) = context.open(&flags)?;
     let lock = app::lock_for_daemon(&home).await?;
-    let daemon = Daemon::start(&home, lock, &config).await?;
+    logging::keep(&home, config.log.files);
+    let daemon = Daemon::start(&home, lock, &config)
+        .await
+        .inspect_err(|error| tracing::error!("llmtor did not start: {error}"))?;
+    tracing::info!("llmtor {} runs at {}", env!("CARGO_PKG_VERSION"), daemon.base_url());
     crate::service::tell_ready();
     let ready = Ready { event: "ready", base_url: daemon.base_url(), api_key: daemon.api_key().expose() };
     context.output.result(&ready, || {
@@ -84,8 +89,10 @@ async fn show(output: Output, mut changes: watch::Receiver<Status>) {
 }
 
 pub(super) fn signals() -> Result<ProcessSignals, Failure> {
-    ProcessSignals::install()
-        .map_err(|error| Failure::new(Exit::Failed, format!("signals cannot be caught: {error}")))
+    ProcessSignals::install().map_err(|error| {
+        Failure::new(Exit::Failed, format!("signals cannot be caught: {error}"))
+            .advise("the system has run out of something: close other programs and try again")
+    })
 }
 
 /// A server that was asked to stop and did has done its work.
@@ -96,7 +103,7 @@ pub(super) fn ended(ended: Ended) -> Result<Exit, Failure> {
         Ended::Part { name, error } => {
             let reason = error.unwrap_or_else(|| "nobody asked it to".into());
             Err(Failure::new(Exit::Failed, format!("{name} ended: {reason}"))
-                .advise("start it again; --log info tells more"))
+                .advise("`llmtor logs` tells more; start it again"))
         }
     }
 }

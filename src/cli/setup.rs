@@ -339,7 +339,8 @@ fn list(context: &Context, machine: &Machine, ledger: &Ledger) {
         installed: (tool.is_here)(machine),
         set_up: setup::is_set_up(tool, ledger),
         way: tool.way,
-        file: (tool.way == Way::Writes && tool.id != "env").then(|| (tool.place)(machine, None)),
+        file: (tool.way == Way::Writes && tool.id != "env" && tool.needs_file.is_none())
+            .then(|| (tool.place)(machine, None)),
     };
     let rows: Vec<Row> = TOOLS.iter().map(row).collect();
     context.output.result(&json!({ "tools": rows }), || {
@@ -349,6 +350,7 @@ fn list(context: &Context, machine: &Machine, ledger: &Ledger) {
                 (Way::Never, _) => "cannot be used: its maker would see every prompt".to_owned(),
                 (Way::Prints, _) => format!("{}: prints what to do", row.name),
                 (Way::Writes, Some(file)) => format!("{}: writes {}", row.name, machine.shown(file)),
+                (Way::Writes, None) if row.tool != "env" => format!("{}: writes where you say with --file", row.name),
                 (Way::Writes, None) => format!("{}: writes the files of your shells", row.name),
             };
             let here = if row.installed { "yes" } else { "-" };

@@ -95,6 +95,11 @@ impl Layers {
         self.put(path, value, Origin::Flag(flag))
     }
 
+    /// Every key with its value so far, if it has one, in the table's order.
+    pub fn values(&self) -> impl Iterator<Item = (&'static Key, Option<&toml::Value>)> {
+        KEYS.iter().map(|key| (key, self.values.get(key.path)))
+    }
+
     /// The configuration that results.
     pub fn finish(self) -> Result<Config, ConfigError> {
         let mut root = toml::Table::new();

@@ -373,6 +373,13 @@ pub const KEYS: &[Key] = &[
         default: Preset::Text("warn"),
         doc: "What is told on standard error. No level shows prompts, answers, tokens or your session.",
     },
+    Key {
+        path: "log.files",
+        kind: Kind::Integer(0, 365),
+        default: Preset::Number(7),
+        doc: "For how many days the daemon keeps its log in `logs` of the home, a file a day (`llmtor logs` shows it). In it\n\
+              is what `log.level` says, and infos at least; the same is left out. 0 keeps none.",
+    },
 ];
 
 /// The key at `path`.

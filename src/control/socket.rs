@@ -111,7 +111,14 @@ async fn converse<P: Perform>(stream: UnixStream, performer: &P) {
     let Ok(Some(line)) = tokio::time::timeout(PATIENCE, read_line(&mut reader)).await else { return };
     let Ok(operation) = serde_json::from_slice::<Operation>(&line) else {
         let message = "the daemon does not know this operation; is it another version of llmtor?";
-        let _ = write_event(&mut writer, &Event::Failed(Refusal::new(RefusalKind::Usage, message))).await;
+        let _ = write_event(
+            &mut writer,
+            &Event::Failed(
+                Refusal::new(RefusalKind::Usage, message)
+                    .advise("it may be another version of llmtor: stop the daemon and start it again"),
+            ),
+        )
+        .await;
         return;
     };
     drop(zeroize::Zeroizing::new(line));

@@ -52,8 +52,12 @@ pub fn run(seat: Seat, runtime: &Handle) -> Result<(), DesktopError> {
     use tao::platform::run_return::EventLoopExtRunReturn as _;
 
     let mut events = EventLoopBuilder::<Message>::with_user_event().build();
-    let proxy = events.create_proxy();
-    let send = move |message| proxy.send_event(message).map_err(drop);
+    // Menus call from threads of their own.
+    let proxy = std::sync::Arc::new(std::sync::Mutex::new(events.create_proxy()));
+    let send = move |message| {
+        let proxy = proxy.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        proxy.send_event(message).map_err(drop)
+    };
     let mut seat = Some(seat);
     let mut shown: Option<Shown<_>> = None;
     let mut result = Ok(());

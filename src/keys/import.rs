@@ -33,7 +33,7 @@ pub struct Imported {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
     /// Larger than any list of keys.
-    #[error("the file is larger than 4 MiB; is it a list of keys?")]
+    #[error("the file is larger than 4 MiB; give one with the keys alone, as a JSON object of name and PEM")]
     TooLarge,
     /// None of the three formats.
     #[error(
@@ -42,16 +42,18 @@ pub enum ImportError {
     )]
     NoKeys,
     /// Looks like JSON, is not an object of strings.
-    #[error("not a JSON object of key name and PEM text (line {0})")]
+    #[error("expected a JSON object of key name and PEM text; line {0} is something else")]
     Json(usize),
     /// Twice the same name.
-    #[error("the key of `{0}` is given twice, with different content")]
+    #[error(
+        "the key of `{0}` is given twice, with different content; leave in the one that the operator publishes"
+    )]
     Conflict(KeyName),
     /// Not a name.
     #[error("`{0}` is not a key name: use a model id, `abuse-permanent` or `abuse-transient`")]
     Name(String),
     /// Not a key that we blind under.
-    #[error("the key of `{name}` is refused: {error}")]
+    #[error("the key of `{name}` is refused: {error}; get the operator's published file once more")]
     Key {
         /// The entry.
         name: String,

@@ -23,7 +23,9 @@ pub enum StoreError {
     #[error(transparent)]
     Home(#[from] HomeError),
     /// A key that was accepted does not encode.
-    #[error("the key of `{0}` cannot be encoded")]
+    #[error(
+        "the key of `{0}` cannot be encoded; run `llmtor keys import FILE` with the operator's published keys"
+    )]
     Encoding(String),
 }
 

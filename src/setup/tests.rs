@@ -1,3 +1,5 @@
+#![cfg(unix)]
+
 use std::fs;
 
 use super::tools::{TOOLS, find};
@@ -6,23 +8,23 @@ use super::*;
 const KEY: &str = "sk-llmtor-0123456789abcdefghij";
 
 struct Room {
-    room: tempfile::TempDir,
+    place: tempfile::TempDir,
     machine: Machine,
     ledger: Ledger,
 }
 
 impl Room {
     fn new() -> Self {
-        let room = tempfile::tempdir().unwrap();
-        let home = room.path().join("user");
+        let place = tempfile::tempdir().unwrap();
+        let home = place.path().join("user");
         fs::create_dir(&home).unwrap();
         let machine = Machine::new(System::Unix, &home, &[("SHELL", "/bin/bash")]);
-        let ledger = Ledger::of(&room.path().join("llmtor"));
-        Self { room, machine, ledger }
+        let ledger = Ledger::of(&place.path().join("llmtor"));
+        Self { place, machine, ledger }
     }
 
     fn path(&self, rest: &str) -> PathBuf {
-        self.room.path().join("user").join(rest)
+        self.place.path().join("user").join(rest)
     }
 
     fn write(&self, rest: &str, text: &str) -> PathBuf {
@@ -125,7 +127,7 @@ fn a_new_file_with_the_key_is_its_owners_alone() {
     }
     for (path, text) in room.files() {
         let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
-        assert!(!text.contains(KEY) || mode & 0o077 == 0, "{} is {mode:o}", path.display());
+        assert!(!text.contains(KEY) || mode & 0o777 == 0o600, "{} is {mode:o}", path.display());
     }
 }
 

@@ -49,6 +49,11 @@ impl Settings {
         self.resolve().map(drop)
     }
 
+    /// What state and cache are in.
+    fn home(&self) -> Option<&str> {
+        self.state.parent()?.parent()?.to_str()
+    }
+
     pub(super) fn resolve(&self) -> Result<TorClientConfig, TorError> {
         let mut table = self.arti.clone();
         let storage = table.entry("storage").or_insert_with(|| toml::Value::Table(toml::Table::new()));
@@ -57,6 +62,15 @@ impl Settings {
         };
         storage.insert("state_dir".into(), literal(&self.state)?);
         storage.insert("cache_dir".into(), literal(&self.cache)?);
+        if let Some(home) = self.home().filter(|_| are_owners_hidden()) {
+            storage
+                .entry("permissions")
+                .or_insert_with(|| toml::Value::Table(toml::Table::new()))
+                .as_table_mut()
+                .ok_or_else(|| TorError::Settings("`storage.permissions` is not a table".into()))?
+                .entry("ignore_prefix")
+                .or_insert_with(|| toml::Value::String(home.to_owned()));
+        }
         check_transports(&table)?;
         let text = toml::to_string(&table).map_err(|error| TorError::Settings(error.to_string()))?;
 
@@ -71,6 +85,20 @@ impl Settings {
             None => Ok(results.value),
         }
     }
+}
+
+/// Whether the machine's own directories seem to be nobody's: so it looks from a service in a user namespace of its own,
+/// and Arti would trust none of them, and so not the home in them either. The home itself is looked at in any case.
+fn are_owners_hidden() -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        /// To whom the kernel shows owners that a namespace does not know.
+        const NOBODY: u32 = 65_534;
+        std::fs::metadata("/").is_ok_and(|root| root.uid() == NOBODY)
+    }
+    #[cfg(not(unix))]
+    false
 }
 
 /// Refuses a pluggable transport whose program is not there: Arti would say so only in its log, call after call.

@@ -69,10 +69,12 @@ pub enum VaultError {
         code: i32,
     },
     /// One record cannot be unsealed; it was set aside.
-    #[error("a record in vault.db is damaged; it was set aside")]
+    #[error(
+        "a record in vault.db is damaged and was set aside; try again, and check the disk if it comes again"
+    )]
     DamagedRecord,
     /// The vault was closed, the program is stopping.
-    #[error("the vault is closed because llmtor is stopping")]
+    #[error("the vault is closed because llmtor is stopping; try again when it is back")]
     Closed,
     /// A copy that nobody has taken over. Nothing was drawn.
     #[error(
@@ -98,10 +100,10 @@ pub enum VaultError {
     #[error("the backend asks for abuse tokens and they are not set up: run `llmtor abuse setup`")]
     NoAbuseTokens,
     /// The token is no longer in the state, or with the owner, that the operation asks for.
-    #[error("the token changed hands meanwhile")]
+    #[error("the token changed hands meanwhile; try again")]
     LostRace,
     /// No such issuance is pending.
-    #[error("no such issuance is pending")]
+    #[error("no such issuance is pending; `llmtor tokens` lists those that are")]
     UnknownIssuance,
     /// An issuance with this RequestID, or an abuse issuance of this kind, is pending already.
     #[error("such an issuance is pending already; finish it or give it up first")]

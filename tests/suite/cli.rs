@@ -8,6 +8,7 @@ mod demo;
 mod disk;
 mod doctor;
 mod life;
+mod logs;
 mod pause;
 #[cfg(target_os = "linux")]
 mod service;

@@ -9,12 +9,14 @@
     reason = "helpers of tests are tests too"
 )]
 
+mod advice;
 mod backend;
 mod chaos;
 mod cli;
 mod clients;
 mod documents;
 mod endpoint;
+mod guide;
 mod identity;
 mod layering;
 mod leaks;

@@ -1,7 +1,7 @@
 //! `llmtor login` as people do it: the real program, a real browser, a real identity provider.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
@@ -163,6 +163,8 @@ fn an_invite_signs_somebody_in_from_nothing_in_one_command() {
 struct Provider {
     child: Child,
     issuer: String,
+    /// Open as long as it runs: it ends when it cannot say something.
+    _said: std::io::BufReader<ChildStdout>,
 }
 
 impl Provider {
@@ -184,8 +186,8 @@ impl Provider {
             line.clear();
             assert!(said.read_line(&mut line).unwrap() > 0, "the provider does not start");
         }
-        let said: Value = serde_json::from_str(&line).unwrap();
-        Self { child, issuer: said["issuer"].as_str().unwrap().to_owned() }
+        let first: Value = serde_json::from_str(&line).unwrap();
+        Self { child, issuer: first["issuer"].as_str().unwrap().to_owned(), _said: said }
     }
 }
 

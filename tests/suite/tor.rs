@@ -9,6 +9,7 @@ mod hosting;
 mod identity;
 mod isolation;
 mod life;
+mod pause;
 mod pictures;
 mod socks;
 mod speed;

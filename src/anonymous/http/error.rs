@@ -147,7 +147,9 @@ impl From<Failure> for ApiError {
                     StatusCode::PAYLOAD_TOO_LARGE,
                     INVALID_REQUEST,
                     Some("request_too_large"),
-                    format!("The request body is larger than {limit} bytes (server.body_limit)."),
+                    format!(
+                        "The request body is larger than {limit} bytes. Send less, or raise `server.body_limit`."
+                    ),
                 )
             },
             Failure::BodyTooSlow => Self {
@@ -156,12 +158,17 @@ impl From<Failure> for ApiError {
                     StatusCode::REQUEST_TIMEOUT,
                     INVALID_REQUEST,
                     Some("request_timeout"),
-                    "The request body did not arrive in time.",
+                    "The request body did not arrive in time. Send it again.",
                 )
             },
             Failure::BodyBroken => Self {
                 connection: Afterwards::Closed,
-                ..Self::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, None, "The request body ended early.")
+                ..Self::new(
+                    StatusCode::BAD_REQUEST,
+                    INVALID_REQUEST,
+                    None,
+                    "The request body ended early. Send it again.",
+                )
             },
             Failure::UnknownEncoding => Self::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -173,7 +180,8 @@ impl From<Failure> for ApiError {
                 StatusCode::BAD_REQUEST,
                 INVALID_REQUEST,
                 Some("invalid_content_encoding"),
-                "The request body is not what its content-encoding header says, or ended early.",
+                "The request body is not what its content-encoding header says, or ended early. Send it again, or without \
+                 that header.",
             ),
             Failure::Request(error) => Self::from_request(error),
             Failure::Redeem(error) => Self::from_redeem(&error),
@@ -181,13 +189,14 @@ impl From<Failure> for ApiError {
                 StatusCode::BAD_GATEWAY,
                 "api_error",
                 Some("invalid_upstream_answer"),
-                "The provider answered something that is not a chat completion. The token is spent.",
+                "The provider answered something that is not a chat completion. The token is spent; ask again for \
+                 another, or ask another model.",
             ),
             Failure::Panicked => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "server_error",
                 Some("internal_error"),
-                "llmtor failed on this request.",
+                "llmtor failed on this request. `llmtor logs` says where; please report that (`llmtor report`).",
             ),
         }
     }
@@ -218,7 +227,8 @@ impl ApiError {
 
     fn not_offered(what: &str) -> Self {
         let message = format!(
-            "{what} not offered: the backend knows chat messages only. Nothing of this request has left this machine."
+            "{what} not offered: the backend knows chat messages only. Nothing of this request has left this machine. \
+             Point your tool at another provider for this."
         );
         Self::new(StatusCode::NOT_FOUND, INVALID_REQUEST, Some("not_offered"), message)
     }
@@ -239,10 +249,14 @@ impl ApiError {
             }
             RequestError::UnknownModel(name) => {
                 let message = match name {
-                    Some(name) => {
-                        format!("The model `{name}` does not exist or you do not have access to it.").into()
-                    }
-                    None => Cow::Borrowed("The model does not exist or you do not have access to it."),
+                    Some(name) => format!(
+                        "The model `{name}` does not exist or you do not have access to it. GET /v1/models \
+                             lists those that do."
+                    )
+                    .into(),
+                    None => Cow::Borrowed(
+                        "The model does not exist or you do not have access to it. GET /v1/models lists those that do.",
+                    ),
                 };
                 Self::new(StatusCode::NOT_FOUND, INVALID_REQUEST, Some("model_not_found"), message)
             }
@@ -273,6 +287,14 @@ impl ApiError {
             RedeemErrorKind::Blocked { categories } if !categories.is_empty() => {
                 look.append(&format!(" ({})", categories.join(", ")));
             }
+            RedeemErrorKind::Upstream { reason, .. } => look.append(match reason {
+                UpstreamReason::ContextLength => " (shorten the conversation)",
+                UpstreamReason::InvalidRequest => " (change the request: each try costs a token)",
+                UpstreamReason::ContentPolicy => " (say it in other words: each try costs a token)",
+                UpstreamReason::RateLimited | UpstreamReason::Unavailable | UpstreamReason::Other => {
+                    " (try again later, or another model: each try costs a token)"
+                }
+            }),
             _ => {}
         }
         look

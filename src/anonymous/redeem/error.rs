@@ -129,7 +129,9 @@ pub enum RedeemErrorKind {
         message: String,
     },
     /// The way out is not open yet. Unspent.
-    #[error("the anonymous transport is not ready: {reason}")]
+    #[error(
+        "the anonymous transport is not ready: {reason}; try again in a moment, `llmtor doctor` says what is in the way"
+    )]
     TransportNotReady {
         /// What it is waiting for.
         reason: NotReady,
@@ -176,13 +178,15 @@ pub enum RedeemErrorKind {
     )]
     AbuseTokenBlacklisted,
     /// The backend has no such model, though a key for it is pinned here. Unspent.
-    #[error("the backend does not offer {model}")]
+    #[error("the backend does not offer {model}; `llmtor tokens` lists the models that there are tokens for")]
     UnknownModel {
         /// The model that was asked for.
         model: ModelName,
     },
     /// The backend refused the request itself with this status. Unspent.
-    #[error("the backend refused the request (status {status})")]
+    #[error(
+        "the backend refused the request (status {status}); no token was spent. `llmtor doctor` looks at the way to it; update llmtor if it persists"
+    )]
     RequestRefused {
         /// HTTP status.
         status: u16,
@@ -204,10 +208,14 @@ pub enum RedeemErrorKind {
         model: ModelName,
     },
     /// Moderation failed, or cannot read a part of the messages. Unspent.
-    #[error("the backend's moderation could not read the messages")]
+    #[error(
+        "the backend's moderation could not read the messages; send the request again, without pictures if it has some"
+    )]
     AnalysisFailed,
     /// Moderation refused the messages. Spent.
-    #[error("the backend's moderation refused the messages")]
+    #[error(
+        "the backend's moderation refused the messages; say it in other words: this token is spent, and the same request would cost another"
+    )]
     Blocked {
         /// Category names as the backend gives them; bounded in number and length.
         categories: Vec<String>,
@@ -221,7 +229,9 @@ pub enum RedeemErrorKind {
         message: String,
     },
     /// The backend delivered something that is no provider's answer. Spent.
-    #[error("the backend delivered an answer that cannot be read")]
+    #[error(
+        "the backend delivered an answer that cannot be read; the token is spent, and the next request takes another"
+    )]
     AnswerUnreadable,
     /// The backend says that the token was used long ago and its answer is gone. Spent.
     #[error(

@@ -26,7 +26,7 @@ pub enum LoopbackUrlError {
     #[error("the loopback transport dials only this machine: 127.0.0.1, [::1] or localhost")]
     NotLoopback,
     /// Credentials, a path, a query or a fragment.
-    #[error("the backend's URL ends after the port")]
+    #[error("the backend's URL ends after the port; leave out what follows")]
     TooMuch,
 }
 

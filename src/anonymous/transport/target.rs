@@ -26,7 +26,7 @@ pub enum TargetError {
     #[error("`localhost` cannot be reached through Tor; use --transport loopback")]
     Loopback,
     /// Credentials, a path, a query or a fragment.
-    #[error("the backend's URL ends after the port")]
+    #[error("the backend's URL ends after the port; leave out what follows")]
     TooMuch,
 }
 

@@ -86,7 +86,7 @@ impl Dodo {
                 .iter()
                 .fold(found, |found, signature| mac.clone().verify_slice(signature).is_ok() | found)
         });
-        if fits { Ok(id) } else { Err(Unsigned::Signature) }
+        if fits { Ok(id) } else { Err(Unsigned::Forged) }
     }
 }
 

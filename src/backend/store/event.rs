@@ -93,7 +93,7 @@ pub(in crate::backend) enum Unsigned {
     /// Its time is too far from ours: replayed, or a clock is wrong.
     Time,
     /// No signature is that of a secret we have.
-    Signature,
+    Forged,
 }
 
 /// The body has another form than the provider's documentation says.

@@ -46,7 +46,7 @@ impl Paddle {
                 .iter()
                 .fold(found, |found, signature| mac.clone().verify_slice(signature).is_ok() | found)
         });
-        if fits { Ok(()) } else { Err(Unsigned::Signature) }
+        if fits { Ok(()) } else { Err(Unsigned::Forged) }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::control::message::{AccountReport, CheckoutReport, Refusal, RefusalKind};
 use crate::control::{Operation, Report};
 use crate::datadir::Home;
-use crate::supervisor::{ProcessSignals, Signals as _};
+use crate::supervisor::Signals as _;
 
 use super::super::exit::{Exit, Failure};
 use super::super::operate::mismatch;
@@ -31,8 +31,7 @@ pub(super) async fn for_credits(
     home: &Home,
     config: &Config,
 ) -> Result<BTreeMap<String, i64>, Failure> {
-    let mut signals = ProcessSignals::install()
-        .map_err(|error| Failure::new(Exit::Failed, format!("signals cannot be caught: {error}")))?;
+    let mut signals = crate::cli::serve::signals()?;
     let spinner = output.spinner(format!(
         "waiting for {} credits for {}; Ctrl-C stops waiting and loses nothing",
         checkout.package.credits, checkout.package.model

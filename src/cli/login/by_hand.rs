@@ -19,11 +19,10 @@ pub(super) fn from_stdin(output: Output) -> Result<SecretText, Failure> {
         output.remark("Paste the session (the value of the cookie sessionID), then Enter and Ctrl-D:");
     }
     let mut text = Vec::with_capacity(256);
-    stdin
-        .lock()
-        .take(LIMIT)
-        .read_to_end(&mut text)
-        .map_err(|error| Failure::new(Exit::Failed, format!("standard input cannot be read: {error}")))?;
+    stdin.lock().take(LIMIT).read_to_end(&mut text).map_err(|error| {
+        Failure::new(Exit::Failed, format!("standard input cannot be read: {error}"))
+            .advise("give the session by a pipe or a file: llmtor login --session-stdin < FILE")
+    })?;
     let text = String::from_utf8(text).map_err(|error| {
         drop(Secret::new(error.into_bytes()));
         Failure::new(Exit::Usage, "the session on standard input is not text")
@@ -39,8 +38,10 @@ pub(super) fn guided(output: Output, config: &Config) -> Result<SecretText, Fail
     if !std::io::stdin().is_terminal() {
         return from_stdin(output);
     }
-    let text = rpassword::prompt_password("Session (not shown): ")
-        .map_err(|error| Failure::new(Exit::Failed, format!("the terminal cannot be read: {error}")))?;
+    let text = rpassword::prompt_password("Session (not shown): ").map_err(|error| {
+        Failure::new(Exit::Failed, format!("the terminal cannot be read: {error}"))
+            .advise("give the session by a pipe or a file: llmtor login --session-stdin < FILE")
+    })?;
     Ok(SecretText(Secret::new(text)))
 }
 

@@ -83,7 +83,14 @@ fn what_is_missing_is_a_warning_while_calls_go_through_and_a_problem_when_they_c
     assert_problem(&ended, 4, "session", "not signed in");
     assert_eq!(findings(&ended.json()), [("vault", "warning"), ("session", "problem"), ("tor", "skipped")]);
 
+    // A backend that asks for abuse tokens only after the sign-in, which would have fetched them.
+    let pinned = backend.room().join("client/keys.json");
+    let keys = fs::read(&pinned).unwrap();
+    let mut without: Value = serde_json::from_slice(&keys).unwrap();
+    without.as_object_mut().unwrap().retain(|name, _| !name.starts_with("abuse-"));
+    fs::write(&pinned, without.to_string()).unwrap();
     succeed(backend.room(), &["login", "--session-stdin", "--home", "client"], &backend.session);
+    fs::write(&pinned, keys).unwrap();
     let mint = ["tokens", "mint", "--model", MODEL, "--count", "1", "--now", "--home", "client"];
     succeed(backend.room(), &mint, "");
     let ended = doctor(&backend, &[]);

@@ -164,7 +164,7 @@ fn the_endpoint_is_started_with_the_first_tool() {
     let room = room();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut config = fs::read_to_string(room.path().join("home/config.toml")).unwrap();
-    config.push_str(&format!("\n[server]\nlisten = \"127.0.0.1:{port}\"\n"));
+    config = format!("{config}\n[server]\nlisten = \"127.0.0.1:{port}\"\n");
     fs::write(room.path().join("home/config.toml"), config).unwrap();
     let done = llmtor(room.path(), &[("LLMTOR_HOME", "home")], &["setup", "codex", "--yes"], "");
     let status = llmtor(room.path(), &[("LLMTOR_HOME", "home")], &["status", "--json"], "").json();

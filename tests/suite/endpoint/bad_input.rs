@@ -90,7 +90,8 @@ async fn an_unknown_model_is_named_only_if_it_is_well_formed() {
     assert_eq!(
         response.error(404),
         (
-            "The model `gpt-9` does not exist or you do not have access to it.".into(),
+            "The model `gpt-9` does not exist or you do not have access to it. GET /v1/models lists those that do."
+                .into(),
             "invalid_request_error".into(),
             Value::Null,
             json!("model_not_found"),

@@ -72,7 +72,10 @@ async fn models_are_listed_and_replaced_while_serving() {
         );
     }
     let (message, _, _, code) = get("/v1/models/gpt-9").await.error(404);
-    assert_eq!(message, "The model `gpt-9` does not exist or you do not have access to it.");
+    assert_eq!(
+        message,
+        "The model `gpt-9` does not exist or you do not have access to it. GET /v1/models lists those that do."
+    );
     assert_eq!(code, json!("model_not_found"));
 
     server.catalog.replace([Listing {

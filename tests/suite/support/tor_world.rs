@@ -4,11 +4,15 @@
 //! The identity plane goes to the backend directly, over loopback.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::ops::{Deref, DerefMut};
+use std::os::fd::OwnedFd;
+use std::process::Command;
 use std::time::Duration;
 
 use super::front::Front;
 use super::house::{Daemon, House, MODEL};
+use super::program::{self, Program};
 use super::tornet::{self, TorNetwork};
 
 /// The only client that most tests have.
@@ -81,6 +85,19 @@ impl TorWorld {
     pub fn serve(&self, arguments: &[&str]) -> Daemon {
         let settings = self.settings.iter().flat_map(|setting| ["--set", setting]);
         self.house.serve(CLIENT, &settings.chain(arguments.iter().copied()).collect::<Vec<_>>())
+    }
+
+    /// A daemon on a socket that stays with the caller, who knows its key; not waited for.
+    pub fn activate(&self, socket: &TcpListener, api_key: &str) -> Daemon {
+        let address = socket.local_addr().unwrap().to_string();
+        let settings = self.settings.iter().flat_map(|setting| ["--set", setting]);
+        let rest: Vec<_> = ["serve", "--listen", &address, "--json"].into_iter().chain(settings).collect();
+        let mut command = Command::new("sh");
+        let script = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"";
+        command.args(["-c", script, program::SHIPPED]).args(self.house.arguments(CLIENT, &rest));
+        program::confine(&mut command, self.room());
+        let program = Program::spawn_with_input(command, OwnedFd::from(socket.try_clone().unwrap()).into());
+        Daemon { program, api_key: api_key.to_owned(), base_url: format!("http://{address}/v1") }
     }
 
     /// What a command with `--json` tells of the client.
