@@ -11,8 +11,8 @@ use super::{Block, REFERENCE, RUN, blocks, contents, page};
 /// What serves until it is stopped.
 const SERVING: [&str; 3] = ["llmtor serve", "llmtor backend serve", "llmtor demo"];
 
-/// Commands that are not there yet, by their first words.
-const COMING: [&str; 1] = ["open"];
+/// Commands that the guide tells of and that are not there yet, by their first words: none now.
+const COMING: [&str; 0] = [];
 
 /// One user at one terminal.
 struct Terminal {
