@@ -89,9 +89,11 @@ const STEPS: [&str; 61] = [
 ];
 
 /// Messages that are parts of others, or other errors' own.
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     "{kind}",
     "{message}",
+    // Names `llmtor resume`.
+    "{PAUSED}",
     "{0}",
     "{error}",
     "{} cannot be read ({}); {}",

@@ -221,7 +221,7 @@ async fn what_the_backend_has_nothing_for_is_said_in_the_form_of_each_api() {
     let response = server.send(request("POST /api/embed", &[], "{}")).await;
     assert_eq!(response.status, 404);
     let message = "Embeddings are not offered: the backend knows chat messages only. Nothing of this request has left \
-                   this machine.";
+                   this machine. Point your tool at another provider for this.";
     assert_eq!(response.json(), json!({"error": message}));
     let response = server.send(request("POST /v1/messages/batches", &[], "{}")).await;
     assert_eq!(response.json()["error"]["type"], "not_found_error");
