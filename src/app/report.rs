@@ -62,10 +62,14 @@ impl Setting {
             (_, None) => "not set".to_owned(),
             // Of this machine, all of them.
             (
-                Kind::Listen | Kind::Transport | Kind::Integer(..) | Kind::Choice(_) | Kind::Switch,
+                Kind::Listen
+                | Kind::Transport
+                | Kind::Integer(..)
+                | Kind::Choice(_)
+                | Kind::Switch
+                | Kind::Ladder(..),
                 Some(value),
             ) => value.to_string(),
-            (Kind::Ladder(..), Some(value)) => value.to_string(),
             (_, Some(toml::Value::Array(values))) => format!("{} values", values.len()),
             (_, Some(toml::Value::Table(values))) => format!("{} entries", values.len()),
             (_, Some(_)) => "set".to_owned(),
@@ -151,8 +155,8 @@ fn state(status: &StatusReport, scrub: &Scrub) -> String {
                     TorPhase::Blocked => "stuck",
                 };
                 let more = [&tor.stage, &tor.blockage].into_iter().flatten();
-                let more: String = more.map(|words| format!(", {}", scrub.text(words))).collect();
-                say(format!("Tor: {phase}, {} %{more}", tor.percent));
+                let begun = format!("Tor: {phase}, {} %", tor.percent);
+                say(more.fold(begun, |told, words| told + ", " + &scrub.text(words)));
             }
         }
     }

@@ -33,7 +33,9 @@ pub(super) async fn run(options: &LogsOptions, context: &Context) -> Result<Exit
             directory.display()
         ));
     }
-    lines.iter().for_each(|line| show(context, line));
+    for line in &lines {
+        show(context, line);
+    }
     if options.follow {
         let mut signals = serve::signals()?;
         loop {

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::view::Entry;
 use super::{Message, Seat};
 use crate::control;
-use crate::control::message::{Operation, StatusReport};
+use crate::control::message::{Operation, Report, StatusReport};
 use crate::datadir::Home;
 
 /// Does what was clicked, off the main thread; what fails is said to `send`.
@@ -28,6 +28,7 @@ impl<S: Fn(Message) -> Result<(), ()> + Clone + Send + 'static> Deeds<S> {
     /// Anything but quitting and the autostart, which are the event loop's own.
     pub(super) fn perform(&mut self, entry: Entry, report: Option<&StatusReport>) {
         let result = match entry {
+            Entry::OpenPage => self.ask(Operation::OpenPage),
             Entry::CopyUrl => match report.and_then(|report| report.daemon.as_ref()) {
                 Some(daemon) => self.copy(&daemon.base_url, Secrecy::Open),
                 None => Err("There is no base URL before llmtor runs.".into()),
@@ -56,13 +57,18 @@ impl<S: Fn(Message) -> Result<(), ()> + Clone + Send + 'static> Deeds<S> {
         }
     }
 
-    /// The watcher shows what becomes of it.
+    /// The watcher shows what becomes of it, but for the page.
     #[expect(clippy::unnecessary_wraps, reason = "one of the ways of one table")]
     fn ask(&self, operation: Operation) -> Result<(), String> {
         let (path, send) = (self.seat.home.control_path(), self.send.clone());
         self.runtime.spawn(async move {
             let (progress, _) = watch::channel(None);
             let failed = match control::ask(&path, &operation, &progress).await {
+                Ok(Ok(Report::Page(page))) => match open::that_detached(&page.link) {
+                    Ok(()) => return,
+                    // The error itself may have the link in it.
+                    Err(error) => format!("No browser could be started: {}", error.kind()),
+                },
                 Ok(Ok(_)) => return,
                 Ok(Err(refusal)) => refusal.message,
                 Err(error) => error.to_string(),

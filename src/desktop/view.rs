@@ -9,6 +9,7 @@ const MOST_MODELS: usize = 8;
 /// What can be clicked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
+    OpenPage,
     CopyUrl,
     CopyKey,
     Start,
@@ -21,7 +22,8 @@ pub(super) enum Entry {
 }
 
 impl Entry {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
+        Self::OpenPage,
         Self::CopyUrl,
         Self::CopyKey,
         Self::Start,
@@ -36,6 +38,7 @@ impl Entry {
     /// Tells it from the others; stable.
     pub(super) fn id(self) -> &'static str {
         match self {
+            Self::OpenPage => "open-page",
             Self::CopyUrl => "copy-url",
             Self::CopyKey => "copy-key",
             Self::Start => "start",
@@ -54,6 +57,7 @@ impl Entry {
 
     pub(super) fn label(self) -> &'static str {
         match self {
+            Self::OpenPage => "Open page",
             Self::CopyUrl => "Copy base URL",
             Self::CopyKey => "Copy key",
             Self::Start => "Start llmtor",
@@ -104,8 +108,10 @@ impl View {
         rows.push(Row::Separator);
         let entries: &[Entry] = match report.map(|report| report.passage) {
             None => &[Entry::CopyKey, Entry::Start],
-            Some(Passage::Open) => &[Entry::CopyUrl, Entry::CopyKey, Entry::Pause, Entry::NewIdentity],
-            Some(Passage::Paused) => &[Entry::CopyUrl, Entry::CopyKey, Entry::Resume],
+            Some(Passage::Open) => {
+                &[Entry::OpenPage, Entry::CopyUrl, Entry::CopyKey, Entry::Pause, Entry::NewIdentity]
+            }
+            Some(Passage::Paused) => &[Entry::OpenPage, Entry::CopyUrl, Entry::CopyKey, Entry::Resume],
         };
         rows.extend(entries.iter().copied().map(Row::Entry));
         rows.push(Row::Separator);
@@ -177,7 +183,7 @@ mod tests {
             session: SessionState::Held,
             custody: Custody::Ours,
             resting_until: None,
-            models: (0..models).map(|number| (name(number), stock.clone())).collect(),
+            models: (0..models).map(|number| (name(number), stock)).collect(),
             supply: std::collections::BTreeMap::new(),
             abuse: AbuseReport::default(),
             credits_lost: 0,

@@ -112,7 +112,7 @@ fn sources(directory: &str, found: &mut Vec<String>) {
         let name = format!("{directory}/{}", entry.file_name().to_str().unwrap());
         if entry.file_type().unwrap().is_dir() {
             sources(&name, found);
-        } else if name.ends_with(".rs") {
+        } else if Path::new(&name).extension().is_some_and(|extension| extension == "rs") {
             found.push(name);
         }
     }

@@ -7,7 +7,6 @@
 //! command that exists.
 //!
 //! Two things are put in the place of what is written: free ports, and the background for what serves until it is stopped.
-#![expect(clippy::disallowed_methods, reason = "a test stands outside the house and looks for free ports")]
 
 mod commands;
 mod pages;

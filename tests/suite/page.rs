@@ -57,13 +57,13 @@ impl Link {
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
         if !headers.iter().any(|line| line.to_ascii_lowercase().starts_with("host:")) {
-            head.push_str(&format!("Host: {}\r\n", self.address));
+            head.extend(["Host: ", &self.address.to_string(), "\r\n"]);
         }
         for line in headers {
             head.push_str(line);
             head.push_str("\r\n");
         }
-        head.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+        head.extend(["Content-Length: ", &body.len().to_string(), "\r\n\r\n", body]);
         stream.write_all(head.as_bytes()).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();

@@ -90,6 +90,7 @@ const PERMISSION: &str = "permission_error";
 const CONTENT_POLICY: &str = "content_policy_violation";
 
 impl From<Failure> for ApiError {
+    #[expect(clippy::too_many_lines, reason = "one table, a row a failure")]
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::ForeignHost => Self::new(

@@ -92,7 +92,8 @@ impl Terminal {
         let line = line.split('#').next().unwrap();
         let mut line = format!("exec {line}");
         if line.contains("backend serve") {
-            line += &format!(" --listen 127.0.0.1:{}", self.ports[1].1);
+            line += " --listen 127.0.0.1:";
+            line += &self.ports[1].1.to_string();
         }
         let mut program = Program::spawn(self.shell(&line));
         let deadline = Instant::now() + Duration::from_secs(60);

@@ -151,7 +151,9 @@ mod tests {
 
     fn testimony(pieces: &[&[u8]]) -> Option<Sending> {
         let witness = Witness::default();
-        pieces.iter().for_each(|piece| witness.see(piece));
+        for piece in pieces {
+            witness.see(piece);
+        }
         witness.testify(DEPARTURE)
     }
 
