@@ -26,6 +26,7 @@ mod files;
 mod ledger;
 mod machine;
 mod models;
+mod shell;
 mod steps;
 pub mod tools;
 
@@ -43,6 +44,7 @@ pub use ledger::Ledger;
 use ledger::{FileRecord, Record};
 pub use machine::{Machine, System};
 pub use models::{Choice, Model, Size, choose};
+pub use shell::Shell;
 pub use steps::Step;
 pub use tools::{Plan, Tool, Way};
 
@@ -54,8 +56,8 @@ pub struct Facts {
     pub key: Secret<String>,
     /// The file that holds it.
     pub key_file: PathBuf,
-    /// What `llmtor` is called with for this home, without the name: `--home DIR`, or nothing.
-    pub options: String,
+    /// The home, where `llmtor` would not find it by itself.
+    pub home: Option<PathBuf>,
     /// The models that can be asked for.
     pub models: Vec<ModelName>,
     /// Which of them.
@@ -130,6 +132,12 @@ pub enum SetupError {
         /// Which.
         tool: &'static str,
     },
+    /// The home has a name that cannot be written into a line of a file.
+    #[error("the name of the home {path:?} has a line break in it, or something else that is no text")]
+    UnfitHome {
+        /// Which.
+        path: PathBuf,
+    },
     /// What was written down of an earlier time cannot be understood.
     #[error("{} is damaged, so it is not known what is to be undone", path.display())]
     Ledger {
@@ -155,6 +163,7 @@ impl SetupError {
             Self::NotSetUp { .. } => Some("`llmtor setup` lists what is set up".into()),
             Self::NeedsFile { .. } => Some("name it: --file PATH".into()),
             Self::NoFile { .. } => Some("leave --file out".into()),
+            Self::UnfitHome { .. } => Some("move it to a directory with a plain name: --home DIR".into()),
             Self::Ledger { path } => Some(format!(
                 "take the lines out by hand; the file as it was is beside it as *.before-llmtor. Then delete {}",
                 path.display()
@@ -175,6 +184,9 @@ pub struct Change {
     pub backup: Option<PathBuf>,
     /// The text of the backup, if it is to be written.
     original: Option<String>,
+    /// Other backups, and directories, that go when it is undone.
+    old_backups: Vec<PathBuf>,
+    made: Vec<PathBuf>,
     access: Access,
 }
 
@@ -258,7 +270,11 @@ impl Prepared {
             match &change.after {
                 Some(text) if change.is_needed() => files::write(&change.path, text, None, change.access)?,
                 Some(_) => {}
-                None => files::remove(&change.path)?,
+                None => {
+                    files::remove(&change.path)?;
+                    // A tool's directory would be taken for the tool.
+                    change.made.iter().for_each(|made| files::remove_empty_directory(made));
+                }
             }
         }
         match &self.record {
@@ -267,7 +283,7 @@ impl Prepared {
         }
         self.changes
             .iter()
-            .filter_map(|change| change.backup.as_ref())
+            .flat_map(|change| change.backup.iter().chain(&change.old_backups))
             .try_for_each(|backup| files::remove(backup))
     }
 }
@@ -317,7 +333,9 @@ pub fn prepare(
         let (again, _) = apply(planned.format, &text, &planned.edits).map_err(unfit)?;
         if before.as_deref() == Some(again.as_str()) {
             let backup = earlier.and_then(|file| file.backup);
-            changes.push(Change { path, after: before.clone(), before, backup, original: None, access });
+            let after = before.clone();
+            let (old_backups, made) = (Vec::new(), Vec::new());
+            changes.push(Change { path, before, after, backup, original: None, old_backups, made, access });
             continue;
         }
         let base = match (&earlier, before.clone()) {
@@ -326,7 +344,15 @@ pub fn prepare(
         };
         let (after, traces) =
             apply(planned.format, base.as_deref().unwrap_or_default(), &planned.edits).map_err(unfit)?;
-        let kept = earlier.and_then(|file| file.backup);
+        let made = files::missing_directories(&path);
+        let (kept, mut old_backups, made) = match earlier {
+            Some(file) => (file.backup, file.old_backups, [made, file.made].concat()),
+            None => (None, Vec::new(), made),
+        };
+        if base.is_none() {
+            // It may be the last copy of what the user had, so it does not go now.
+            old_backups.extend(kept.clone());
+        }
         let backup = base.is_some().then(|| kept.unwrap_or_else(|| files::backup_name(&path)));
         let written = digest(&after);
         let record = FileRecord {
@@ -334,13 +360,17 @@ pub fn prepare(
             format: planned.format,
             written,
             backup: backup.clone(),
+            old_backups,
+            made,
             traces,
         };
         match at {
             Some(at) => known[at] = record,
             None => known.push(record),
         }
-        changes.push(Change { path, before, after: Some(after), backup, original: base, access });
+        let (old_backups, made) = (Vec::new(), Vec::new());
+        let after = Some(after);
+        changes.push(Change { path, before, after, backup, original: base, old_backups, made, access });
     }
     let Choice { main, small } = facts.choice.clone();
     let record = (!known.is_empty()).then_some(Record { main, small, files: known });
@@ -370,8 +400,9 @@ pub fn prepare_undo(
             Some(text) => undone(&file, text)?,
             None => None,
         };
-        let FileRecord { path, backup, .. } = file;
-        changes.push(Change { path, before, after, backup, original: None, access: Access::Usual });
+        let FileRecord { path, backup, old_backups, made, .. } = file;
+        let access = Access::Usual;
+        changes.push(Change { path, before, after, backup, original: None, old_backups, made, access });
     }
     record.files = rest;
     let record = (!record.files.is_empty()).then_some(record);
@@ -411,6 +442,12 @@ pub fn masked(text: &str, key: &Secret<String>) -> String {
 fn plan(tool: &Tool, machine: &Machine, facts: &Facts, file: Option<&Path>) -> Result<Plan, SetupError> {
     if file.is_some() && tool.needs_file.is_none() {
         return Err(SetupError::NoFile { tool: tool.name });
+    }
+    // The file of the key is in the home, so that its path is an unfit one, too.
+    if facts.key_file.to_str().is_none_or(|path| path.contains(char::is_control)) {
+        return Err(SetupError::UnfitHome {
+            path: facts.key_file.parent().unwrap_or(Path::new("")).to_owned(),
+        });
     }
     Ok((tool.plan)(machine, facts, &(tool.place)(machine, file)))
 }

@@ -13,7 +13,9 @@ use crate::control::message::StatusReport;
 use crate::control::{Operation, Report};
 use crate::datadir::Home;
 use crate::setup::tools::{self, TOOLS};
-use crate::setup::{self, Choice, Facts, Ledger, Machine, Model, Prepared, SetupError, Step, Tool, Way};
+use crate::setup::{
+    self, Choice, Facts, Ledger, Machine, Model, Prepared, SetupError, Shell, Step, Tool, Way,
+};
 
 use super::Context;
 use super::arguments::SetupOptions;
@@ -192,10 +194,7 @@ async fn facts(
         base_url: app::base_url(home, config).await?,
         key: app::read_api_key(home)?,
         key_file: absolute(home.api_key_path()),
-        options: context
-            .named_home()
-            .map(|home| format!(" --home '{}'", absolute(home).display()))
-            .unwrap_or_default(),
+        home: context.named_home().map(absolute),
         models: models.into_iter().map(|model| model.name).collect(),
         choice,
         context: app::daemon::context_length(config),
@@ -377,8 +376,8 @@ fn written(done: &Done, prepared: &Prepared, machine: &Machine, tool: &Tool, con
         if change.is_open_to_others() && prepared.has_key(change) {
             let _ = writeln!(
                 text,
-                "note: other accounts of this machine can read it, and the key in it: chmod 600 '{}'",
-                change.path.display()
+                "note: other accounts of this machine can read it, and the key in it: chmod 600 {}",
+                Shell::Posix.quoted(&change.path.display().to_string())
             );
         }
     }

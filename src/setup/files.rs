@@ -32,11 +32,22 @@ pub(super) fn resolve(path: &Path) -> PathBuf {
             Err(_) => break,
         }
     }
-    // The directories above it too, if they are there.
-    match (at.parent().map(fs::canonicalize), at.file_name()) {
-        (Some(Ok(parent)), Some(name)) => parent.join(name),
-        _ => at,
+    // The directories above it too, as far as they are there: once they all are, it has to be the same path.
+    let there = at.ancestors().skip(1).find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
+    match there.and_then(|(above, real)| Some(real.join(at.strip_prefix(above).ok()?))) {
+        Some(real) => real,
+        None => at,
     }
+}
+
+/// The directories that have to be made for a file, the innermost first.
+pub(super) fn missing_directories(path: &Path) -> Vec<PathBuf> {
+    path.ancestors().skip(1).take_while(|above| !above.exists()).map(Path::to_owned).collect()
+}
+
+/// Takes away a directory that nothing is in; one that holds something stays.
+pub(super) fn remove_empty_directory(path: &Path) {
+    drop(fs::remove_dir(path));
 }
 
 /// The text, if there is such a file.

@@ -47,12 +47,13 @@ impl Room {
         undo.commit_undo(&self.ledger).unwrap();
     }
 
-    /// Everything under the user's home, by its path.
+    /// Everything under the user's home, by its path; a directory is empty.
     fn files(&self) -> Vec<(PathBuf, String)> {
         fn walk(directory: &Path, into: &mut Vec<(PathBuf, String)>) {
             for entry in fs::read_dir(directory).unwrap() {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
+                    into.push((path.clone(), String::new()));
                     walk(&path, into);
                 } else {
                     into.push((path.clone(), fs::read_to_string(&path).unwrap()));
@@ -72,7 +73,7 @@ fn facts(main: &str) -> Facts {
         base_url: "http://127.0.0.1:8787/v1".into(),
         key: Secret::new(KEY.into()),
         key_file: "/home/somebody/.local/share/llmtor/api-key".into(),
-        options: String::new(),
+        home: None,
         models: ["gpt-4.1", "gpt-4.1-mini", "o1"].map(name).to_vec(),
         choice: Choice { main: name(main), small: name("gpt-4.1-mini") },
         context: Some(62_500),
@@ -125,7 +126,7 @@ fn a_new_file_with_the_key_is_its_owners_alone() {
     for tool in ["codex", "opencode", "claude-code", "aider", "continue", "llm"] {
         room.set_up(tool, &facts("gpt-4.1"));
     }
-    for (path, text) in room.files() {
+    for (path, text) in room.files().into_iter().filter(|(path, _)| path.is_file()) {
         let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
         assert!(!text.contains(KEY) || mode & 0o777 == 0o600, "{} is {mode:o}", path.display());
     }
@@ -235,4 +236,38 @@ fn a_tool_whose_place_only_the_user_knows_asks_for_it() {
     let file = Some(Path::new("x"));
     let wrong = prepare(find("codex").unwrap(), &room.machine, &facts("o1"), file, &room.ledger);
     assert!(matches!(wrong, Err(SetupError::NoFile { .. })));
+}
+
+#[test]
+fn the_backup_of_a_file_that_was_deleted_since_goes_with_the_undo_and_not_before() {
+    let room = Room::new();
+    let path = room.write(".codex/config.toml", "model = \"mine\"\n");
+    room.set_up("codex", &facts("gpt-4.1"));
+    fs::remove_file(&path).unwrap();
+    room.set_up("codex", &facts("gpt-4.1"));
+    let backup = room.path(".codex/config.toml.before-llmtor");
+    assert_eq!(fs::read_to_string(&backup).unwrap(), "model = \"mine\"\n");
+    room.undo("codex");
+    assert!(!path.exists() && !backup.exists());
+}
+
+#[test]
+fn a_directory_in_which_the_user_has_put_something_stays() {
+    let room = Room::new();
+    room.set_up("codex", &facts("gpt-4.1"));
+    let own = room.write(".codex/notes.md", "mine");
+    room.undo("codex");
+    assert!(own.exists() && !room.path(".codex/config.toml").exists());
+}
+
+#[test]
+fn a_home_behind_a_link_is_one_home_before_and_after_the_directories_are_made() {
+    let mut room = Room::new();
+    let link = room.place.path().join("link");
+    std::os::unix::fs::symlink(room.path(""), &link).unwrap();
+    room.machine = Machine::new(System::Unix, &link, &[]);
+    room.set_up("codex", &facts("gpt-4.1"));
+    room.set_up("codex", &facts("o1"));
+    room.undo("codex");
+    assert_eq!(room.files(), []);
 }
