@@ -88,7 +88,7 @@ fn a_tool_is_set_up_shown_again_and_set_back() {
     }
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains(&key) && text.contains("// mine"), "{text}");
-    assert!(done.stdout.contains("other accounts of this machine can read it"), "{}", done.stdout);
+    assert!(done.stdout.contains("only yours can"), "{}", done.stdout);
 
     let again = setup(room.path(), &["opencode"]);
     assert_eq!(again.code, Some(0), "{}", again.all());
