@@ -1,5 +1,7 @@
 //! `llmtor serve`
 
+use std::io::IsTerminal as _;
+
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -47,7 +49,12 @@ pub(super) async fn run(options: &ServeOptions, context: &Context) -> Result<Exi
     crate::service::tell_ready();
     let ready = Ready { event: "ready", base_url: daemon.base_url(), api_key: daemon.api_key().expose() };
     context.output.result(&ready, || {
-        format!("ready at {}\nOPENAI_API_KEY={}\nCtrl-C stops it", ready.base_url, ready.api_key)
+        // Under a service manager this is kept in a journal that others read; so the key is for a terminal alone.
+        if std::io::stdout().is_terminal() {
+            format!("ready at {}\nOPENAI_API_KEY={}\nCtrl-C stops it", ready.base_url, ready.api_key)
+        } else {
+            format!("ready at {}\n`{}` prints the key", ready.base_url, context.command("env"))
+        }
     });
     if daemon.operations().keyring().is_empty() {
         context

@@ -135,3 +135,18 @@ fn a_report_tells_nothing_of_whose_it_is_and_never_overwrites() {
     let told = run(&["--with-hosts"]);
     assert!(text(&told.stdout).contains("https://canaryhost.example/…"), "{}", text(&told.stdout));
 }
+
+#[test]
+fn where_no_terminal_is_the_daemon_says_where_it_is_and_not_its_key() {
+    let house = house();
+    let serve = house.arguments("client", &["serve", "--listen", "127.0.0.1:0", "--transport", "loopback"]);
+    let mut daemon = Program::start(house.room(), &serve);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !text(&daemon.stdout()).contains("ready at") {
+        assert!(Instant::now() < deadline && !daemon.ended(), "{}", text(&daemon.stderr()));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(daemon.stop().success());
+    let said = text(&daemon.stdout()) + &text(&daemon.stderr());
+    assert!(said.contains("llmtor env") && !said.contains("sk-llmtor-"), "{said}");
+}
