@@ -5,7 +5,7 @@
 //! | home | the directory, its modes, who works in it | nothing |
 //! | settings | whether a backend is named that the ways out lead to | nothing |
 //! | endpoint | whether its address is free, while no daemon has it | nothing |
-//! | keys, vault, session | what is pinned, held and sealed | nothing |
+//! | keys, vault, abuse, session | what is pinned, held and sealed | nothing |
 //! | clock | a plausible range; what Tor says of it | nothing of its own |
 //! | Tor | how far the client is; one is started if no daemon has one | what a start sends to relays |
 //! | backend | a stream by the way that calls take, TLS included where the backend speaks it; closed again | what a stream that was kept warm and not needed sends, and no more |
@@ -75,7 +75,14 @@ pub async fn diagnose(home: &Home, config: &Config) -> DoctorReport {
 /// A report that ends before it began.
 pub fn unusable(name: CheckName, error: AppError) -> DoctorReport {
     let mut checks = vec![failed(name, error)];
-    let rest = [CheckName::Keys, CheckName::Vault, CheckName::Session, CheckName::Tor, CheckName::Backend];
+    let rest = [
+        CheckName::Keys,
+        CheckName::Vault,
+        CheckName::Abuse,
+        CheckName::Session,
+        CheckName::Tor,
+        CheckName::Backend,
+    ];
     let others = rest.into_iter().filter(|other| *other != name);
     checks.extend(others.map(|other| skipped(other, "not looked into before the problem above is solved")));
     DoctorReport { daemon: None, checks }
@@ -85,11 +92,13 @@ pub fn unusable(name: CheckName, error: AppError) -> DoctorReport {
 pub(super) async fn examine(operations: &Operations) -> DoctorReport {
     let daemon = operations.way_out();
     let is_shut = operations.gate().passage() == Passage::Paused;
+    let session = session(operations).await;
     let mut checks = vec![
         settings(operations.config()),
         keys(&operations.keyring()),
-        vault(operations).await,
-        session(operations).await,
+        vault(operations, session.verdict).await,
+        abuse(operations, session.verdict).await,
+        session,
     ];
     let running = daemon.is_some();
     if is_shut {
@@ -217,16 +226,16 @@ fn keys(keyring: &Keyring) -> Check {
     ok(CheckName::Keys, format!("pinned for {} {abuse}", models.join(", ")))
 }
 
-async fn vault(operations: &Operations) -> Check {
+/// `session` is what was found of it: where it is what is missing, it comes first.
+async fn vault(operations: &Operations, session: Verdict) -> Check {
     match operations.custody().await {
         Ok(Custody::Ours) => {}
         Ok(Custody::Restored) => return failed(CheckName::Vault, VaultError::NotTakenOver.into()),
         Ok(Custody::Retired) => return failed(CheckName::Vault, VaultError::Retired.into()),
         Err(error) => return failed(CheckName::Vault, error),
     }
-    let found = async { Ok::<_, AppError>((operations.stock().await?, operations.abuse().await?)) };
-    let (stock, abuse) = match found.await {
-        Ok(found) => found,
+    let stock = match operations.stock().await {
+        Ok(stock) => stock,
         Err(error) => return failed(CheckName::Vault, error),
     };
     let sum = |of: fn(&crate::vault::Stock) -> u64| stock.values().map(of).sum::<u64>();
@@ -238,18 +247,53 @@ async fn vault(operations: &Operations) -> Check {
         advice: Some(advice.into()),
         ..warning(CheckName::Vault, format!("{counts}; {what}"))
     };
-    let this_month = month(Epoch::at(operations.clock().now().unix()));
     if available == 0 {
-        return warn("a call would find no token", "run `llmtor tokens mint --model M --count N`");
-    }
-    if abuse.required && !(abuse.permanent && abuse.transient.as_ref() == Some(&this_month)) {
-        return warn("the abuse tokens of this month are not all there", "run `llmtor abuse setup`");
+        let advice = match maturing {
+            0 => "run `llmtor buy`, or `llmtor tokens mint --model M --count N` where there are credits",
+            _ => "wait until those that mature are usable; `llmtor tokens` says when",
+        };
+        return hindered(warn("a call would find no token", advice), session);
     }
     if aside > 0 {
         let advice = "compare the keys (`llmtor keys list`) with the operator's published ones";
         return warn("those set aside are not under the pinned keys", advice);
     }
     ok(CheckName::Vault, counts)
+}
+
+/// A problem, unless there is no session to get over it with.
+fn hindered(check: Check, session: Verdict) -> Check {
+    if session == Verdict::Problem {
+        return check;
+    }
+    Check { verdict: Verdict::Problem, kind: Some(RefusalKind::Failed), ..check }
+}
+
+async fn abuse(operations: &Operations, session: Verdict) -> Check {
+    let held = match operations.abuse().await {
+        Ok(held) => held,
+        Err(error) => return failed(CheckName::Abuse, error),
+    };
+    if !held.required {
+        return ok(CheckName::Abuse, "not asked for by this backend");
+    }
+    let this_month = month(Epoch::at(operations.clock().now().unix()));
+    match (held.permanent, held.transient, held.comes_before) {
+        (true, Some(of), _) if of == this_month => {
+            ok(CheckName::Abuse, format!("the permanent token and that of {of} are here"))
+        }
+        (true, _, Some(instant)) => warning_with(
+            CheckName::Abuse,
+            &format!("that of {this_month} is fetched by itself before {instant}"),
+            "`llmtor abuse setup` fetches it now",
+        ),
+        (permanent, ..) => {
+            let which =
+                if permanent { format!("that of {this_month}") } else { "the permanent token".into() };
+            let detail = format!("{which} is missing, so every call is refused");
+            hindered(warning_with(CheckName::Abuse, &detail, "run `llmtor abuse setup`"), session)
+        }
+    }
 }
 
 async fn session(operations: &Operations) -> Check {

@@ -298,7 +298,7 @@ impl AppError {
             Self::NotChanged(_) => Some("correct the file by hand, then try again"),
             Self::Voucher(_) => Some("compare it with what you were given; hyphens and case do not matter"),
             Self::NoBackend => Some(
-                "run `llmtor init --backend URL --keys FILE`, or `llmtor login` with the same, which signs you in, too; or try `llmtor demo`",
+                "run `llmtor init --backend URL --keys FILE`, or `llmtor login --backend URL --keys FILE`, which signs you in, too; or try `llmtor demo`",
             ),
             Self::Browser(error) => Some(sign_in::advice(error)),
             Self::BrowserOverTor => Some(

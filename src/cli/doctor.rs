@@ -24,7 +24,13 @@ pub(super) async fn examine(context: &Context) -> Result<DoctorReport, Failure> 
         Err(error) => return Ok(app::unusable(CheckName::Home, error.into())),
     };
     match context.config(Some(&home), &[]) {
-        Ok(config) => Ok(app::diagnose(&home, &config).await),
+        Ok(config) => {
+            let waiting = "looking into all that a call needs; where Tor has to be tried, that takes a while";
+            let spinner = context.output.spinner(waiting.to_owned());
+            let report = app::diagnose(&home, &config).await;
+            spinner.finish_and_clear();
+            Ok(report)
+        }
         Err(failure) => {
             let check = Check {
                 name: CheckName::Settings,
@@ -53,6 +59,7 @@ fn text(report: &DoctorReport) -> String {
             CheckName::Endpoint => "endpoint",
             CheckName::Keys => "keys",
             CheckName::Vault => "vault",
+            CheckName::Abuse => "abuse",
             CheckName::Session => "session",
             CheckName::Clock => "clock",
             CheckName::Tor => "tor",

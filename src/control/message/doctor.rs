@@ -42,8 +42,10 @@ pub enum CheckName {
     Endpoint,
     /// The backend's pinned keys.
     Keys,
-    /// Tokens, and abuse tokens.
+    /// Tokens.
     Vault,
+    /// The abuse tokens, without which a backend that asks for them answers no call.
+    Abuse,
     /// The session with the identity plane.
     Session,
     /// This machine's clock.

@@ -81,7 +81,8 @@ fn what_is_missing_is_a_warning_while_calls_go_through_and_a_problem_when_they_c
     backend.init(None);
     let ended = doctor(&backend, &[]);
     assert_problem(&ended, 4, "session", "not signed in");
-    assert_eq!(findings(&ended.json()), [("vault", "warning"), ("session", "problem"), ("tor", "skipped")]);
+    let found = [("vault", "warning"), ("abuse", "warning"), ("session", "problem"), ("tor", "skipped")];
+    assert_eq!(findings(&ended.json()), found);
 
     // A backend that asks for abuse tokens only after the sign-in, which would have fetched them.
     let pinned = backend.room().join("client/keys.json");
@@ -90,14 +91,15 @@ fn what_is_missing_is_a_warning_while_calls_go_through_and_a_problem_when_they_c
     without.as_object_mut().unwrap().retain(|name, _| !name.starts_with("abuse-"));
     fs::write(&pinned, without.to_string()).unwrap();
     succeed(backend.room(), &["login", "--session-stdin", "--home", "client"], &backend.session);
+    assert_problem(&doctor(&backend, &[]), 1, "vault", "a call would find no token");
     fs::write(&pinned, keys).unwrap();
     let mint = ["tokens", "mint", "--model", MODEL, "--count", "1", "--now", "--home", "client"];
     succeed(backend.room(), &mint, "");
     let ended = doctor(&backend, &[]);
-    assert_eq!(ended.code, Some(0), "{}", ended.all());
+    assert_problem(&ended, 1, "abuse", "every call is refused");
     let report = ended.json();
-    assert_eq!(findings(&report), [("vault", "warning"), ("tor", "skipped")]);
-    assert!(check(&report, "vault")["advice"].as_str().unwrap().contains("llmtor abuse setup"));
+    assert_eq!(findings(&report), [("abuse", "problem"), ("tor", "skipped")]);
+    assert!(check(&report, "abuse")["advice"].as_str().unwrap().contains("llmtor abuse setup"));
 
     succeed(backend.room(), &["abuse", "setup", "--home", "client"], "");
     succeed(backend.room(), &["logout", "--home", "client"], "");

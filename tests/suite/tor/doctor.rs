@@ -28,7 +28,7 @@ fn the_backend_is_looked_for_through_tor_and_not_a_word_is_said_to_it() {
     let _daemon = world.serve(&[]);
     let (code, report) = examine(&world);
     assert_eq!(code, Some(0), "{report}");
-    for name in ["home", "settings", "keys", "vault", "session", "clock", "tor", "backend"] {
+    for name in ["home", "settings", "keys", "vault", "abuse", "session", "clock", "tor", "backend"] {
         assert_eq!(check(&report, name)["verdict"], "ok", "{report}");
     }
     assert!(
