@@ -49,6 +49,7 @@ impl Daemon {
         let (listeners, base_url) = listen::listeners(config.server.listen)?;
         let api_key = api_key::read_or_make(home, &lock, &mut rand::rng())?;
         let operations = Arc::new(Operations::open(home, &lock, config).await?);
+        super::sign_in::sweep(home);
         if operations.custody().await? != crate::vault::Custody::Ours {
             tracing::warn!("the vault is paused and spends nothing; `llmtor status` says why and what to do");
         }
