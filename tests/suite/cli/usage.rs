@@ -3,6 +3,7 @@
 use llmtor::config::table;
 
 use super::bench::{llmtor, succeed};
+use crate::support::program;
 
 fn room() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -154,4 +155,13 @@ fn every_parameter_and_its_treatment_is_listed_and_the_documentation_has_the_sam
     let unknown = llmtor(room.path(), &[], &["compat", "nothing"], "");
     assert_eq!(unknown.code, Some(2));
     assert!(unknown.stderr.contains("/v1/chat/completions"), "{}", unknown.stderr);
+}
+
+#[test]
+fn a_refusal_that_nobody_reads_ends_as_it_would_have() {
+    let room = room();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ended = program::command(room.path()).args(["setup", "opncode"]).stderr(writer).status().unwrap();
+    assert_eq!(ended.code(), Some(2), "{ended}");
 }
