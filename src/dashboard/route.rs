@@ -205,9 +205,9 @@ async fn change_settings(
 ) -> Reply {
     let now = settings_of(&shared).await;
     let (changes, desk) = (settings::changes(&now, |key| form.get(key)), Arc::clone(&shared.desk));
-    let changed = tokio::task::spawn_blocking(move || desk.change(&changes)).await;
+    let outcome = tokio::task::spawn_blocking(move || desk.change(&changes)).await;
     let broken = |_| Err(Refusal::new(RefusalKind::Failed, "the settings could not be changed"));
-    match changed.unwrap_or_else(broken) {
+    match outcome.unwrap_or_else(broken) {
         Ok(()) => redirect("settings?saved"),
         Err(refusal) => {
             let notice = Some(Notice::Refused(refusal));

@@ -277,18 +277,16 @@ fn the_link_is_handed_to_the_browser_where_nobody_else_can_read_it() {
 
 /// Sends two requests, the second unfinished, and says that nothing more will come.
 #[cfg(target_os = "linux")]
-const HALF_CLOSED: &str = "
-import socket, sys
-address, port, path = sys.argv[1:]
-ask = socket.create_connection((address, int(port)), 20)
-try:
-    ask.sendall(f'GET {path} HTTP/1.1\\r\\nHost: {address}:{port}\\r\\n\\r\\nGET /x'.encode())
-    ask.shutdown(socket.SHUT_WR)
-    while said := ask.recv(65536):
-        sys.stdout.write(said.decode())
-except OSError:
-    pass
-";
+const HALF_CLOSED: &str = r#"
+use IO::Socket::INET;
+my ($address, $port, $path) = @ARGV;
+$SIG{PIPE} = 'IGNORE';
+my $asked = IO::Socket::INET->new(PeerAddr => $address, PeerPort => $port, Timeout => 20) or die 'not reached';
+$asked->autoflush(1);
+print $asked "GET $path HTTP/1.1\r\nHost: $address:$port\r\n\r\nGET /x";
+shutdown($asked, 1);
+print while <$asked>;
+"#;
 
 /// Needs root, to be somebody else; and Linux, which tells whose a connection is.
 #[cfg(target_os = "linux")]
@@ -327,7 +325,7 @@ fn another_account_of_this_machine_gets_nothing_and_takes_nothing_away() {
     let mut refused = 0;
     for _ in 0..20 {
         let output = Command::new("setpriv")
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "python3", "-c", HALF_CLOSED])
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "perl", "-e", HALF_CLOSED])
             .args([link.address.ip().to_string(), link.address.port().to_string(), link.path.clone()])
             .output()
             .unwrap();
