@@ -118,6 +118,7 @@ impl Daemon {
             Ok::<_, AppError>(())
         });
         supervisor.part("the control socket", control.serve(operations.clone(), supervisor.stop()));
+        crate::browse::sweep(operations.home(), std::time::SystemTime::now());
         supervisor.helper(recover(operations.clone()));
         supervisor.helper(guarding);
         let (keeper, stop) = (operations.clone(), supervisor.stop());
