@@ -104,7 +104,7 @@ fn with_json_an_error_is_an_object_on_standard_output() {
     let failed = llmtor(room.path(), &[], &["account", "--json", "--home", "h"], "");
     let error = failed.json();
     assert_eq!((failed.code, &error["event"], &error["kind"]), (Some(2), &"error".into(), &"usage".into()));
-    assert!(error["advice"].as_str().unwrap().contains("llmtor login --backend"), "{error}");
+    assert!(error["advice"].as_str().unwrap().contains("--backend URL --keys FILE"), "{error}");
 }
 
 #[test]
