@@ -206,7 +206,10 @@ async fn change_settings(
     let now = settings_of(&shared).await;
     let (changes, desk) = (settings::changes(&now, |key| form.get(key)), Arc::clone(&shared.desk));
     let outcome = tokio::task::spawn_blocking(move || desk.change(&changes)).await;
-    let broken = |_| Err(Refusal::new(RefusalKind::Failed, "the settings could not be changed"));
+    let broken = |_| {
+        Err(Refusal::new(RefusalKind::Failed, "the settings could not be changed")
+            .advise("`llmtor logs` tells why; change config.toml by hand, or try again"))
+    };
     match outcome.unwrap_or_else(broken) {
         Ok(()) => redirect("settings?saved"),
         Err(refusal) => {
