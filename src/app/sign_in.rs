@@ -8,7 +8,7 @@ use crate::config::{Config, IdentityTransport};
 use crate::control::RefusalKind;
 use crate::control::message::SecretText;
 use crate::datadir::Home;
-use crate::identity::browser::CALLBACK;
+use crate::identity::browser::{self, CALLBACK};
 use crate::identity::{BrowserError, BrowserOrder, IdentityUrl, session_by_browser};
 
 use super::AppError;
@@ -16,12 +16,12 @@ use super::AppError;
 /// Where in a home the profiles are made.
 const PROFILES: &str = "browser";
 
-/// Opens a window of `browser`, or of the configured one, or of the first that is found, and brings the session that the user
+/// Opens a window of the `named` browser, or of the configured one, or of the first that is found, and brings the session that the user
 /// gets there. On return window and profile are gone.
 pub async fn by_browser(
     home: &Home,
     config: &Config,
-    browser: Option<PathBuf>,
+    named: Option<PathBuf>,
     stop: &CancellationToken,
 ) -> Result<SecretText, AppError> {
     let url = identity_url(config)?;
@@ -32,12 +32,17 @@ pub async fn by_browser(
     url.check_direct()?;
     let order = BrowserOrder {
         url,
-        executable: browser.or_else(|| config.login.browser.as_ref().map(|path| home.root().join(path))),
+        executable: named.or_else(|| config.login.browser.as_ref().map(|path| home.root().join(path))),
         arguments: config.login.browser_args.clone(),
         profiles: home.root().join(PROFILES),
         patience: config.login.patience(),
     };
     Ok(SecretText(session_by_browser(&order, stop).await?))
+}
+
+/// Deletes what sign-ins left behind whose llmtor was killed.
+pub(super) fn sweep(home: &Home) {
+    browser::sweep(&home.root().join(PROFILES), std::time::SystemTime::now());
 }
 
 /// The page to sign in at by hand, and the one whose cookie it is about.
