@@ -24,10 +24,10 @@ pub(super) struct Limiter {
     clock: SharedClock,
     sessions: Window<SessionHash>,
     addresses: Window<IpAddr>,
-    guesses: Window<Option<IpAddr>>,
+    guesses: Window<IpAddr>,
 }
 
-/// Invite codes that may be tried from one address in a minute. Codes are too long to be guessed; this keeps the noise down.
+/// Wrong invite codes that may be tried from one address in a minute. Codes are too long to be guessed; this keeps the noise down.
 const GUESSES: u32 = 20;
 
 struct Window<K> {
@@ -50,14 +50,22 @@ impl Limiter {
         self.addresses.count(address, self.clock.now())
     }
 
-    /// One try of an invite code. Who has no address shares one count, and so does a network of IPv6.
-    pub(super) fn count_guess(&self, address: Option<IpAddr>) -> Pace {
-        let network = address.map(|address| match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
-        });
+    /// Whether an invite code from there is looked at. Who has no address of their own is not counted: one count for all of
+    /// them would let anybody shut the others out.
+    pub(super) fn may_guess(&self, address: Option<IpAddr>) -> Pace {
+        address.map_or(Pace::Fine, |address| self.guesses.look(&network(address), self.minute()))
+    }
+
+    /// An invite code from there was wrong.
+    pub(super) fn count_wrong_guess(&self, address: Option<IpAddr>) {
+        if let Some(address) = address {
+            let _ = self.guesses.count(network(address), self.minute());
+        }
+    }
+
+    fn minute(&self) -> Timestamp {
         let now = self.clock.now().unix();
-        self.guesses.count(network, Timestamp::from_unix(now - now.rem_euclid(60)))
+        Timestamp::from_unix(now - now.rem_euclid(60))
     }
 
     pub(super) fn count_session(&self, session: SessionHash) -> Pace {
@@ -65,9 +73,24 @@ impl Limiter {
     }
 }
 
+/// Whose hand an address is in: a network of IPv6 is one household's.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+    }
+}
+
 impl<K: Eq + Hash> Window<K> {
     fn new(most: u32, now: Timestamp) -> Self {
         Self { most, counts: Mutex::new((now, HashMap::new())) }
+    }
+
+    /// Whether one more would still be fine.
+    fn look(&self, key: &K, now: Timestamp) -> Pace {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_spent = counts.0 == now && counts.1.get(key).is_some_and(|count| *count >= self.most);
+        if is_spent { Pace::TooFast } else { Pace::Fine }
     }
 
     fn count(&self, key: K, now: Timestamp) -> Pace {
@@ -94,7 +117,12 @@ mod tests {
     fn codes_are_tried_so_often_a_minute_and_a_network_is_one_address() {
         let clock = ManualClock::shared(Timestamp::from_unix(30));
         let limiter = Limiter::new(RateLimits { per_session: 0, per_address: 0 }, clock.clone());
-        let guess = |address: &str| limiter.count_guess(address.parse().ok());
+        let guess = |address: &str| {
+            let address = address.parse().ok();
+            let pace = limiter.may_guess(address);
+            limiter.count_wrong_guess(address);
+            pace
+        };
         for host in 0..GUESSES {
             assert_eq!(guess(&format!("2001:db8::{host:x}")), Pace::Fine);
         }
@@ -103,6 +131,9 @@ mod tests {
             (guess("2001:db8:0:1::1"), guess("192.0.2.1"), guess("")),
             (Pace::Fine, Pace::Fine, Pace::Fine)
         );
+        for _ in 0..2 * GUESSES {
+            assert_eq!(guess("no address"), Pace::Fine, "nobody is held back for somebody else's tries");
+        }
         clock.advance(29);
         assert_eq!(guess("2001:db8::1"), Pace::TooFast);
         clock.advance(1);

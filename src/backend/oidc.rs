@@ -9,7 +9,8 @@
 //! | the person | the domain of a *verified* address, where domains are set |
 //!
 //! Invariants: what a browser brings back without having been sent from here opens nothing; no token of a provider is kept
-//! or logged; a provider's answer is read up to a limit and a redirect of it is not followed.
+//! or logged; a provider's answer is read up to a limit and a redirect of it is not followed. One request at a time asks a
+//! provider what it is; whoever comes meanwhile gets the same answer, or the same silence.
 //!
 //! Deliberately absent: refresh tokens, and any request to a provider after the sign-in.
 
@@ -19,9 +20,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata, CoreUserInfoClaims};
 use openidconnect::{
-    AccessTokenHash, AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest, HttpResponse,
-    IssuerUrl, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
-    TokenResponse as _,
+    AccessTokenHash, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret, CsrfToken,
+    HttpRequest, HttpResponse, IssuerUrl, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge,
+    PkceCodeVerifier, RedirectUrl, Scope, TokenResponse as _,
 };
 use sha2::{Digest as _, Sha256};
 use url::Url;
@@ -35,6 +36,10 @@ use crate::secret::Secret;
 pub(super) const PATIENCE: i64 = 600;
 /// How long what a provider says of itself is believed, seconds.
 const METADATA: i64 = 300;
+/// How young it must be where a signature does not fit its keys, seconds: they may have been changed since.
+const RENEWED: i64 = 10;
+/// How long a provider that did not answer is left alone, seconds.
+const SILENCE: i64 = 10;
 /// Sign-ins under way; beyond it the oldest is forgotten.
 const MOST: usize = 10_000;
 const CONNECT: Duration = Duration::from_secs(10);
@@ -57,8 +62,14 @@ struct Provider {
     secret: ClientProof,
     scopes: Vec<String>,
     domains: Vec<String>,
-    /// What it said of itself last, and when.
-    metadata: tokio::sync::Mutex<Option<(Timestamp, CoreProviderMetadata)>>,
+    known: tokio::sync::Mutex<Known>,
+}
+
+/// What a provider said of itself last, and when.
+enum Known {
+    Nothing,
+    Silence(Timestamp),
+    Metadata(Timestamp, Box<CoreProviderMetadata>),
 }
 
 /// How this backend shows a provider that it is itself.
@@ -156,7 +167,7 @@ impl Oidc {
         let provider = self.providers.get(name).ok_or(OidcError::NoProvider)?;
         let callback = RedirectUrl::from_url(callback);
         let client = CoreClient::from_provider_metadata(
-            self.metadata(provider).await?,
+            self.metadata(provider, METADATA).await?,
             ClientId::new(provider.client_id.clone()),
             provider.secret()?,
         )
@@ -212,12 +223,12 @@ impl Oidc {
         UnderWay { nonce, verifier, callback, .. }: UnderWay,
         code: String,
     ) -> Result<Person, OidcError> {
-        let client = CoreClient::from_provider_metadata(
-            self.metadata(provider).await?,
-            ClientId::new(provider.client_id.clone()),
-            provider.secret()?,
-        )
-        .set_redirect_uri(callback);
+        let (id, secret) = (ClientId::new(provider.client_id.clone()), provider.secret()?);
+        let client_by = |metadata| {
+            CoreClient::from_provider_metadata(metadata, id.clone(), secret.clone())
+                .set_redirect_uri(callback.clone())
+        };
+        let mut client = client_by(self.metadata(provider, METADATA).await?);
         let http = |request| fetch(self.client.clone(), request);
         let answer = client
             .exchange_code(AuthorizationCode::new(code))
@@ -228,8 +239,12 @@ impl Oidc {
             .map_err(|_| OidcError::Unreachable)?;
         let clock = self.clock.clone();
         let now = move || (UNIX_EPOCH + Duration::from_secs(clock.now().unix().max(0).unsigned_abs())).into();
-        let judge = client.id_token_verifier().set_time_fn(now);
         let token = answer.id_token().ok_or(OidcError::Forged)?;
+        let judged = token.claims(&client.id_token_verifier().set_time_fn(now.clone()), &nonce).map(drop);
+        if let Err(ClaimsVerificationError::SignatureVerification(_)) = judged {
+            client = client_by(self.metadata(provider, RENEWED).await?);
+        }
+        let judge = client.id_token_verifier().set_time_fn(now);
         let claims = token.claims(&judge, &nonce).map_err(|_| OidcError::Forged)?;
         if let Some(expected) = claims.access_token_hash() {
             let algorithm = token.signing_alg().map_err(|_| OidcError::Forged)?;
@@ -270,24 +285,34 @@ impl Oidc {
         if provider.admits(&person.email, is_verified) { Ok(person) } else { Err(OidcError::NotAdmitted) }
     }
 
-    /// What the provider says of itself, asked anew every few minutes at most.
-    async fn metadata(&self, provider: &Provider) -> Result<CoreProviderMetadata, OidcError> {
-        let mut kept = provider.metadata.lock().await;
+    /// What the provider says of itself; asked anew if what is known is `seconds` old.
+    async fn metadata(&self, provider: &Provider, seconds: i64) -> Result<CoreProviderMetadata, OidcError> {
+        let waited = tokio::time::timeout(CALL, provider.known.lock()).await;
+        let mut known = waited.map_err(|_| OidcError::Unreachable)?;
         let now = self.clock.now();
-        if let Some((since, metadata)) = kept.as_ref()
-            && (0..METADATA).contains(&now.seconds_since(*since))
-        {
-            return Ok(metadata.clone());
+        let is_younger = |since: Timestamp, seconds| (0..seconds).contains(&now.seconds_since(since));
+        match &*known {
+            Known::Metadata(since, metadata) if is_younger(*since, seconds) => {
+                return Ok(CoreProviderMetadata::clone(metadata));
+            }
+            Known::Silence(since) if is_younger(*since, SILENCE) => return Err(OidcError::Unreachable),
+            Known::Nothing | Known::Silence(_) | Known::Metadata(..) => {}
         }
+        let answer = tokio::time::timeout(CALL, self.discover(provider)).await;
+        let answer = answer.unwrap_or(Err(OidcError::Unreachable)).inspect_err(
+            |_| tracing::warn!(issuer = %provider.issuer, "the provider does not say what it is"),
+        );
+        let now = self.clock.now();
+        *known = answer
+            .as_ref()
+            .map_or(Known::Silence(now), |metadata| Known::Metadata(now, Box::new(metadata.clone())));
+        answer
+    }
+
+    async fn discover(&self, provider: &Provider) -> Result<CoreProviderMetadata, OidcError> {
         let issuer = IssuerUrl::new(provider.issuer.clone()).map_err(|_| OidcError::Unreachable)?;
         let http = |request| fetch(self.client.clone(), request);
-        let metadata = CoreProviderMetadata::discover_async(issuer, &http)
-            .await
-            .inspect_err(
-                |_| tracing::warn!(issuer = %provider.issuer, "the provider does not say what it is"),
-            )
-            .map_err(|_| OidcError::Unreachable)?;
-        Ok(kept.insert((now, metadata)).1.clone())
+        CoreProviderMetadata::discover_async(issuer, &http).await.map_err(|_| OidcError::Unreachable)
     }
 
     fn note(&self, key: [u8; 32], under_way: UnderWay, now: Timestamp) {
@@ -319,7 +344,7 @@ impl Provider {
             secret,
             scopes: settings.scopes.clone(),
             domains: settings.domains.iter().map(|domain| domain.to_lowercase()).collect(),
-            metadata: tokio::sync::Mutex::default(),
+            known: tokio::sync::Mutex::new(Known::Nothing),
         }
     }
 

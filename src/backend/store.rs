@@ -59,6 +59,7 @@ pub(super) const SCHEMA: &str = "
         account TEXT NOT NULL REFERENCES accounts,
         opened_at INTEGER NOT NULL
     ) STRICT;
+    CREATE INDEX checkouts_of_account ON checkouts (account, opened_at);
     CREATE TABLE sales (
         provider TEXT NOT NULL,
         id TEXT NOT NULL,
@@ -218,13 +219,14 @@ impl Store {
         self.transients.owner(claimed, token)
     }
 
-    /// Opens a checkout of `account`; durable. `reference` is random, and all that the payment provider is told of it.
+    /// Opens a checkout of `account`; durable. Its reference is random, and all that the payment provider is told of it:
+    /// `proposed`, or that of an earlier one where the account has opened many today.
     pub(super) async fn open_checkout(
         &self,
-        reference: String,
+        proposed: String,
         account: AccountId,
-    ) -> Result<(), StoreError> {
-        self.books.open_checkout(reference, account, self.clock.now()).await
+    ) -> Result<String, StoreError> {
+        self.books.open_checkout(proposed, account, self.clock.now()).await
     }
 
     /// Whether a checkout has this reference.

@@ -80,6 +80,12 @@ async fn serve(context: &Context, home: &Path, serving: Serving) -> Result<Exit,
         Failure::new(Exit::Failed, format!("{listen} cannot be listened on: {error}"))
             .advise("stop the program that uses it, or choose another address with --listen")
     })?;
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            %address,
+            "sessions, invite codes and prompts cross the network in clear: put a TLS proxy in front, or listen on 127.0.0.1"
+        );
+    }
     let settings = settings(home, file.as_deref())?;
     let (backend, onion) = blocking(
         move |home| {

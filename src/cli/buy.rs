@@ -195,6 +195,8 @@ fn show(
     home: &Home,
 ) -> Result<Option<Slip>, Failure> {
     let OfferReport { id, model, credits, price, .. } = &checkout.package;
+    // Not every backend says it beforehand.
+    let named_price = if price.is_empty() { "at the price that the page shows" } else { price.as_str() };
     let minutes = checkout.seconds / 60;
     let link = checkout.link.0.expose();
     let event = |url: Option<&str>| {
@@ -204,7 +206,7 @@ fn show(
     match way {
         Way::Print => {
             context.output.remark(&format!(
-                "{credits} credits for {model}, {price}. Open this link within {minutes} minutes. It is a secret: whoever has it \
+                "{credits} credits for {model}, {named_price}. Open this link within {minutes} minutes. It is a secret: whoever has it \
                  can pay for your account."
             ));
             context.output.result(&event(Some(link)), || link.to_owned());
@@ -217,7 +219,7 @@ fn show(
             })?;
             context.output.result(&event(None), || {
                 format!(
-                    "{credits} credits for {model}, {price}: the purchase page is open in your browser. It is good for \
+                    "{credits} credits for {model}, {named_price}: the purchase page is open in your browser. It is good for \
                      {minutes} minutes."
                 )
             });

@@ -177,7 +177,14 @@ impl Api {
     ) -> Result<Vec<u8>, Rejected> {
         let url = self.url.endpoint(segments);
         let (status, body) = self.client.call(method, url, self.cookie.clone(), body).await?;
-        if status == StatusCode::OK { Ok(body) } else { Err(judge(status, &body)) }
+        if status == StatusCode::OK {
+            return Ok(body);
+        }
+        match judge(status, &body) {
+            // Of a session that was not sent it says nothing.
+            Rejected::Unauthorized if self.cookie.is_none() => Err(Rejected::Invalid(status.as_u16())),
+            rejected => Err(rejected),
+        }
     }
 }
 
@@ -187,7 +194,11 @@ fn judge(status: StatusCode, body: &[u8]) -> Rejected {
     let failure = lenient::from_slice::<Failure>(body).ok();
     let code = status.as_u16();
     match (status, failure) {
-        (StatusCode::TOO_MANY_REQUESTS, Some(_)) => Rejected::Exhausted,
+        (StatusCode::TOO_MANY_REQUESTS, Some(failure)) => {
+            // Only its own text is about vouchers: a rate limiter may speak JSON, too.
+            let refusal = failure.error.as_deref().and_then(VoucherRefusal::classify);
+            refusal.map_or(Rejected::Exhausted, Rejected::Voucher)
+        }
         (StatusCode::TOO_MANY_REQUESTS, None) => Rejected::RateLimited,
         (StatusCode::CONFLICT, Some(_)) => Rejected::Conflict,
         (status, Some(failure)) if failure.is_the_backends(code) => match status {
@@ -220,5 +231,23 @@ fn enveloped<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejected> {
             Err(Rejected::Foreign(Foreign::Incomplete, StatusCode::OK.as_u16()))
         }
         Err(_) => Err(Rejected::Foreign(Foreign::NotJson, StatusCode::OK.as_u16())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::voucher::TOO_MANY_GUESSES;
+
+    #[test]
+    fn a_rate_limiter_that_speaks_json_counts_no_vouchers() {
+        let said = |error: &str| {
+            let body = format!(r#"{{"status":"Too many requests.","error":"{error}"}}"#);
+            judge(StatusCode::TOO_MANY_REQUESTS, body.as_bytes())
+        };
+        assert!(matches!(said(TOO_MANY_GUESSES), Rejected::Voucher(VoucherRefusal::TooMany)));
+        assert!(matches!(IdentityError::from(said("slow down")), IdentityError::RateLimited));
+        let plain = judge(StatusCode::TOO_MANY_REQUESTS, b"Too many requests.");
+        assert!(matches!(IdentityError::from(plain), IdentityError::RateLimited));
     }
 }

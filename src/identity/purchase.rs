@@ -107,7 +107,6 @@ impl Identity {
         match answer {
             Ok(PaymentLog { tokens_granted: Some(granted), .. }) => Ok(granted),
             Ok(_) => Err(IdentityError::NotTheBackend(Foreign::Incomplete, 200)),
-            Err(Rejected::Exhausted) => Err(IdentityError::Voucher(VoucherRefusal::TooMany)),
             Err(Rejected::Invalid(404)) => Err(IdentityError::Voucher(VoucherRefusal::NotTaken)),
             Err(rejected) => Err(rejected.into()),
         }

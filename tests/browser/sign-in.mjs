@@ -45,11 +45,13 @@ async function withCode() {
   const field = page.getByLabel('Invite code');
   await field.waitFor();
   report.pages.push(page.url());
+  report.focused = [await page.evaluate(() => document.activeElement.id)];
   await judge('light');
   await judge('dark');
   await field.fill('AAAAA-BBBBB-CCCCC-DDDDD');
   await page.getByRole('button', { name: 'Sign in with the code' }).click();
   await page.getByRole('alert').waitFor();
+  report.focused.push(await page.evaluate(() => document.activeElement.id));
   report.complaint = await page.getByRole('alert').textContent();
   await judge('light');
   await judge('dark');

@@ -133,6 +133,7 @@ fn an_invite_signs_somebody_in_from_nothing_in_one_command() {
     assert_eq!(report["exit"], 0, "{report}");
     check_nothing_is_left(&report);
     assert_eq!(report["violations"], json!([]), "accessibility");
+    assert_eq!(report["focused"], json!(["code", "code"]), "whoever types at once types into the field");
     assert!(report["complaint"].as_str().unwrap().contains("unknown, used already, or expired"), "{report}");
     let done = last(&report);
     assert_eq!(done["name"], "alice", "{report}");

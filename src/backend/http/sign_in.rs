@@ -104,11 +104,13 @@ async fn admit(State(shared): App, peer: From, headers: HeaderMap, body: Body) -
         return page::refusal(StatusCode::BAD_REQUEST, page::BAD_TARGET);
     };
     let tie = of_form("form");
-    let is_tied = cookie(&headers, FORM_COOKIE).is_some_and(|kept| !kept.is_empty() && kept == tie.as_str());
+    let is_tied = cookie(&headers, &own_name(&shared, FORM_COOKIE))
+        .is_some_and(|kept| !kept.is_empty() && kept == tie.as_str());
     if !is_tied || headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
         return form(&shared, StatusCode::FORBIDDEN, true, &target, Some(page::NOT_OURS));
     }
-    if shared.limits.count_guess(peer.and_then(|Extension(peer)| peer.address())) == Pace::TooFast {
+    let address = own_address(peer.as_ref(), &headers);
+    if shared.limits.may_guess(address) == Pace::TooFast {
         return form(&shared, StatusCode::TOO_MANY_REQUESTS, true, &target, Some(page::TOO_MANY));
     }
     let code = invite::hash(&of_form("code"));
@@ -121,6 +123,7 @@ async fn admit(State(shared): App, peer: From, headers: HeaderMap, body: Body) -
             // A 308 would send the form, and the code in it, along to the target.
             Ok(Admission::Admitted) => signed_in(StatusCode::SEE_OTHER, &session, &target),
             Ok(Admission::UnknownCode) => {
+                worker.limits.count_wrong_guess(address);
                 form(&worker, StatusCode::FORBIDDEN, true, &target, Some(page::UNKNOWN_CODE))
             }
             Err(error) => broken(&error),
@@ -172,7 +175,9 @@ async fn finish(
     let query = query.map(Zeroizing::new);
     let of_query = |name| field(query.as_deref().map(String::as_str), name);
     let (state, code) = (of_query("state").unwrap_or_default(), of_query("code"));
-    let Some(tie) = cookie(&headers, OIDC_COOKIE) else { return denied(OidcError::Stale) };
+    let Some(tie) = cookie(&headers, &own_name(&shared, OIDC_COOKIE)) else {
+        return denied(OidcError::Stale);
+    };
     let code = code.map(|code| code.to_string());
     let (person, target) = match shared.oidc.finish(&name, tie, &state, code).await {
         Ok(known) => known,
@@ -218,6 +223,16 @@ fn redirect(status: StatusCode, to: &Url, cookie: Option<HeaderValue>) -> Respon
     response
 }
 
+fn is_https(shared: &Shared) -> bool {
+    shared.settings.sign_in.public_url.as_ref().is_some_and(|url| url.scheme() == "https")
+}
+
+/// As these pages' cookies are called. With the prefix a browser takes them from this very host alone: a page of a sibling
+/// host cannot plant those of a sign-in that it began itself.
+fn own_name(shared: &Shared, name: &str) -> String {
+    if is_https(shared) { format!("__Host-{name}") } else { name.to_owned() }
+}
+
 /// A short-lived cookie for these pages alone.
 fn own_cookie(
     shared: &Shared,
@@ -226,8 +241,8 @@ fn own_cookie(
     same_site: &str,
     seconds: i64,
 ) -> Option<HeaderValue> {
-    let is_https = shared.settings.sign_in.public_url.as_ref().is_some_and(|url| url.scheme() == "https");
-    let secure = if is_https { "; Secure" } else { "" };
+    let name = own_name(shared, name);
+    let secure = if is_https(shared) { "; Secure" } else { "" };
     let cookie = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite={same_site}{secure}");
     sensitive(&Zeroizing::new(cookie))
 }
@@ -280,10 +295,27 @@ fn is_local(peer: Option<&Extension<Peer>>, headers: &HeaderMap) -> bool {
 pub(super) fn is_relayed(headers: &HeaderMap) -> bool {
     let foreign_page = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let named_here = Url::parse(&format!("http://{host}/"))
-        .is_ok_and(|url| is_here(&url) && url.path() == "/" && !host.contains('@'));
+    // A host and a port, and nothing that only a URL has: its path may lead back to the root.
+    let is_bare = !host.contains(['@', '/', '\\', '?', '#']);
+    let named_here = is_bare && Url::parse(&format!("http://{host}/")).is_ok_and(|url| is_here(&url));
+    foreign_page || !named_here || is_forwarded(headers)
+}
+
+fn is_forwarded(headers: &HeaderMap) -> bool {
     let forwarded = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
-    foreign_page || !named_here || forwarded.into_iter().any(|name| headers.contains_key(name))
+    forwarded.into_iter().any(|name| headers.contains_key(name))
+}
+
+/// The address by which somebody is counted. Behind a proxy, or a bridge between containers, it is everybody's, and nobody
+/// is counted by it. What goes uncounted are guesses at codes of 100 random bits.
+pub(super) fn own_address(peer: Option<&Extension<Peer>>, headers: &HeaderMap) -> Option<IpAddr> {
+    let address = peer.and_then(|Extension(peer)| peer.address())?;
+    let is_shared = match address {
+        address if address.is_loopback() => is_relayed(headers),
+        IpAddr::V4(address) => address.is_private() || address.is_link_local(),
+        IpAddr::V6(address) => address.is_unique_local() || address.is_unicast_link_local(),
+    };
+    (!is_shared && !is_forwarded(headers)).then_some(address)
 }
 
 fn broken(error: &StoreError) -> Response {
@@ -294,6 +326,25 @@ fn broken(error: &StoreError) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_is_counted_by_an_address_that_is_everybody_s() {
+        let counted = |address: &str, fields: &[(&'static str, &'static str)]| {
+            let peer = Extension(Peer::At((address.parse::<IpAddr>().unwrap(), 1).into()));
+            let fields = fields.iter().map(|(name, value)| {
+                (axum::http::HeaderName::from_static(name), HeaderValue::from_static(value))
+            });
+            own_address(Some(&peer), &fields.collect()).is_some()
+        };
+        let here = ("host", "127.0.0.1:9797");
+        assert!(counted("127.0.0.1", &[here]) && counted("192.0.2.1", &[]) && counted("2001:db8::1", &[]));
+        assert!(!counted("127.0.0.1", &[("host", "backend.example")]), "a proxy on this machine");
+        for address in ["172.17.0.1", "192.168.0.1", "169.254.0.1", "fd00::1", "fe80::1", "::ffff:10.0.0.1"] {
+            assert!(!counted(address, &[here]), "{address} is a bridge's");
+        }
+        assert!(!counted("192.0.2.1", &[("x-forwarded-for", "198.51.100.1")]), "a proxy elsewhere");
+        assert!(own_address(None, &HeaderMap::new()).is_none(), "an onion service's visitor");
+    }
 
     #[test]
     fn whoever_speaks_for_another_is_not_local() {

@@ -27,18 +27,18 @@ use url::Url;
 
 use self::page::{Notice, Page};
 use super::identity::{App, SignedIn, broken, parse};
-use super::sign_in::is_relayed;
+use super::sign_in::own_address;
 use super::{Peer, Shared, fail, internal, invalid, not_found, ok, read, to_the_end};
 use crate::backend::ledger::AccountId;
 use crate::backend::settings::PackageSettings;
 use crate::backend::sqlite::StoreError;
 use crate::backend::store::vouchers::Redemption;
 use crate::backend::store::{Deaf, Guesser, Provider};
-use crate::wire::API_PREFIX;
 use crate::wire::identity::{
     DODO_PARAMETER, PACKAGE_PARAMETER, PADDLE_PARAMETER, Package, PaymentLog, Pricing, VoucherRequest,
 };
 use crate::wire::voucher::{EXPIRED, REVOKED, TOO_MANY_GUESSES, UNKNOWN, USED, VoucherCode, VoucherRefusal};
+use crate::wire::{API_PREFIX, STATUS_UNAUTHORIZED};
 
 /// Largest webhook, bytes. Real ones have a few thousand.
 const WEBHOOK_LIMIT: usize = 256 << 10;
@@ -223,8 +223,7 @@ async fn opened(
 
 async fn open(shared: &Shared, account: AccountId) -> Result<String, Refused> {
     let reference = uuid::Uuid::new_v4().to_string();
-    let opened = shared.store.open_checkout(reference.clone(), account).await;
-    opened.map(|()| reference).map_err(Refused::Failed)
+    shared.store.open_checkout(reference, account).await.map_err(Refused::Failed)
 }
 
 /// Where the buyer goes afterwards, if anywhere.
@@ -247,7 +246,7 @@ async fn purchase_by_voucher(
     let Some(account) = shared.store.buyer(&asked.user, &asked.token) else {
         return Refused::Token.answer(&page);
     };
-    let guesser = Guesser { account: account.clone(), address: own_address(peer, &headers) };
+    let guesser = Guesser { account: account.clone(), address: own_address(peer.as_ref(), &headers) };
     let code = zeroize::Zeroizing::new(asked.code.clone().unwrap_or_default());
     let redeemed = match VoucherCode::parse(&code) {
         Ok(code) => match shared.store.redeem(Some(&code), account, guesser).await {
@@ -297,7 +296,7 @@ async fn voucher(
     let typed = zeroize::Zeroizing::new(request.code);
     // Clients find slips by themselves; what does not add up here is a guess.
     let code = VoucherCode::parse(&typed).ok();
-    let guesser = Guesser { account: account.clone(), address: own_address(peer, &headers) };
+    let guesser = Guesser { account: account.clone(), address: own_address(peer.as_ref(), &headers) };
     let worker = Arc::clone(&shared);
     to_the_end(&shared.tasks, async move {
         match worker.store.redeem(code.as_ref(), account, guesser).await {
@@ -318,12 +317,6 @@ async fn voucher(
     .await
 }
 
-/// Whose address it is; behind a proxy it is everybody's, and nobody is counted by it.
-fn own_address(peer: Option<axum::Extension<Peer>>, headers: &HeaderMap) -> Option<std::net::IpAddr> {
-    let address = peer.and_then(|axum::Extension(peer)| peer.address());
-    address.filter(|address| !address.is_loopback() || !is_relayed(headers))
-}
-
 async fn webhook(provider: Provider, State(shared): App, headers: HeaderMap, body: Body) -> Response {
     let Ok(body) = read(body, WEBHOOK_LIMIT).await else {
         return invalid("the body is too large or broke off");
@@ -340,7 +333,11 @@ async fn webhook(provider: Provider, State(shared): App, headers: HeaderMap, bod
                     ?why,
                     "a webhook was refused: it is not the payment provider's word"
                 );
-                super::unauthorized()
+                fail(
+                    StatusCode::UNAUTHORIZED,
+                    STATUS_UNAUTHORIZED,
+                    "the webhook's signature is missing, too old, or not of a secret that is set here",
+                )
             }
             Err(Deaf::Unread(_)) => {
                 tracing::error!(

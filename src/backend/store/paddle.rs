@@ -2,8 +2,9 @@
 //!
 //! `Paddle-Signature: ts=SECONDS;h1=HEX[;h1=HEX…]`, each `h1` an HMAC-SHA256 of `ts:body` under a secret of the webhook; while
 //! secrets are changed there are several. Money counts when a transaction is `completed`, whichever event says so.
-//! Adjustments of the kinds `refund` and `chargeback` take it back once they are `approved`, and not if they are `rejected`
-//! or `reversed`; a `chargeback_reverse` gives back what a chargeback took.
+//! Adjustments of the kinds `refund` and `chargeback` take it back once they are `approved`, and not if they are `rejected`.
+//! A `chargeback_reverse` gives back what a chargeback took; the chargeback itself is then `reversed`, which says the same
+//! thing a second time and changes nothing.
 
 use axum::http::HeaderMap;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -172,10 +173,11 @@ fn adjustment(data: Value) -> Result<Fact, Unread> {
         "chargeback_reverse" => -1,
         _ => return Ok(Fact::Other),
     };
-    let standing = match read.status.as_str() {
-        "pending_approval" => Standing::Pending,
-        "approved" => Standing::Effective,
-        "rejected" | "reversed" => Standing::Void,
+    let standing = match (read.action.as_str(), read.status.as_str()) {
+        (_, "pending_approval") => Standing::Pending,
+        // The adjustment that reverses it counts against it.
+        ("chargeback", "reversed") | (_, "approved") => Standing::Effective,
+        (_, "rejected" | "reversed") => Standing::Void,
         _ => return Err(Unread),
     };
     let amount = amount(&read.totals.total)?.checked_mul(sign).ok_or(Unread)?;

@@ -90,11 +90,10 @@ fn sale_table(sales: &[Sale]) -> String {
         let account = sale.account.as_deref().unwrap_or("unknown account");
         let _ = write!(
             text,
-            "{} {} {}.{:02} {} ",
+            "{} {} {} {} ",
             day(sale.seen_at),
             sale.transaction,
-            sale.total / 100,
-            sale.total % 100,
+            amount(sale.total, &sale.currency),
             sale.currency
         );
         let _ = match sale.state {
@@ -113,6 +112,18 @@ fn sale_table(sales: &[Sale]) -> String {
         }
     }
     text
+}
+
+/// An amount in the currency's smallest unit, as people write it (ISO 4217).
+fn amount(total: i64, currency: &str) -> String {
+    match currency {
+        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND"
+        | "VUV" | "XAF" | "XOF" | "XPF" => total.to_string(),
+        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => {
+            format!("{}.{:03}", total / 1000, total % 1000)
+        }
+        _ => format!("{}.{:02}", total / 100, total % 100),
+    }
 }
 
 fn why(reason: HeldBecause) -> &'static str {
@@ -140,4 +151,17 @@ fn worth(credits: &Counts) -> String {
 /// `YYYY-MM-DD`, UTC.
 fn day(unix: i64) -> String {
     time::OffsetDateTime::from_unix_timestamp(unix).map_or_else(|_| "-".into(), |at| at.date().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_has_as_many_decimals_as_its_currency() {
+        let amounts = [("USD", "1.05"), ("JPY", "105"), ("KWD", "0.105")];
+        for (currency, expected) in amounts {
+            assert_eq!(amount(105, currency), expected, "{currency}");
+        }
+    }
 }

@@ -187,6 +187,50 @@ async fn codes_are_guessed_so_often_a_minute_and_then_not_even_a_right_one_count
     assert_eq!(visitor.submit(code.expose(), TARGET).await.status, 303);
 }
 
+#[tokio::test]
+async fn whoever_guesses_through_a_proxy_shuts_nobody_else_out_and_right_codes_are_not_counted() {
+    let house = House::open().await;
+    let relayed = async |visitor: &mut Visitor<'_>, code: &str| {
+        let tie = visitor.cookies["llmtor_form"].clone();
+        let body = format!("code={code}&redirect={}&form={tie}", encoded(TARGET));
+        let request = house.client.post(format!("{}{SIGN_IN}", house.base)).body(body);
+        visitor.send(request.header("x-forwarded-for", "198.51.100.7")).await.status
+    };
+    let (_, code) = house.backend.invite(InviteOrder { uses: 50, ..order(None) }).unwrap();
+    let mut stranger = Visitor::new(&house);
+    stranger.open().await;
+    for _ in 0..30 {
+        assert_eq!(relayed(&mut stranger, "AAAAA-AAAAA-AAAAA-AAAAA").await, 403);
+    }
+    for _ in 0..25 {
+        let mut visitor = Visitor::new(&house);
+        visitor.open().await;
+        assert_eq!(relayed(&mut visitor, code.expose()).await, 303);
+        let mut visitor = Visitor::new(&house);
+        visitor.open().await;
+        assert_eq!(visitor.submit(code.expose(), TARGET).await.status, 303, "a right one is no guess");
+    }
+}
+
+#[tokio::test]
+async fn with_a_public_address_the_pages_cookies_are_taken_from_this_host_alone() {
+    let house = House::with(|settings| {
+        settings.sign_in.public_url = Some("https://backend.example".parse().unwrap());
+    })
+    .await;
+    let (_, code) = house.backend.invite(order(None)).unwrap();
+    let mut visitor = Visitor::new(&house);
+    let page = visitor.open().await;
+    let cookie = page.cookies.concat();
+    assert!(cookie.starts_with("__Host-llmtor_form=") && cookie.ends_with("; Secure"), "{cookie}");
+    assert!(cookie.contains("; Path=/;") && !cookie.contains("Domain"), "{cookie}");
+    // One that a sibling host planted is not looked at.
+    visitor.cookies.insert("llmtor_form".into(), "planted".into());
+    assert_eq!(visitor.submit_tied(code.expose(), TARGET, "planted").await.status, 403);
+    let tie = visitor.cookies["__Host-llmtor_form"].clone();
+    assert_eq!(visitor.submit_tied(code.expose(), TARGET, &tie).await.status, 303);
+}
+
 /// A provider that says what the test wants it to.
 struct Provider {
     issuer: String,
@@ -202,6 +246,11 @@ struct Script {
     verified: bool,
     audience: &'static str,
     signed_by: Signer,
+    /// Whose key it shows.
+    shows: Signer,
+    is_down: bool,
+    /// How often it was asked what it is.
+    looked_at: usize,
     expires: i64,
     /// What came to the token endpoint.
     asked: Vec<BTreeMap<String, String>>,
@@ -241,6 +290,9 @@ impl Provider {
             verified: true,
             audience: "client",
             signed_by: Signer::Itself,
+            shows: Signer::Itself,
+            is_down: false,
+            looked_at: 0,
             expires: NOW + 60,
             asked: Vec::new(),
         }));
@@ -253,10 +305,17 @@ impl Provider {
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256"],
         });
-        let keys = json!({ "keys": [key(Signer::Itself).as_verification_key()] });
+        let describe = async move |State(script): State<Arc<Mutex<Script>>>| {
+            let mut script = script.lock().unwrap();
+            script.looked_at += 1;
+            if script.is_down { Err(axum::http::StatusCode::BAD_GATEWAY) } else { Ok(as_json(&metadata)) }
+        };
+        let keys = async |State(script): State<Arc<Mutex<Script>>>| {
+            as_json(&json!({ "keys": [key(script.lock().unwrap().shows).as_verification_key()] }))
+        };
         let router = Router::new()
-            .route("/.well-known/openid-configuration", get(async move || as_json(&metadata)))
-            .route("/jwks", get(async move || as_json(&keys)))
+            .route("/.well-known/openid-configuration", get(describe))
+            .route("/jwks", get(keys))
             .route("/token", post(token))
             .with_state(Arc::clone(&script));
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -420,6 +479,39 @@ async fn an_id_token_that_does_not_check_out_signs_nobody_in() {
     provider.set(|script| script.nonce = "of another sign-in".into());
     let back = format!("{}?code=a-code&state={}", query["redirect_uri"], encoded(&query["state"]));
     assert_eq!(visitor.get(&back).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_provider_that_changed_its_key_is_asked_for_the_new_one() {
+    let provider = Provider::start().await;
+    let house = provider.house().await;
+    assert_eq!(Visitor::new(&house).through(&provider).await.status, 308);
+    provider.set(|script| (script.signed_by, script.shows) = (Signer::Somebody, Signer::Somebody));
+    assert_eq!(Visitor::new(&house).through(&provider).await.status, 403, "it was asked just now");
+    house.clock.advance(10);
+    assert_eq!(Visitor::new(&house).through(&provider).await.status, 308);
+    assert_eq!(provider.script.lock().unwrap().looked_at, 2);
+    // Asking anew makes no forged one good.
+    provider.set(|script| script.signed_by = Signer::Itself);
+    house.clock.advance(10);
+    assert_eq!(Visitor::new(&house).through(&provider).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_provider_that_is_down_is_asked_once_for_everybody_and_left_alone_for_a_while() {
+    let provider = Provider::start().await;
+    let house = provider.house().await;
+    provider.set(|script| script.is_down = true);
+    let mut visitors: Vec<_> = (0..5).map(|_| Visitor::new(&house)).collect();
+    let pages = futures_util::future::join_all(visitors.iter_mut().map(Visitor::open)).await;
+    assert!(pages.iter().all(|page| page.status == 502 && page.text.contains("Try again in a minute")));
+    assert_eq!(provider.script.lock().unwrap().looked_at, 1);
+    provider.set(|script| script.is_down = false);
+    house.clock.advance(9);
+    assert_eq!(Visitor::new(&house).open().await.status, 502);
+    house.clock.advance(1);
+    assert_eq!(Visitor::new(&house).through(&provider).await.status, 308);
+    assert_eq!(provider.script.lock().unwrap().looked_at, 2);
 }
 
 #[tokio::test]

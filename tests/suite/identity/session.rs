@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use llmtor::identity::{IdentityError, Session, SessionFile};
+use llmtor::identity::{Deadlines, IdentityError, Route, Session, SessionFile};
 use llmtor::secret::Secret;
 
 use super::issuer::Fault;
@@ -126,4 +126,13 @@ async fn nothing_but_this_machine_is_reached_without_tls() {
         let error = llmtor::identity::IdentityUrl::parse(url).expect_err("refused");
         assert!(error.to_string().contains("backend.identity_url"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn prices_that_are_refused_say_nothing_of_the_session() {
+    let world = World::new(5).await;
+    let url = llmtor::identity::IdentityUrl::parse(&world.issuer.url()).expect("url");
+    let asked = llmtor::identity::purchase::offers(url, Route::Direct, &Deadlines::default()).await;
+    let error = asked.expect_err("no cookie goes along");
+    assert!(matches!(error, IdentityError::Refused(401)), "{error}");
 }

@@ -25,7 +25,7 @@ pub(super) const BROKEN: &str =
 pub(super) const NOT_OURS: &str =
     "The form was not sent from this page, or it lay open for too long. Enter the code again.";
 pub(super) const TOO_MANY: &str =
-    "Too many codes were tried from your address. Wait a minute, then try again.";
+    "Too many wrong codes were tried from your address. Wait a minute, then try again.";
 pub(super) const UNKNOWN_CODE: &str =
     "This code is unknown, used already, or expired. Check it for typing errors, or ask for another.";
 
@@ -65,7 +65,7 @@ pub(super) fn choice(
             form method="post" action=(action) {
                 label for="code" { "Invite code" }
                 input #code name="code" type="text" required autocomplete="one-time-code" autocapitalize="characters"
-                    spellcheck="false" maxlength="64" aria-describedby=[complaint.map(|_| "complaint")]
+                    spellcheck="false" maxlength="64" autofocus aria-describedby=[complaint.map(|_| "complaint")]
                     aria-invalid=[complaint.map(|_| "true")];
                 input type="hidden" name="form" value=(tie);
                 input type="hidden" name="redirect" value=(target);
@@ -127,7 +127,10 @@ fn document(status: StatusCode, title: &str, content: &Markup, form_leads_to: Op
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
     ];
-    headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    for (name, value) in fixed {
+        // In place of the plain text's type that a string comes with.
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     headers
         .extend(HeaderValue::from_str(&policy).ok().map(|policy| (header::CONTENT_SECURITY_POLICY, policy)));
     response
@@ -146,5 +149,7 @@ mod tests {
         let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
         assert!(policy.contains("form-action 'self' http://127.0.0.1:1;"), "{policy}");
         assert!(policy.starts_with("default-src 'none'"));
+        let types: Vec<_> = response.headers().get_all(header::CONTENT_TYPE).iter().collect();
+        assert_eq!(types, ["text/html; charset=utf-8"], "one type, or a browser may take the other");
     }
 }

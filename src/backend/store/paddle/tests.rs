@@ -141,7 +141,9 @@ fn refunds_count_once_approved_and_chargebacks_can_come_back() {
     assert_eq!(adjustment("refund", "pending_approval"), reversal(1190, Standing::Pending));
     assert_eq!(adjustment("refund", "approved"), reversal(1190, Standing::Effective));
     assert_eq!(adjustment("refund", "rejected"), reversal(1190, Standing::Void));
+    assert_eq!(adjustment("refund", "reversed"), reversal(1190, Standing::Void));
     assert_eq!(adjustment("chargeback", "approved"), reversal(1190, Standing::Effective));
+    assert_eq!(adjustment("chargeback", "reversed"), reversal(1190, Standing::Effective));
     assert_eq!(adjustment("chargeback_reverse", "approved"), reversal(-1190, Standing::Effective));
     assert_eq!(adjustment("credit", "approved"), Ok(Fact::Other));
     assert_eq!(adjustment("refund", "a new one"), Err(Unread));
