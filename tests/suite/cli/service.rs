@@ -80,7 +80,8 @@ fn a_session_without_a_service_manager_is_told_what_to_do() {
 #[test]
 fn a_daemon_that_is_started_goes_by_the_same_sets_as_whoever_needs_it() {
     let room = tempfile::tempdir().unwrap();
-    let key = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/rsa2048-a.pem")).unwrap();
+    let key =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/rsa2048-a.pem")).unwrap();
     fs::write(room.path().join("keys.json"), serde_json::json!({ "gpt-4.1": key }).to_string()).unwrap();
     let init = ["init", "--home", "client", "--backend", "http://127.0.0.1:1", "--keys", "keys.json"];
     succeed(room.path(), &init, "");
