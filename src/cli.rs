@@ -48,6 +48,7 @@ use crate::app::{logging, memory};
 use crate::config::{Config, Layers};
 use crate::datadir::Home;
 use crate::passage::Passage;
+use crate::setup::Shell;
 
 use arguments::{Arguments, Command};
 pub use exit::Exit;
@@ -156,7 +157,10 @@ impl Context {
     /// A command of ours for the same home, to be typed.
     fn command(&self, words: &str) -> String {
         match &self.home {
-            Some(home) => format!("llmtor {words} --home {}", home.display()),
+            Some(home) => {
+                let home = Shell::HERE.word(&home.display().to_string());
+                format!("llmtor {words} --home {home}")
+            }
             None => format!("llmtor {words}"),
         }
     }

@@ -12,8 +12,10 @@
 //! | `master.key`, `master.toml` | master key if there is no keyring; where the master key is |
 //! | `logs/` | what the daemon said, a file a day |
 //! | `origin.toml` | where a restored home was copied from, until it is taken over |
+//! | `llmtor-open-*.html` | leads a browser to a link that is a secret; for minutes ([`crate::browse`]) |
 //! | `paused` | there while nothing may leave ([`crate::passage`]) |
 //! | `lock` | held, with our pid in it, while a process works here |
+//! | `tray.lock` | held while an icon is shown |
 //!
 //! Deliberately absent: any fallback to another directory. A home that cannot be used is an error that says
 //! what to do.
@@ -302,7 +304,8 @@ fn replace(path: &Path, draft: &Path, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-fn private_file() -> OpenOptions {
+/// How every file here is opened that may hold a secret: 0600.
+pub(crate) fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     #[cfg(unix)]

@@ -27,11 +27,12 @@ mod tray;
 mod view;
 mod watch;
 
+use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::control::message::StatusReport;
-use crate::datadir::Home;
+use crate::datadir::{Home, private_file};
 use crate::secret::Secret;
 
 pub use icon::png as icon_png;
@@ -61,9 +62,22 @@ pub enum DesktopError {
     /// No desktop to show it on.
     #[error("there is no desktop session to show an icon in: {0}")]
     NoDesktop(String),
+    /// Another process shows it.
+    #[error("the icon of this home is there already")]
+    Shown,
     /// The icon could not be made.
     #[error("the icon could not be made: {0}")]
     Icon(String),
+}
+
+/// Held while the icon is shown: one icon a home. Where no such lock can be had, two are better than none.
+fn alone(home: &Home) -> Result<Option<File>, DesktopError> {
+    let path = home.root().join("tray.lock");
+    let Ok(file) = private_file().create(true).truncate(false).open(path) else { return Ok(None) };
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(DesktopError::Shown),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(file)),
+    }
 }
 
 /// What comes to the event loop.
@@ -74,4 +88,19 @@ enum Message {
     Clicked(String),
     /// What an entry came to, where the user should know.
     Said(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_has_one_icon_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::open(directory.path()).unwrap();
+        let shown = alone(&home).unwrap();
+        assert!(matches!(alone(&home), Err(DesktopError::Shown)));
+        drop(shown);
+        assert!(alone(&home).is_ok());
+    }
 }

@@ -9,6 +9,8 @@ pub mod app;
 pub mod backend;
 pub mod backup;
 pub mod blind;
+#[cfg(feature = "identity")]
+pub mod browse;
 #[cfg(all(feature = "identity", feature = "anonymous", feature = "backend"))]
 pub mod cli;
 pub mod clock;

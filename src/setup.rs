@@ -22,14 +22,16 @@
 //! Deliberately absent: the tools themselves. None is run, and none is asked.
 
 pub mod edit;
+mod error;
 mod files;
 mod ledger;
 mod machine;
 mod models;
+mod redact;
+mod shell;
 mod steps;
 pub mod tools;
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use similar::TextDiff;
@@ -37,12 +39,15 @@ use similar::TextDiff;
 use crate::secret::Secret;
 use crate::wire::ModelName;
 
-use edit::{Fault, apply, digest, is_empty, take_out};
+use edit::{apply, digest, is_empty, take_out};
+pub use error::SetupError;
 use files::Access;
 pub use ledger::Ledger;
 use ledger::{FileRecord, Record};
 pub use machine::{Machine, System};
 pub use models::{Choice, Model, Size, choose};
+pub use redact::masked;
+pub use shell::Shell;
 pub use steps::Step;
 pub use tools::{Plan, Tool, Way};
 
@@ -54,8 +59,8 @@ pub struct Facts {
     pub key: Secret<String>,
     /// The file that holds it.
     pub key_file: PathBuf,
-    /// What `llmtor` is called with for this home, without the name: `--home DIR`, or nothing.
-    pub options: String,
+    /// The home, where `llmtor` would not find it by itself.
+    pub home: Option<PathBuf>,
     /// The models that can be asked for.
     pub models: Vec<ModelName>,
     /// Which of them.
@@ -71,98 +76,6 @@ impl Facts {
     }
 }
 
-/// Why a tool cannot be set up, or set back.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// A file cannot be read.
-    #[error("{} cannot be read: {kind}", path.display())]
-    Unreadable {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        kind: io::ErrorKind,
-    },
-    /// A file cannot be written.
-    #[error("{} cannot be written: {kind}", path.display())]
-    Unwritable {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        kind: io::ErrorKind,
-    },
-    /// Something that is no text file stands where settings should be.
-    #[error("{} is no settings file", path.display())]
-    NotSettings {
-        /// Where.
-        path: PathBuf,
-    },
-    /// A file is not as its format has it, or as the tool has it.
-    #[error("{} is left as it is: {fault}", path.display())]
-    Unfit {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        fault: Fault,
-    },
-    /// It was changed after it was shown.
-    #[error("{} was changed in the meantime; nothing was written to it", path.display())]
-    Changed {
-        /// Which.
-        path: PathBuf,
-    },
-    /// There is nothing to undo.
-    #[error("{tool} was not set up from here; there is nothing to undo")]
-    NotSetUp {
-        /// Which.
-        tool: &'static str,
-    },
-    /// The tool keeps its settings where the user says.
-    #[error("{tool} keeps its settings in {what}")]
-    NeedsFile {
-        /// Which.
-        tool: &'static str,
-        /// Where, in words.
-        what: &'static str,
-    },
-    /// `--file` for a tool whose place is known.
-    #[error("{tool} has its settings in one place; --file is not for it")]
-    NoFile {
-        /// Which.
-        tool: &'static str,
-    },
-    /// What was written down of an earlier time cannot be understood.
-    #[error("{} is damaged, so it is not known what is to be undone", path.display())]
-    Ledger {
-        /// Which.
-        path: PathBuf,
-    },
-}
-
-impl SetupError {
-    /// What to do.
-    pub fn advice(&self) -> Option<String> {
-        match self {
-            Self::Unreadable { .. } | Self::Unwritable { .. } => Some(
-                "see to its owner and mode, or change the file by hand: --print shows what belongs in it"
-                    .into(),
-            ),
-            Self::NotSettings { .. } | Self::Unfit { .. } => {
-                Some("mend it, or put the lines there by hand: --print shows them".into())
-            }
-            Self::Changed { .. } => {
-                Some("close the program that writes to it, and give the command again".into())
-            }
-            Self::NotSetUp { .. } => Some("`llmtor setup` lists what is set up".into()),
-            Self::NeedsFile { .. } => Some("name it: --file PATH".into()),
-            Self::NoFile { .. } => Some("leave --file out".into()),
-            Self::Ledger { path } => Some(format!(
-                "take the lines out by hand; the file as it was is beside it as *.before-llmtor. Then delete {}",
-                path.display()
-            )),
-        }
-    }
-}
-
 /// What would become of one file.
 pub struct Change {
     /// Where it is, links followed.
@@ -175,7 +88,25 @@ pub struct Change {
     pub backup: Option<PathBuf>,
     /// The text of the backup, if it is to be written.
     original: Option<String>,
+    /// Other backups, and directories, that go when it is undone.
+    old_backups: Vec<PathBuf>,
+    made: Vec<PathBuf>,
     access: Access,
+    /// Others of this machine could read it before.
+    was_open: bool,
+    /// Which way it goes.
+    pub direction: Direction,
+}
+
+/// What becomes of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// A tool's settings are put into it.
+    Setting,
+    /// It becomes what it was, to the byte.
+    Restoring,
+    /// What was added goes; what was changed since stays.
+    TakingOut,
 }
 
 impl Change {
@@ -184,19 +115,30 @@ impl Change {
         self.before != self.after
     }
 
-    /// The difference, with the key unreadable.
-    pub fn diff(&self, facts: Option<&Facts>, name: &str) -> String {
+    /// The difference, with keys unreadable: the endpoint's, if there is one, and the user's own.
+    pub fn diff(&self, key: Option<&Secret<String>>, name: &str) -> String {
         let hide = |text: &Option<String>| {
             let text = text.as_deref().unwrap_or_default();
-            facts.map_or_else(|| text.to_owned(), |facts| masked(text, &facts.key))
+            key.map_or_else(|| text.to_owned(), |key| masked(text, key))
         };
         let (before, after) = (hide(&self.before), hide(&self.after));
+        let mut theirs = redact::keys_in(&before);
+        if self.direction != Direction::Setting {
+            // What was theirs comes back; what is written anew is ours, and nothing of it is a key of theirs.
+            theirs.extend(redact::keys_in(&after));
+        }
+        let [before, after] = [&before, &after].map(|text| redact::without(text, &theirs));
         let old = if self.before.is_some() { name } else { "/dev/null" };
         let new = if self.after.is_some() { name } else { "/dev/null" };
         TextDiff::from_lines(&before, &after).unified_diff().context_radius(2).header(old, new).to_string()
     }
 
-    /// Whether other accounts of this machine can read it, now that it has been written.
+    /// Whether other accounts of this machine could read it before, and no longer can because of the key.
+    pub fn is_closed(&self) -> bool {
+        self.was_open && !self.is_open_to_others()
+    }
+
+    /// Whether other accounts of this machine can read it now.
     pub fn is_open_to_others(&self) -> bool {
         self.after.is_some() && files::is_open_to_others(&self.path)
     }
@@ -234,7 +176,8 @@ impl Prepared {
         }
         for change in &self.changes {
             if let (Some(backup), Some(original)) = (&change.backup, &change.original) {
-                files::write(backup, original, Some(&change.path), Access::Owner)?;
+                let like = (!backup.exists()).then_some(change.path.as_path());
+                files::write(backup, original, like, Access::Usual)?;
             }
         }
         if let Some(record) = &self.record {
@@ -256,9 +199,17 @@ impl Prepared {
                 return Err(SetupError::Changed { path: change.path.clone() });
             }
             match &change.after {
-                Some(text) if change.is_needed() => files::write(&change.path, text, None, change.access)?,
+                Some(text) if change.is_needed() => {
+                    let like =
+                        change.backup.as_deref().filter(|backup| files::was_closed(&change.path, backup));
+                    files::write(&change.path, text, like, change.access)?;
+                }
                 Some(_) => {}
-                None => files::remove(&change.path)?,
+                None => {
+                    files::remove(&change.path)?;
+                    // A tool's directory would be taken for the tool.
+                    change.made.iter().for_each(|made| files::remove_empty_directory(made));
+                }
             }
         }
         match &self.record {
@@ -267,7 +218,7 @@ impl Prepared {
         }
         self.changes
             .iter()
-            .filter_map(|change| change.backup.as_ref())
+            .flat_map(|change| change.backup.iter().chain(&change.old_backups))
             .try_for_each(|backup| files::remove(backup))
     }
 }
@@ -312,21 +263,48 @@ pub fn prepare(
         let earlier = at.map(|at| known[at].clone());
         let unfit = |fault| SetupError::Unfit { path: path.clone(), fault };
         let access = if planned.has_key { Access::Owner } else { Access::Usual };
+        let was_open = planned.has_key && files::is_open_to_others(&path);
+        let direction = Direction::Setting;
+        // A mistyped place, or a link to nowhere: the tool would never look there.
+        let directory = path.parent().unwrap_or(&path);
+        if (tool.needs_file.is_some() || planned.path.is_symlink()) && !directory.is_dir() {
+            return Err(SetupError::NoDirectory { tool: tool.name, path: directory.to_owned() });
+        }
 
         let text = before.clone().unwrap_or_default();
         let (again, _) = apply(planned.format, &text, &planned.edits).map_err(unfit)?;
         if before.as_deref() == Some(again.as_str()) {
             let backup = earlier.and_then(|file| file.backup);
-            changes.push(Change { path, after: before.clone(), before, backup, original: None, access });
+            let after = before.clone();
+            changes.push(Change {
+                path,
+                before,
+                after,
+                backup,
+                original: None,
+                old_backups: Vec::new(),
+                made: Vec::new(),
+                access,
+                was_open,
+                direction,
+            });
             continue;
         }
         let base = match (&earlier, before.clone()) {
-            (Some(file), Some(text)) => undone(file, &text)?,
+            (Some(file), Some(text)) => undone(file, &text)?.0,
             (_, text) => text,
         };
         let (after, traces) =
             apply(planned.format, base.as_deref().unwrap_or_default(), &planned.edits).map_err(unfit)?;
-        let kept = earlier.and_then(|file| file.backup);
+        let made = files::missing_directories(&path);
+        let (kept, mut old_backups, made) = match earlier {
+            Some(file) => (file.backup, file.old_backups, [made, file.made].concat()),
+            None => (None, Vec::new(), made),
+        };
+        if base.is_none() {
+            // It may be the last copy of what the user had, so it does not go now.
+            old_backups.extend(kept.clone());
+        }
         let backup = base.is_some().then(|| kept.unwrap_or_else(|| files::backup_name(&path)));
         let written = digest(&after);
         let record = FileRecord {
@@ -334,13 +312,26 @@ pub fn prepare(
             format: planned.format,
             written,
             backup: backup.clone(),
+            old_backups,
+            made,
             traces,
         };
         match at {
             Some(at) => known[at] = record,
             None => known.push(record),
         }
-        changes.push(Change { path, before, after: Some(after), backup, original: base, access });
+        changes.push(Change {
+            path,
+            before,
+            after: Some(after),
+            backup,
+            original: base,
+            old_backups: Vec::new(),
+            made: Vec::new(),
+            access,
+            was_open,
+            direction,
+        });
     }
     let Choice { main, small } = facts.choice.clone();
     let record = (!known.is_empty()).then_some(Record { main, small, files: known });
@@ -366,12 +357,28 @@ pub fn prepare_undo(
     let mut changes = Vec::new();
     for file in meant {
         let before = files::read(&file.path)?;
-        let after = match &before {
-            Some(text) => undone(&file, text)?,
-            None => None,
+        let (after, direction) = match &before {
+            Some(text) => undone(&file, text).map_err(|error| match error {
+                SetupError::Unfit { path, fault } => {
+                    SetupError::UnfitToUndo { path, fault, backup: file.backup.clone() }
+                }
+                other => other,
+            })?,
+            None => (None, Direction::Restoring),
         };
-        let FileRecord { path, backup, .. } = file;
-        changes.push(Change { path, before, after, backup, original: None, access: Access::Usual });
+        let FileRecord { path, backup, old_backups, made, .. } = file;
+        changes.push(Change {
+            path,
+            before,
+            after,
+            backup,
+            original: None,
+            old_backups,
+            made,
+            access: Access::Usual,
+            was_open: false,
+            direction,
+        });
     }
     record.files = rest;
     let record = (!record.files.is_empty()).then_some(record);
@@ -403,26 +410,27 @@ pub fn to_paste(
     Ok((texts, plan.steps))
 }
 
-/// `text` with the key unreadable.
-pub fn masked(text: &str, key: &Secret<String>) -> String {
-    text.replace(key.expose().as_str(), "sk-llmtor-****")
-}
-
 fn plan(tool: &Tool, machine: &Machine, facts: &Facts, file: Option<&Path>) -> Result<Plan, SetupError> {
     if file.is_some() && tool.needs_file.is_none() {
         return Err(SetupError::NoFile { tool: tool.name });
+    }
+    // The file of the key is in the home, so that its path is an unfit one, too.
+    if facts.key_file.to_str().is_none_or(|path| path.contains(char::is_control)) {
+        return Err(SetupError::UnfitHome {
+            path: facts.key_file.parent().unwrap_or(Path::new("")).to_owned(),
+        });
     }
     Ok((tool.plan)(machine, facts, &(tool.place)(machine, file)))
 }
 
 /// `text` as it was before us; `None` if the file was not there.
-fn undone(file: &FileRecord, text: &str) -> Result<Option<String>, SetupError> {
+fn undone(file: &FileRecord, text: &str) -> Result<(Option<String>, Direction), SetupError> {
     if digest(text) == file.written {
         match &file.backup {
-            None => return Ok(None),
+            None => return Ok((None, Direction::Restoring)),
             Some(backup) => {
                 if let Some(original) = files::read(backup)? {
-                    return Ok(Some(original));
+                    return Ok((Some(original), Direction::Restoring));
                 }
             }
         }
@@ -430,7 +438,7 @@ fn undone(file: &FileRecord, text: &str) -> Result<Option<String>, SetupError> {
     let without = take_out(file.format, text, &file.traces)
         .map_err(|fault| SetupError::Unfit { path: file.path.clone(), fault })?;
     let is_gone = file.backup.is_none() && is_empty(file.format, &without);
-    Ok((!is_gone).then_some(without))
+    Ok(((!is_gone).then_some(without), Direction::TakingOut))
 }
 
 #[cfg(test)]

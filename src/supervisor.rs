@@ -3,7 +3,7 @@
 //! | what happens | what follows |
 //! | --- | --- |
 //! | a part ends, well or badly | every other part is told to stop |
-//! | first Ctrl-C or SIGTERM | every part is told to stop; the grace period runs |
+//! | first Ctrl-C or SIGTERM, or the terminal is closed | every part is told to stop; the grace period runs |
 //! | the grace period ends | what still runs is dropped (the vault calls such tokens in doubt) |
 //! | second signal | immediately, without the rest of the grace period |
 //!
@@ -23,7 +23,7 @@ const MARGIN: Duration = Duration::from_secs(2);
 pub enum Signal {
     /// Ctrl-C.
     Interrupt,
-    /// SIGTERM.
+    /// SIGTERM, or the terminal was closed.
     Terminate,
 }
 
@@ -133,10 +133,13 @@ pub struct ProcessSignals {
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    /// `None` where hanging up is to be ignored.
+    #[cfg(unix)]
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 impl ProcessSignals {
-    /// Takes over Ctrl-C and SIGTERM; from now on they no longer end the process by themselves.
+    /// Takes over Ctrl-C, SIGTERM and the closing of the terminal; from now on they no longer end the process by themselves.
     pub fn install() -> std::io::Result<Self> {
         #[cfg(unix)]
         {
@@ -144,6 +147,7 @@ impl ProcessSignals {
             Ok(Self {
                 interrupt: signal(SignalKind::interrupt())?,
                 terminate: signal(SignalKind::terminate())?,
+                hangup: if ignores_hangups() { None } else { Some(signal(SignalKind::hangup())?) },
             })
         }
         #[cfg(not(unix))]
@@ -157,6 +161,11 @@ impl Signals for ProcessSignals {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,
+            () = hung_up(self.hangup.as_mut()) => {
+                // A closed terminal may say so more than once, and that is not somebody who insists.
+                self.hangup = None;
+                Signal::Terminate
+            }
         }
     }
 
@@ -169,11 +178,40 @@ impl Signals for ProcessSignals {
     }
 }
 
+#[cfg(unix)]
+async fn hung_up(signal: Option<&mut tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether the process was started to outlive its terminal (`nohup`): what is ignored then is not to be caught.
+#[cfg(unix)]
+fn ignores_hangups() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignored(&status) & 1 == 1)
+}
+
+/// The signals that a process ignores, bit n - 1 for signal n.
+#[cfg(unix)]
+fn ignored(status: &str) -> u64 {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_process_that_is_to_outlive_its_terminal_is_recognised() {
+        assert_eq!(ignored("Name:\tllmtor\nSigIgn:\t0000000000001001\n") & 1, 1);
+        assert_eq!(ignored("SigIgn:\t0000000000001000\n") & 1, 0);
+        assert_eq!(ignored(""), 0);
+    }
 
     struct Scripted(mpsc::Receiver<Signal>);
 

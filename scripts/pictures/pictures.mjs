@@ -68,6 +68,10 @@ async function local(page, world, view) {
   await visit(page, link[0].replace(/["}]+$/, ''));
   world.shell(session.slice(1, 3).join('\n'));
   await visit(page, new URL(view, page.url()).href);
+  await page.evaluate((known) => {
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) for (const [port, shown] of known) texts.currentNode.data = texts.currentNode.data.replaceAll(port, shown);
+  }, world.ports);
 }
 
 // A terminal, in which `commands` were typed one after the other in one shell.
@@ -150,6 +154,8 @@ async function open() {
     writeFileSync(join(room, 'keys.json'), run(['backend', 'keys', 'export', ...home]).stdout);
     await serve(['backend', 'serve', '--listen', `127.0.0.1:${theirs}`, ...home]);
     const backend = `http://127.0.0.1:${theirs}`;
+    // As a guide has them, and not as they were free.
+    const ports = [[`:${ours}`, ':8787'], [`:${theirs}`, ':9797']];
     run(['init', '--backend', backend, '--keys', 'keys.json']);
     run(['login', '--session-stdin'], printed.stdout);
     run(['abuse', 'setup']);
@@ -159,9 +165,10 @@ async function open() {
       const done = spawnSync('bash', ['-c', script], { cwd: room, env, encoding: 'utf8' });
       if (done.status !== 0) throw new Error(`${script}: ${done.stdout}${done.stderr}`);
       // What is of this run alone would change the picture each time.
-      return done.stdout.replaceAll(room, '~').replaceAll(`:${ours}`, ':8787').replaceAll(`:${theirs}`, ':9797').replace(/pid \d+/g, 'pid 4242');
+      const said = done.stdout.replaceAll(room, '~').replace(/pid \d+/g, 'pid 4242');
+      return ports.reduce((text, [port, shown]) => text.replaceAll(port, shown), said);
     };
-    return { backend, run, shell, close };
+    return { backend, run, shell, close, ports };
   } catch (error) {
     close();
     throw error;

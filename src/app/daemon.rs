@@ -49,6 +49,7 @@ impl Daemon {
         let (listeners, base_url) = listen::listeners(config.server.listen)?;
         let api_key = api_key::read_or_make(home, &lock, &mut rand::rng())?;
         let operations = Arc::new(Operations::open(home, &lock, config).await?);
+        super::sign_in::sweep(home);
         if operations.custody().await? != crate::vault::Custody::Ours {
             tracing::warn!("the vault is paused and spends nothing; `llmtor status` says why and what to do");
         }
@@ -117,6 +118,7 @@ impl Daemon {
             Ok::<_, AppError>(())
         });
         supervisor.part("the control socket", control.serve(operations.clone(), supervisor.stop()));
+        crate::browse::sweep(operations.home(), std::time::SystemTime::now());
         supervisor.helper(recover(operations.clone()));
         supervisor.helper(guarding);
         let (keeper, stop) = (operations.clone(), supervisor.stop());

@@ -69,11 +69,44 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The user whose connection comes from `peer`, as far as the system tells.
+/// Whose a connection is.
 #[cfg(all(target_os = "linux", feature = "desktop"))]
-pub(super) fn owner_of_connection(peer: SocketAddr) -> Option<u32> {
-    let table = if peer.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
-    proc::connection_from(&std::fs::read_to_string(table).ok()?, peer)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// That user's.
+    User(u32),
+    /// Nobody's any more, as far as the system's table goes: its own end was given up, or there is no such line.
+    Nobody,
+    /// The system keeps its table to itself.
+    Untold,
+}
+
+/// How often the table is read for a line that must be there: it changes while it is read, and may skip one.
+#[cfg(all(target_os = "linux", feature = "desktop"))]
+const LOOKS: u32 = 3;
+
+/// Whose connection it is that goes from `from` to `to`, both on this machine. Decides who gets in, so whatever is not
+/// known for certain is [`Owner::Nobody`]; only a system without the table is [`Owner::Untold`].
+#[cfg(all(target_os = "linux", feature = "desktop"))]
+pub(super) fn owner_of_connection(from: SocketAddr, to: SocketAddr) -> Owner {
+    use std::io::ErrorKind::{NotFound, PermissionDenied};
+
+    // An IPv4 address may also be dialled with a socket of IPv6, which is in the other table.
+    let (first, second) = ("/proc/net/tcp", "/proc/net/tcp6");
+    let (own, other) = if from.is_ipv4() { (first, Some(second)) } else { (second, None) };
+    for _ in 0..LOOKS {
+        let table = match std::fs::read_to_string(own) {
+            Ok(table) => table,
+            Err(error) if matches!(error.kind(), NotFound | PermissionDenied) => return Owner::Untold,
+            // Such as too many open files, which others can bring about.
+            Err(_) => return Owner::Nobody,
+        };
+        let in_other = || proc::owner_of(&std::fs::read_to_string(other?).ok()?, from, to);
+        if let Some(owner) = proc::owner_of(&table, from, to).or_else(in_other) {
+            return owner;
+        }
+    }
+    Owner::Nobody
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -109,6 +142,8 @@ struct Listener {
 mod proc {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+    #[cfg(feature = "desktop")]
+    use super::Owner;
     use super::{Holder, Listener};
 
     /// Out of the text of `/proc/net/tcp` or `tcp6`.
@@ -116,13 +151,20 @@ mod proc {
         table.lines().skip(1).filter_map(listener).collect()
     }
 
-    /// Whose connection begins at `from`. Such lines have no inode, and no owner, once the connection is closed.
+    /// Whose connection goes from `from` to `to`, whatever state it is in: either side may have said all that it had to say.
+    /// A line without an inode belongs to no process any more, and the user in it says nothing (it is 0).
     #[cfg(feature = "desktop")]
-    pub(super) fn connection_from(table: &str, from: SocketAddr) -> Option<u32> {
+    pub(super) fn owner_of(table: &str, from: SocketAddr, to: SocketAddr) -> Option<Owner> {
+        let canonical = |address: SocketAddr| (address.ip().to_canonical(), address.port());
+        let wanted = [canonical(from), canonical(to)];
         table.lines().skip(1).find_map(|line| {
             let fields: Vec<&str> = line.split_whitespace().collect();
-            let is_open = *fields.get(3)? == "01" && *fields.get(9)? != "0";
-            (is_open && address(fields.get(1)?)? == from).then(|| fields.get(7)?.parse().ok())?
+            let seen = [canonical(address(fields.get(1)?)?), canonical(address(fields.get(2)?)?)];
+            let (user, inode) = (fields.get(7)?, fields.get(9)?);
+            (seen == wanted).then(|| match user.parse() {
+                Ok(user) if *inode != "0" => Owner::User(user),
+                _ => Owner::Nobody,
+            })
         })
     }
 
@@ -201,6 +243,36 @@ mod proc {
             let expected = [listener("127.0.0.1:8787", 1000, 4711), listener("0.0.0.0:22", 0, 4713)];
             assert_eq!(listeners(TCP), expected);
             assert_eq!(listeners(TCP6), [listener("[::1]:8787", 1000, 4714)]);
+        }
+
+        /// From 127.0.0.1:40000, by user 1000, to another port than 8787 first; then a half-closed one, one that is given
+        /// up (which the system shows as root's), and one of a socket of IPv6.
+        #[cfg(all(target_endian = "little", feature = "desktop"))]
+        #[test]
+        fn a_connection_is_found_by_both_ends_in_any_state_and_one_that_is_given_up_is_nobody_s() {
+            let line = |from: &str, to: &str, state: &str, uid: u32, inode: u32| {
+                format!(
+                    "   1: {from} {to} {state} 00000000:00000000 00:00000000 00000000  {uid}        0 {inode} 1 0 20 4\n"
+                )
+            };
+            let (from, to) = ("127.0.0.1:40000".parse().unwrap(), "127.0.0.1:8787".parse().unwrap());
+            let (source, target) = ("0100007F:9C40", "0100007F:2253");
+            let elsewhere = line(source, "0100007F:2254", "01", 1000, 1);
+            let owner = |lines: &str| owner_of(&format!("heading\n{elsewhere}{lines}"), from, to);
+            assert_eq!(owner(""), None);
+            // The other end of the same connection is ours.
+            assert_eq!(owner(&line(target, source, "01", 1000, 2)), None);
+            for state in ["01", "04", "05", "08"] {
+                assert_eq!(
+                    owner(&line(source, target, state, 65534, 2)),
+                    Some(Owner::User(65534)),
+                    "{state}"
+                );
+                assert_eq!(owner(&line(source, target, state, 0, 0)), Some(Owner::Nobody), "{state}");
+            }
+            let mapped = |address: &str| format!("0000000000000000FFFF0000{address}");
+            let by_ipv6 = line(&mapped(source), &mapped(target), "01", 7, 2);
+            assert_eq!(owner(&by_ipv6), Some(Owner::User(7)));
         }
 
         proptest! {

@@ -2,7 +2,6 @@
 
 mod file;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -12,7 +11,7 @@ use crate::config::Config;
 use crate::control::message::StatusReport;
 use crate::control::{Operation, Perform as _, Refusal, Report};
 use crate::dashboard::desk::{self, Answer, Call, Ending, Setting};
-use crate::dashboard::{Desk, Gate, Page, Visitor};
+use crate::dashboard::{Desk, Doorman, Gate, Page, Visitor};
 use crate::passage::Passage;
 use crate::supervisor::Supervisor;
 
@@ -51,24 +50,24 @@ pub(super) fn start(
     }
 }
 
-/// As at the control socket: the home's owner, and root.
+/// As at the control socket: the home's owner, and root. Who is not known to be one of them is none.
 #[cfg(target_os = "linux")]
-fn doorman(operations: &Operations) -> Box<dyn Fn(SocketAddr) -> Visitor + Send + Sync> {
+fn doorman(operations: &Operations) -> Doorman {
+    use super::holder::{Owner, owner_of_connection};
     use std::os::unix::fs::MetadataExt as _;
 
     let owner = std::fs::metadata(operations.home().root()).map(|home| home.uid()).ok();
-    Box::new(move |peer| match (super::holder::owner_of_connection(peer), owner) {
-        (Some(0), _) => Visitor::Ours,
-        (Some(uid), Some(owner)) if uid == owner => Visitor::Ours,
-        (Some(_), Some(_)) => Visitor::Stranger,
-        (None, _) | (_, None) => Visitor::Untold,
+    Box::new(move |from, to| match owner_of_connection(from, to) {
+        Owner::User(uid) if uid == 0 || Some(uid) == owner => Visitor::Ours,
+        Owner::User(_) | Owner::Nobody => Visitor::Stranger,
+        Owner::Untold => Visitor::Untold,
     })
 }
 
 /// Other systems do not tell without a program of root's; the link and the cookie are what counts there.
 #[cfg(not(target_os = "linux"))]
-fn doorman(_operations: &Operations) -> Box<dyn Fn(SocketAddr) -> Visitor + Send + Sync> {
-    Box::new(|_| Visitor::Untold)
+fn doorman(_operations: &Operations) -> Doorman {
+    Box::new(|_, _| Visitor::Untold)
 }
 
 /// What the page reads.

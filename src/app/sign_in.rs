@@ -9,7 +9,7 @@ use crate::config::{Config, IdentityTransport};
 use crate::control::RefusalKind;
 use crate::control::message::SecretText;
 use crate::datadir::Home;
-use crate::identity::browser::CALLBACK;
+use crate::identity::browser::{self, CALLBACK};
 use crate::identity::{BrowserError, BrowserOrder, IdentityUrl, session_by_browser};
 use crate::passage::Passage;
 
@@ -20,12 +20,12 @@ const PROFILES: &str = "browser";
 /// How soon a pause closes the window.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Opens a window of `browser`, or of the configured one, or of the first that is found, and brings the session that the user
+/// Opens a window of the `named` browser, or of the configured one, or of the first that is found, and brings the session that the user
 /// gets there. On return window and profile are gone. A pause closes the window.
 pub async fn by_browser(
     home: &Home,
     config: &Config,
-    browser: Option<PathBuf>,
+    named: Option<PathBuf>,
     stop: &CancellationToken,
 ) -> Result<SecretText, AppError> {
     let url = identity_url(config)?;
@@ -36,7 +36,7 @@ pub async fn by_browser(
     url.check_direct()?;
     let order = BrowserOrder {
         url,
-        executable: browser.or_else(|| config.login.browser.as_ref().map(|path| home.root().join(path))),
+        executable: named.or_else(|| config.login.browser.as_ref().map(|path| home.root().join(path))),
         arguments: config.login.browser_args.clone(),
         profiles: home.root().join(PROFILES),
         patience: config.login.patience(),
@@ -58,6 +58,11 @@ pub async fn by_browser(
         }
     };
     if is_paused { Err(AppError::Paused) } else { Ok(SecretText(session?)) }
+}
+
+/// Deletes what sign-ins left behind whose llmtor was killed.
+pub(super) fn sweep(home: &Home) {
+    browser::sweep(&home.root().join(PROFILES), std::time::SystemTime::now());
 }
 
 /// The page to sign in at by hand, and the one whose cookie it is about.

@@ -1,7 +1,7 @@
 //! Selling: packages, checkouts, what payment providers report, and vouchers.
 //!
 //! ```text
-//! /me ──── transient token ──→ /purchase ──→ checkout (a reference, and whose it is)
+//! /me ──── transient token ──→ /purchase ──→ /purchase/checkout/REFERENCE (whose it is, is in the ledger alone)
 //!                                  │
 //!                           provider's checkout, told the reference and nothing else of the account
 //!                                  │
@@ -225,6 +225,11 @@ impl Store {
         account: AccountId,
     ) -> Result<(), StoreError> {
         self.books.open_checkout(reference, account, self.clock.now()).await
+    }
+
+    /// Whether a checkout has this reference.
+    pub(super) async fn has_checkout(&self, reference: String) -> Result<bool, StoreError> {
+        self.books.has_checkout(reference).await
     }
 
     /// Takes a webhook of `provider`.

@@ -20,6 +20,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use serde_json::json;
 
+use crate::browse::Slip;
 use crate::config::{Config, IdentityTransport};
 use crate::control::message::{CheckoutReport, OfferReport, OffersReport, SecretText, VoucherReport};
 use crate::control::{Operation, Report};
@@ -70,13 +71,17 @@ pub(super) async fn run(options: BuyOptions, context: &Context) -> Result<Exit, 
     let Report::Checkout(checkout) = operate_in(context.output, &home, &config, operation).await? else {
         return Err(mismatch());
     };
-    show(&checkout, way, context)?;
+    let slip = show(&checkout, way, context, &home)?;
     if options.wait == 0 {
+        // The browser may take its time to start; the daemon deletes it, or the next one opened.
+        if let Some(slip) = slip {
+            slip.leave();
+        }
         context.output.remark("`llmtor account` shows the credits once they are there");
         return Ok(Exit::Done);
     }
     let granted = wait::for_credits(&checkout, options.wait, context.output, &home, &config).await?;
-    drop(landing);
+    drop((landing, slip));
     tell(&granted, context, &home, &config).await?;
     Ok(Exit::Done)
 }
@@ -183,7 +188,12 @@ fn ask(offers: &OffersReport, context: &Context) -> Result<Option<OfferReport>, 
 }
 
 /// Opens the page, or prints its address.
-fn show(checkout: &CheckoutReport, way: Way, context: &Context) -> Result<(), Failure> {
+fn show(
+    checkout: &CheckoutReport,
+    way: Way,
+    context: &Context,
+    home: &Home,
+) -> Result<Option<Slip>, Failure> {
     let OfferReport { id, model, credits, price, .. } = &checkout.package;
     let minutes = checkout.seconds / 60;
     let link = checkout.link.0.expose();
@@ -198,9 +208,10 @@ fn show(checkout: &CheckoutReport, way: Way, context: &Context) -> Result<(), Fa
                  can pay for your account."
             ));
             context.output.result(&event(Some(link)), || link.to_owned());
+            Ok(None)
         }
         Way::Browser => {
-            open::that_detached(link).map_err(|error| {
+            let slip = Slip::open(home, link).map_err(|error| {
                 Failure::new(Exit::Failed, format!("no browser could be opened ({})", error.kind()))
                     .advise("nothing was bought; add --print to get the link, and open it yourself")
             })?;
@@ -210,9 +221,9 @@ fn show(checkout: &CheckoutReport, way: Way, context: &Context) -> Result<(), Fa
                      {minutes} minutes."
                 )
             });
+            Ok(Some(slip))
         }
     }
-    Ok(())
 }
 
 /// Which credits came, and what becomes of them.

@@ -1,33 +1,28 @@
 //! `llmtor open`
 
+use crate::browse::Slip;
 use crate::control::{Operation, Report};
 
 use super::Context;
 use super::arguments::OpenOptions;
 use super::exit::{Exit, Failure};
-use super::operate::{mismatch, operate};
+use super::operate::{mismatch, operate_in};
 
 pub(super) async fn run(options: &OpenOptions, context: &Context) -> Result<Exit, Failure> {
-    let Report::Page(report) = operate(context, Operation::OpenPage).await? else { return Err(mismatch()) };
+    let (home, config) = context.open(&[])?;
+    let Report::Page(report) = operate_in(context.output, &home, &config, Operation::OpenPage).await? else {
+        return Err(mismatch());
+    };
     if options.print {
         context.output.result(&report, || report.link.clone());
         return Ok(Exit::Done);
     }
-    open_browser(&report.link)?;
+    // The browser may take its time to start; the daemon deletes it.
+    Slip::open(&home, &report.link).map_err(|error| no_browser(error.kind()))?.leave();
     context.output.result(&serde_json::json!({ "opened": true }), || {
         "opened in your browser; if nothing appears, `llmtor open --print` shows the link".into()
     });
     Ok(Exit::Done)
-}
-
-#[cfg(feature = "desktop")]
-fn open_browser(link: &str) -> Result<(), Failure> {
-    open::that_detached(link).map_err(|error| no_browser(error.kind()))
-}
-
-#[cfg(not(feature = "desktop"))]
-fn open_browser(_link: &str) -> Result<(), Failure> {
-    Err(no_browser(std::io::ErrorKind::Unsupported))
 }
 
 /// The error itself may have the link in it.

@@ -1,5 +1,4 @@
-//! Printing.
-#![expect(clippy::print_stderr, reason = "this is the place that prints")]
+//! Printing. Nobody listening is no failure: a pipe that was closed ends no command, and least of all by a panic.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -26,8 +25,8 @@ pub(super) struct Output(Reader);
 /// For the panic hook: where, and not what. A panic's text may quote the data that it fell over.
 pub(super) fn panicked(location: Option<&std::panic::Location<'_>>) {
     match location {
-        Some(at) => eprintln!("llmtor failed at {}:{}; please report this", at.file(), at.line()),
-        None => eprintln!("llmtor failed; please report this"),
+        Some(at) => aside(&format!("llmtor failed at {}:{}; please report this", at.file(), at.line())),
+        None => aside("llmtor failed; please report this"),
     }
 }
 
@@ -51,8 +50,7 @@ impl Output {
     /// Something said on the way, to a person only, and not into a pipe.
     pub(super) fn remark(self, text: &str) {
         if self.0 == Reader::Person {
-            // Standard error may be closed; then nobody listens.
-            let _ = writeln!(std::io::stderr(), "{text}");
+            aside(text);
         }
     }
 
@@ -69,9 +67,9 @@ impl Output {
                 .to_string(),
             ),
             Reader::Person => {
-                eprintln!("llmtor: {}", failure.message);
+                aside(&format!("llmtor: {}", failure.message));
                 if let Some(advice) = &failure.advice {
-                    eprintln!("        {advice}");
+                    aside(&format!("        {advice}"));
                 }
             }
         }
@@ -114,6 +112,11 @@ pub(super) fn noted(text: &str, notes: &[String]) -> String {
         .chain(notes.iter().map(|note| format!("note: {note}")))
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+/// A line on standard error.
+fn aside(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Prints one line and flushes it. A reader that has gone away is no failure of the command.

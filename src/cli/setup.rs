@@ -13,7 +13,9 @@ use crate::control::message::StatusReport;
 use crate::control::{Operation, Report};
 use crate::datadir::Home;
 use crate::setup::tools::{self, TOOLS};
-use crate::setup::{self, Choice, Facts, Ledger, Machine, Model, Prepared, SetupError, Step, Tool, Way};
+use crate::setup::{
+    self, Choice, Direction, Facts, Ledger, Machine, Model, Prepared, SetupError, Shell, Step, Tool, Way,
+};
 
 use super::Context;
 use super::arguments::SetupOptions;
@@ -186,16 +188,13 @@ async fn facts(
     let earlier = setup::earlier_choice(tool, ledger);
     let choice = setup::choose(&models, options.model.as_ref(), earlier.as_ref()).ok_or_else(|| {
         Failure::new(Exit::Failed, "no model is known here yet, so there is nothing to point a tool at")
-            .advise("first `llmtor init` with your backend, or `llmtor keys import FILE`")
+            .advise("first `llmtor login` (or `llmtor init`) with your backend; where it is set, `llmtor keys import FILE`")
     })?;
     let facts = Facts {
         base_url: app::base_url(home, config).await?,
         key: app::read_api_key(home)?,
         key_file: absolute(home.api_key_path()),
-        options: context
-            .named_home()
-            .map(|home| format!(" --home '{}'", absolute(home).display()))
-            .unwrap_or_default(),
+        home: context.named_home().map(absolute),
         models: models.into_iter().map(|model| model.name).collect(),
         choice,
         context: app::daemon::context_length(config),
@@ -237,7 +236,11 @@ fn undo(
     context.output.result(&done, || {
         let mut text = String::new();
         for change in &prepared.changes {
-            let what = if change.after.is_some() { "is as it was" } else { "is gone, as it was before" };
+            let what = match (&change.after, change.direction) {
+                (None, _) => "is gone, as it was before",
+                (Some(_), Direction::TakingOut) => "has what was added no more; what you changed since stays",
+                (Some(_), _) => "is as it was",
+            };
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{} {what}", machine.shown(&change.path));
         }
@@ -254,12 +257,10 @@ fn consent(
     machine: &Machine,
     facts: Option<&Facts>,
 ) -> Result<bool, Failure> {
-    let key = facts.is_none().then(|| own_key(context)).flatten();
+    let own = facts.is_none().then(|| own_key(context)).flatten();
+    let key = facts.map(|facts| &facts.key).or(own.as_ref());
     for change in prepared.changes.iter().filter(|change| change.is_needed()) {
-        let mut diff = change.diff(facts, &machine.shown(&change.path));
-        if let Some(key) = &key {
-            diff = setup::masked(&diff, key);
-        }
+        let diff = change.diff(key, &machine.shown(&change.path));
         context.output.remark(&coloured(&diff));
     }
     if options.yes {
@@ -367,18 +368,27 @@ fn written(done: &Done, prepared: &Prepared, machine: &Machine, tool: &Tool, con
     if done.outcome == Outcome::Unchanged {
         text.push_str("everything is set up already; nothing was written\n");
     }
-    for change in prepared.changes.iter().filter(|change| change.is_needed()) {
-        // Writing to a String cannot fail, here and below.
+    for change in &prepared.changes {
+        if prepared.has_key(change) && change.is_open_to_others() {
+            // Writing to a String cannot fail, here and below.
+            let _ = writeln!(
+                text,
+                "note: other accounts of this machine can read the key in it: chmod 600 {}",
+                Shell::Posix.quoted(&change.path.display().to_string())
+            );
+        }
+        if !change.is_needed() {
+            continue;
+        }
         let _ = write!(text, "wrote {}", machine.shown(&change.path));
         let _ = match &change.backup {
             Some(backup) => writeln!(text, "; as it was: {}", machine.shown(backup)),
             None => writeln!(text, ", which is new"),
         };
-        if change.is_open_to_others() && prepared.has_key(change) {
-            let _ = writeln!(
-                text,
-                "note: other accounts of this machine can read it, and the key in it: chmod 600 '{}'",
-                change.path.display()
+        if change.is_closed() {
+            text.push_str(
+                "other accounts of this machine could read it; as long as the key is in it, only yours can
+",
             );
         }
     }
@@ -414,7 +424,9 @@ fn indented(text: &str) -> String {
 impl From<SetupError> for Failure {
     fn from(error: SetupError) -> Self {
         let exit = match error {
-            SetupError::NeedsFile { .. } | SetupError::NoFile { .. } => Exit::Usage,
+            SetupError::NeedsFile { .. } | SetupError::NoFile { .. } | SetupError::NoDirectory { .. } => {
+                Exit::Usage
+            }
             _ => Exit::Failed,
         };
         let failure = Self::new(exit, error.to_string());

@@ -66,6 +66,7 @@ impl From<DesktopError> for Failure {
             DesktopError::NoDesktop(_) => {
                 "run it in a desktop session; without one, `llmtor status`, `llmtor pause` and `llmtor service` do the same"
             }
+            DesktopError::Shown => "look for it in the panel; to have another, quit that one in its menu",
             DesktopError::Icon(_) => "`llmtor status` shows the same as the icon would",
         };
         Self::new(Exit::Failed, error.to_string()).advise(advice)

@@ -117,6 +117,6 @@ pub struct Setting {
     pub now: String,
     /// After the next start.
     pub next: String,
-    /// What stands over the configuration file, if anything does: a variable of the environment.
+    /// What stands over the configuration file, if anything does: a variable of the environment, or the command line.
     pub overruled_by: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What left this machine: for each call every header line as it was written, the size, the way out, and who shares it.
+//! What left this machine for calls: for each every header line as it was written, the size, the way out, and who shares it.
 //!
 //! The lines come from the stream itself (`anonymous::redeem::record`), so this view cannot be prettier than the truth. What
 //! is explained here is why each is there; a line that is not known says so.
@@ -8,11 +8,18 @@ use maud::{Markup, html};
 use super::desk::{Call, Company, Sending, Way};
 use super::words::{company, duration, ending, moment, size, way};
 
+/// Which way the account's side goes, which this view does not list.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum AccountWay {
+    Direct,
+    Tor,
+}
+
 /// How many are shown at once, so that the page stays light.
 const SHOWN: usize = 12;
 
 /// The view.
-pub(super) fn body(calls: &[Call]) -> Markup {
+pub(super) fn body(calls: &[Call], account: AccountWay) -> Markup {
     let left: Vec<&Call> = calls.iter().filter(|call| !call.sendings.is_empty()).collect();
     html! {
         p.intro {
@@ -31,7 +38,8 @@ pub(super) fn body(calls: &[Call]) -> Markup {
             }
             @if left.len() > SHOWN { p.fine { "The last " (SHOWN) " of " (left.len()) "." } }
         }
-        (check(left.first().and_then(|call| call.sendings.first())))
+        (other_side(account))
+        (check(left.first().and_then(|call| call.sendings.first()), account))
     }
 }
 
@@ -144,7 +152,27 @@ fn isolation(sent: &Sending) -> &'static str {
     }
 }
 
-fn check(last: Option<&Sending>) -> Markup {
+fn other_side(account: AccountWay) -> Markup {
+    html! {
+        section aria-labelledby="account" {
+            h2 #account { "What is not in this list: your account" }
+            p {
+                "Only calls are listed here. llmtor also speaks to the backend as you: when tokens are made, by themselves or at \
+                 your command, when you sign in or buy, and when it looks after your credits. Those requests carry your session, \
+                 so they say who you are, and never a prompt or a token that can be spent."
+            }
+            @match account {
+                AccountWay::Direct => p {
+                    "They go from this machine's own address, straight to the backend (" code { "identity.transport = \"direct\"" } "). \
+                     Under Settings they can be sent through Tor."
+                },
+                AccountWay::Tor => p { "They go through Tor too, by your setting." },
+            }
+        }
+    }
+}
+
+fn check(last: Option<&Sending>, account: AccountWay) -> Markup {
     html! {
         section aria-labelledby="check" {
             h2 #check { "Do not take our word for it" }
@@ -152,10 +180,13 @@ fn check(last: Option<&Sending>) -> Markup {
                 li {
                     p { "See that nothing goes out but Tor. While you make a call, this lists every machine that yours speaks to:" }
                     pre { code { "sudo tcpdump -n -i any 'tcp and not host 127.0.0.1 and not host ::1'" } }
-                    p { "Of llmtor you see one or two Tor guards, and never the backend's address." }
+                    p { "Of a call you see one or two Tor guards, and never the backend's address." }
+                    @if account == AccountWay::Direct {
+                        p { "A connection to the backend itself, when no call is made, is your account's side, described above." }
+                    }
                 }
                 li {
-                    p { "See that no name is looked up. Names are resolved at the exit, not here:" }
+                    p { "See that no name is looked up for a call. Names are resolved at the exit, not here:" }
                     pre { code { "sudo tcpdump -n -i any port 53" } }
                 }
                 li {

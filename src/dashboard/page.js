@@ -4,12 +4,16 @@
   const EVERY = 3000;
   const spoken = document.getElementById("spoken");
 
+  const two = (number) => String(number).padStart(2, "0");
+  const zone = (at) =>
+    new Intl.DateTimeFormat("en", { timeZoneName: "short" }).formatToParts(at).find((part) => part.type === "timeZoneName")?.value ?? "";
+
   const local = (root) => {
     for (const time of root.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
       if (!Number.isNaN(at.getTime())) {
-        const today = at.toDateString() === new Date().toDateString();
-        time.textContent = today ? at.toLocaleTimeString() : at.toLocaleString();
+        time.textContent = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} `
+          + `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())} ${zone(at)}`.trimEnd();
       }
     }
   };

@@ -14,11 +14,13 @@ use maud::Markup;
 use url::form_urlencoded;
 
 use super::access::{Admitted, Gate};
-use super::desk::Desk;
+use super::desk::{Desk, Setting};
 use super::frame::{self, Door, Notice, View};
 use super::guard::{self, Followed, Objection};
+use super::leaving::AccountWay;
 use super::workshop::Workshop;
 use super::{calls, leaving, overview, settings, workings};
+use crate::control::{Refusal, RefusalKind};
 use crate::passage::Passage;
 
 /// All fields of a form together.
@@ -128,6 +130,10 @@ impl Form {
 }
 
 async fn enter(State(shared): State<Arc<Shared>>, request: Request) -> Reply {
+    // Some programs look at a link before they follow it.
+    if request.method() != Method::GET {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "A link is followed with GET.");
+    }
     let query = request.uri().query().unwrap_or_default();
     let ticket = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "ticket");
     let now = Instant::now();
@@ -177,7 +183,10 @@ async fn show_rows(State(shared): State<Arc<Shared>>) -> Reply {
 }
 
 async fn show_leaving(State(shared): State<Arc<Shared>>) -> Reply {
-    view(View::Leaving, None, &leaving::body(&shared.desk.calls()))
+    let settings = settings_of(&shared).await;
+    let is_direct = |setting: &Setting| setting.key == "identity.transport" && setting.now == "direct";
+    let account = if settings.iter().any(is_direct) { AccountWay::Direct } else { AccountWay::Tor };
+    view(View::Leaving, None, &leaving::body(&shared.desk.calls(), account))
 }
 
 async fn show_settings(
@@ -186,7 +195,7 @@ async fn show_settings(
     request: Request,
 ) -> Reply {
     let notice = (request.uri().query() == Some("saved")).then_some(Notice::Saved);
-    view(View::Settings, notice, &settings::body(&shared.desk.settings(), &admitted))
+    view(View::Settings, notice, &settings::body(&settings_of(&shared).await, &admitted))
 }
 
 async fn change_settings(
@@ -194,14 +203,23 @@ async fn change_settings(
     Extension(admitted): Extension<Admitted>,
     Extension(form): Extension<Form>,
 ) -> Reply {
-    let now = shared.desk.settings();
-    match shared.desk.change(&settings::changes(&now, |key| form.get(key))) {
+    let now = settings_of(&shared).await;
+    let (changes, desk) = (settings::changes(&now, |key| form.get(key)), Arc::clone(&shared.desk));
+    let outcome = tokio::task::spawn_blocking(move || desk.change(&changes)).await;
+    let broken = |_| Err(Refusal::new(RefusalKind::Failed, "the settings could not be changed"));
+    match outcome.unwrap_or_else(broken) {
         Ok(()) => redirect("settings?saved"),
         Err(refusal) => {
             let notice = Some(Notice::Refused(refusal));
             view(View::Settings, notice, &settings::body(&now, &admitted))
         }
     }
+}
+
+/// Read from the file, off the threads that calls run on.
+async fn settings_of(shared: &Shared) -> Vec<Setting> {
+    let desk = Arc::clone(&shared.desk);
+    tokio::task::spawn_blocking(move || desk.settings()).await.unwrap_or_default()
 }
 
 async fn pass(State(shared): State<Arc<Shared>>, wanted: Passage) -> Reply {
@@ -224,7 +242,8 @@ async fn show_workings(State(shared): State<Arc<Shared>>, Extension(admitted): E
 }
 
 async fn another(State(shared): State<Arc<Shared>>) -> Reply {
-    shared.workshop.another();
+    // Should it fail, the former one is shown.
+    let _ = tokio::task::spawn_blocking(move || shared.workshop.another()).await;
     redirect("workings")
 }
 

@@ -35,14 +35,14 @@ const GRACE: Duration = Duration::from_secs(1);
 pub enum Visitor {
     /// This account's, or the system's own.
     Ours,
-    /// Another account's.
+    /// Another account's, or nobody's that could be found.
     Stranger,
-    /// The system does not tell.
+    /// The system never tells.
     Untold,
 }
 
-/// Tells whose connection it is that comes from there.
-pub type Doorman = Box<dyn Fn(SocketAddr) -> Visitor + Send + Sync>;
+/// Tells whose connection it is that goes from the first address to the second.
+pub type Doorman = Box<dyn Fn(SocketAddr, SocketAddr) -> Visitor + Send + Sync>;
 
 /// The page.
 pub struct Page {
@@ -59,7 +59,9 @@ impl Page {
 
     /// Serves until `stop`.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+        let page = Arc::new(self);
         let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let looks = Arc::new(Semaphore::new(1));
         let mut connections = JoinSet::new();
         loop {
             let place = tokio::select! {
@@ -75,20 +77,33 @@ impl Page {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            let (router, patience) = match (self.doorman)(peer) {
-                Visitor::Ours | Visitor::Untold => (self.router.clone(), HEAD_TIME),
-                // Kept short, so that they cannot take all places.
-                Visitor::Stranger => (self.strangers.clone(), STRANGERS_TIME),
-            };
-            let stop = stop.clone();
+            let (page, looks, stop) = (Arc::clone(&page), Arc::clone(&looks), stop.clone());
             connections.spawn(async move {
                 let _place = place;
+                let (router, patience) = match page.whose(&stream, peer, looks).await {
+                    Visitor::Ours | Visitor::Untold => (page.router.clone(), HEAD_TIME),
+                    // Kept short, so that they cannot take all places.
+                    Visitor::Stranger => (page.strangers.clone(), STRANGERS_TIME),
+                };
                 connection(stream, router, patience, stop).await;
             });
         }
         let ended = async { while connections.join_next().await.is_some() {} };
         // What is left is dropped, and so cut.
         let _ = tokio::time::timeout(GRACE, ended).await;
+    }
+
+    /// Asks the doorman, who reads files of any length: off the threads that calls run on, and one connection at a time.
+    async fn whose(self: &Arc<Self>, stream: &TcpStream, peer: SocketAddr, looks: Arc<Semaphore>) -> Visitor {
+        let (Ok(here), Ok(look)) = (stream.local_addr(), looks.acquire_owned().await) else {
+            return Visitor::Stranger;
+        };
+        let page = Arc::clone(self);
+        let told = tokio::task::spawn_blocking(move || {
+            let _look = look;
+            (page.doorman)(peer, here)
+        });
+        told.await.unwrap_or(Visitor::Stranger)
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 pub(super) fn moment(unix: i64) -> Markup {
     let Ok(at) = OffsetDateTime::from_unix_timestamp(unix) else { return html! { "?" } };
     let stamp = at.format(&Rfc3339).unwrap_or_default();
-    let shown = format!("{:02}:{:02}:{:02} UTC", at.hour(), at.minute(), at.second());
+    let shown = format!("{} {:02}:{:02}:{:02} UTC", at.date(), at.hour(), at.minute(), at.second());
     html! { time datetime=(stamp) { (shown) } }
 }
 
@@ -138,6 +138,6 @@ mod tests {
         assert_eq!(duration(Duration::from_secs(125)), "2 min 05 s");
         assert_eq!(hex(&[0, 255, 16]), "00ff10");
         let shown = moment(1_790_000_000).into_string();
-        assert_eq!(shown, r#"<time datetime="2026-09-21T14:13:20Z">14:13:20 UTC</time>"#);
+        assert_eq!(shown, r#"<time datetime="2026-09-21T14:13:20Z">2026-09-21 14:13:20 UTC</time>"#);
     }
 }

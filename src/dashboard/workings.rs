@@ -1,5 +1,6 @@
 //! How it works: the protocol step by step, with the values of a token that was made for this page.
 
+use base64::Engine as _;
 use maud::{Markup, html};
 
 use super::access::Admitted;
@@ -61,6 +62,10 @@ fn steps(shown: &Shown, admitted: &Admitted) -> Markup {
                     &html! {
                         p.result { (verdict(Redeemed::Accepted, "valid under the issuer's key")) }
                         p.result { (verdict(shown.changed, "the same signature for a token with one letter changed")) }
+                        details.value {
+                            summary { span.name { "Verify it without llmtor" } code { "openssl dgst …" } }
+                            pre { code { (recipe(shown)) } }
+                        }
                     }))
                 (step(6, "It pays for a call", "the backend, which knows nobody",
                     &html! { "Hours or weeks later, through Tor. The backend verifies the signature and writes the token's SHA-256 down \
@@ -105,6 +110,18 @@ fn value(name: &str, whole: &str) -> Markup {
             code.whole { (whole) }
         }
     }
+}
+
+/// Verifies the token's signature with a program that is not ours, in a shell.
+fn recipe(shown: &Shown) -> String {
+    let signature = base64::engine::general_purpose::STANDARD.encode(&shown.signature);
+    format!(
+        "cat > key.pem <<'END'\n{}\nEND\nprintf %s {} > token\nprintf %s {signature} | openssl base64 -d -A > signature\n\
+         openssl dgst -sha384 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:48 \\\n  \
+         -verify key.pem -signature signature token\n",
+        shown.key.trim_end(),
+        shown.token,
+    )
 }
 
 fn short(whole: &str) -> String {
@@ -152,4 +169,35 @@ fn seen() -> Markup {
 
 fn who(name: &str, cells: [&str; 4]) -> Markup {
     html! { tr { th scope="row" { (name) } @for cell in cells { td { (cell) } } } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::workshop::Workshop;
+    use super::*;
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_program_that_is_not_ours_verifies_the_token_that_is_shown() {
+        let workshop = Workshop::open();
+        workshop.prepare();
+        while workshop.shown().is_none() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        let shown = workshop.shown().unwrap();
+        let room = tempfile::tempdir().unwrap();
+        let run = |recipe: &str| {
+            let output =
+                std::process::Command::new("sh").args(["-c", recipe]).current_dir(room.path()).output();
+            String::from_utf8(output.unwrap().stdout).unwrap()
+        };
+        if run("command -v openssl").is_empty() {
+            assert!(std::env::var_os("CI").is_none(), "openssl is missing");
+            eprintln!("SKIPPED: there is no openssl here");
+            return;
+        }
+        let recipe = recipe(&shown);
+        assert_eq!(run(&recipe).trim(), "Verified OK");
+        assert_ne!(run(&recipe.replace(&shown.token, "another token")).trim(), "Verified OK");
+    }
 }

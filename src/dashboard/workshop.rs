@@ -52,6 +52,8 @@ pub(super) enum Redeemed {
 /// All values of one token's life.
 pub(super) struct Shown {
     pub(super) fingerprint: String,
+    /// SPKI PEM.
+    pub(super) key: String,
     pub(super) token: String,
     pub(super) blinding_secret: Vec<u8>,
     pub(super) blinded: Vec<u8>,
@@ -134,6 +136,7 @@ impl Pair {
         let changed = spent.redeem(&other, signature.expose());
         Some(Shown {
             fingerprint: self.public.fingerprint().to_string(),
+            key: self.public.to_spki_pem().ok()?,
             token: String::from_utf8_lossy(message.expose()).into_owned(),
             blinding_secret: blinding.secret.expose().to_vec(),
             blinded,

@@ -41,16 +41,29 @@ impl Autostart {
     }
 }
 
-/// As the desktop entry specification wants a word with special characters; words without stay as they are.
+/// One word, as this system's place for such programs wants it; the library writes words as they are.
 fn quoted(word: &str) -> String {
-    let is_plain = |character: char| character.is_alphanumeric() || "/._-+:@,=~\\".contains(character);
-    if cfg!(not(target_os = "linux")) || word.chars().all(is_plain) {
+    if cfg!(windows) {
+        for_command_line(word)
+    } else if cfg!(target_os = "macos") {
+        for_property_list(word)
+    } else {
+        for_desktop_entry(word)
+    }
+}
+
+/// As the desktop entry specification wants a word with special characters; words without stay as they are. What is between
+/// quotes is escaped, and then once more, as every text of such a file.
+fn for_desktop_entry(word: &str) -> String {
+    let is_plain = |character: char| character.is_alphanumeric() || "/._-+:@,=~".contains(character);
+    if word.chars().all(is_plain) {
         return word.to_owned();
     }
     let mut quoted = String::from('"');
     for character in word.chars() {
         match character {
-            '"' | '`' | '$' | '\\' => quoted.extend(['\\', '\\', character]),
+            '\\' => quoted.push_str(r"\\\\"),
+            '"' | '`' | '$' => quoted.extend(['\\', '\\', character]),
             '%' => quoted.push_str("%%"),
             other => quoted.push(other),
         }
@@ -58,14 +71,32 @@ fn quoted(word: &str) -> String {
     quoted + "\""
 }
 
+/// As Windows takes a command line apart. A path has no quotes in it; a backslash before one would take it away.
+fn for_command_line(word: &str) -> String {
+    let at_end = word.len() - word.trim_end_matches('\\').len();
+    format!("\"{word}{}\"", "\\".repeat(at_end))
+}
+
+/// As a text of XML.
+fn for_property_list(word: &str) -> String {
+    word.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[cfg(target_os = "linux")]
     #[test]
     fn a_home_with_special_characters_stays_one_word() {
-        assert_eq!(quoted("/home/u/.local/share/llmtor"), "/home/u/.local/share/llmtor");
-        assert_eq!(quoted("/home/u/my $home 100%"), "\"/home/u/my \\\\$home 100%%\"");
+        assert_eq!(for_desktop_entry("/home/u/.local/share/llmtor"), "/home/u/.local/share/llmtor");
+        assert_eq!(for_desktop_entry("/home/u/my $home 100%"), "\"/home/u/my \\\\$home 100%%\"");
+        assert_eq!(for_desktop_entry(r"/home/u/a\b"), r#""/home/u/a\\\\b""#);
+    }
+
+    #[test]
+    fn windows_and_macos_get_one_word_too() {
+        assert_eq!(for_command_line(r"C:\Users\Jane Doe\llmtor"), r#""C:\Users\Jane Doe\llmtor""#);
+        assert_eq!(for_command_line(r"D:\"), r#""D:\\""#);
+        assert_eq!(for_property_list("/Users/u/R&D <1>"), "/Users/u/R&amp;D &lt;1&gt;");
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::view::Entry;
 use super::{Message, Seat};
+use crate::browse::Slip;
 use crate::control;
 use crate::control::message::{Operation, Report, StatusReport};
 use crate::datadir::Home;
@@ -60,12 +61,13 @@ impl<S: Fn(Message) -> Result<(), ()> + Clone + Send + 'static> Deeds<S> {
     /// The watcher shows what becomes of it, but for the page.
     #[expect(clippy::unnecessary_wraps, reason = "one of the ways of one table")]
     fn ask(&self, operation: Operation) -> Result<(), String> {
-        let (path, send) = (self.seat.home.control_path(), self.send.clone());
+        let (home, send) = (self.seat.home.clone(), self.send.clone());
         self.runtime.spawn(async move {
             let (progress, _) = watch::channel(None);
-            let failed = match control::ask(&path, &operation, &progress).await {
-                Ok(Ok(Report::Page(page))) => match open::that_detached(&page.link) {
-                    Ok(()) => return,
+            let failed = match control::ask(&home.control_path(), &operation, &progress).await {
+                Ok(Ok(Report::Page(page))) => match Slip::open(&home, &page.link) {
+                    // The browser may take its time to start; the daemon deletes it.
+                    Ok(slip) => return slip.leave(),
                     // The error itself may have the link in it.
                     Err(error) => format!("No browser could be started: {}", error.kind()),
                 },

@@ -20,6 +20,7 @@ use crate::control::message::{State, StatusReport};
 pub fn run(seat: Seat, runtime: &Handle) -> Result<(), DesktopError> {
     use std::sync::mpsc;
 
+    let _alone = super::alone(&seat.home)?;
     let (sender, messages) = mpsc::channel();
     let send = move |message| sender.send(message).map_err(drop);
     #[cfg(target_os = "linux")]
@@ -51,6 +52,7 @@ pub fn run(seat: Seat, runtime: &Handle) -> Result<(), DesktopError> {
     use tao::event_loop::{ControlFlow, EventLoopBuilder};
     use tao::platform::run_return::EventLoopExtRunReturn as _;
 
+    let _alone = super::alone(&seat.home)?;
     let mut events = EventLoopBuilder::<Message>::with_user_event().build();
     // Menus call from threads of their own.
     let proxy = std::sync::Arc::new(std::sync::Mutex::new(events.create_proxy()));

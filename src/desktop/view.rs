@@ -93,6 +93,10 @@ impl View {
     /// Of what the daemon said last, and what an entry came to.
     pub(super) fn of(report: Option<&StatusReport>, said: Option<&str>) -> Self {
         let Condition { state, sentence, next } = match report {
+            // The way forward is in this very menu.
+            Some(report) if report.passage == Passage::Paused && report.daemon.is_some() => {
+                Condition { next: Some("choose “Resume”".into()), ..report.condition() }
+            }
             Some(report) => report.condition(),
             None => Condition {
                 state: State::Trouble,
@@ -217,6 +221,8 @@ mod tests {
                 .filter(|entry| entries.contains(entry))
                 .collect();
             assert_eq!(ways, [way]);
+            let commands = |row: &Row| matches!(row, Row::Line(line) if line.contains("llmtor resume"));
+            assert!(!View::of(report, None).rows.iter().any(commands), "a command for what the menu has");
             assert!(entries.ends_with(&[Entry::LogFolder, Entry::StartAtLogin, Entry::Quit]));
         }
     }

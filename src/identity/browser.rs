@@ -12,23 +12,29 @@
 //! browser refuses is refused; the browser goes from this machine's own address, so where the identity plane is to go through
 //! Tor it is not started (the caller sees to that).
 //!
-//! The window is driven over DevTools' port, which is on this machine's loopback and chosen by the system. While the window
-//! is open, other programs and accounts of this machine can find it, and drive the window too: SECURITY.md says so.
+//! The window is driven over a pipe (`piped`), so that no other account of this machine can. Windows has pipes of another
+//! kind: there it is DevTools' port, on this machine's loopback, as SECURITY.md says.
 //!
 //! Deliberately absent: downloading a browser, filling anything in, and the user's own profile, whose cookies are nobody's
 //! business.
 
 mod find;
+#[cfg(unix)]
+mod piped;
+#[cfg(not(unix))]
+mod ported;
 mod profile;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chromiumoxide::cdp::browser_protocol::browser::CloseParams;
 use chromiumoxide::cdp::browser_protocol::fetch::{self, EventRequestPaused};
 use chromiumoxide::cdp::browser_protocol::network::GetCookiesParams;
 use chromiumoxide::cdp::browser_protocol::target::EventTargetDestroyed;
 use chromiumoxide::error::CdpError;
-use chromiumoxide::{Browser, BrowserConfig, Page};
+use chromiumoxide::handler::HandlerConfig;
+use chromiumoxide::{Browser, Page};
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -37,7 +43,12 @@ use super::url::IdentityUrl;
 use crate::secret::Secret;
 use crate::wire::SESSION_COOKIE;
 use find::Places;
+#[cfg(unix)]
+use piped::Piped as Started;
+#[cfg(not(unix))]
+use ported::Ported as Started;
 use profile::Profile;
+pub use profile::sweep;
 
 /// Where the backend leads a browser afterwards: what the official client uses (protocol.md §3), so that ours does not
 /// stand out.
@@ -167,51 +178,50 @@ async fn with_profile(
     stop: &CancellationToken,
 ) -> Result<Secret<String>, BrowserError> {
     let unstartable = || BrowserError::Unstartable(executable.clone());
-    let config = configuration(order, &executable, profile).map_err(|_| unstartable())?;
-    let (mut browser, mut handler) = tokio::select! {
-        launched = Browser::launch(config) => launched.map_err(|_| unstartable())?,
-        () = stop.cancelled() => return Err(BrowserError::Cancelled),
-    };
+    let mut started =
+        Started::launch(&executable, &arguments(order, profile)).await.map_err(|_| unstartable())?;
+    // The default of the library is to take any certificate.
+    let config = HandlerConfig { ignore_https_errors: false, viewport: None, ..HandlerConfig::default() };
+    let connected = Browser::connect_with_config(started.url(), config).await;
+    let (browser, mut handler) = connected.map_err(|_| unstartable())?;
     // Ends when the browser does.
     let mut driving = tokio::spawn(async move { while let Some(Ok(())) = handler.next().await {} });
-    let outcome = tokio::select! {
-        outcome = attend(&browser, order) => outcome,
-        _ = &mut driving => Err(BrowserError::Closed),
-        () = tokio::time::sleep(order.patience) => Err(BrowserError::TimedOut(order.patience)),
+    let page = tokio::select! {
+        page = first_page(&browser) => page.ok_or_else(unstartable),
+        _ = &mut driving => Err(unstartable()),
+        _ = started.wait() => Err(unstartable()),
         () = stop.cancelled() => Err(BrowserError::Cancelled),
     };
-    close(&mut browser).await;
+    let outcome = match page {
+        Ok(page) => tokio::select! {
+            outcome = attend(&browser, &page, order) => outcome,
+            _ = &mut driving => Err(BrowserError::Closed),
+            () = tokio::time::sleep(order.patience) => Err(BrowserError::TimedOut(order.patience)),
+            () = stop.cancelled() => Err(BrowserError::Cancelled),
+        },
+        Err(error) => Err(error),
+    };
+    close(&browser, &mut started).await;
     driving.abort();
     outcome
 }
 
-fn configuration(
-    order: &BrowserOrder,
-    executable: &PathBuf,
-    profile: &Profile,
-) -> Result<BrowserConfig, String> {
-    let arguments = QUIET.iter().copied().chain(order.arguments.iter().map(String::as_str));
-    let arguments = arguments.map(|argument| argument.trim_start_matches('-'));
-    let builder = BrowserConfig::builder()
-        .chrome_executable(executable)
-        .user_data_dir(profile.path())
-        .with_head()
-        .disable_default_args()
-        .viewport(None)
-        // The default of the library is to take any certificate.
-        .respect_https_errors()
-        .launch_timeout(START);
-    let builder = arguments.fold(builder, |builder, argument| match argument.split_once('=') {
-        Some(pair) => builder.arg(pair),
-        None => builder.arg(argument),
-    });
-    builder.build()
+fn arguments(order: &BrowserOrder, profile: &Profile) -> Vec<String> {
+    let mut arguments = vec![format!("--user-data-dir={}", profile.path().display())];
+    arguments.extend(QUIET.iter().map(ToString::to_string));
+    arguments
+        .extend(order.arguments.iter().map(|argument| format!("--{}", argument.trim_start_matches('-'))));
+    arguments.push("about:blank".into());
+    arguments
 }
 
 /// Waits for the callback, and takes the session.
-async fn attend(browser: &Browser, order: &BrowserOrder) -> Result<Secret<String>, BrowserError> {
+async fn attend(
+    browser: &Browser,
+    page: &Page,
+    order: &BrowserOrder,
+) -> Result<Secret<String>, BrowserError> {
     let driven = |_: CdpError| BrowserError::Closed;
-    let page = first_page(browser).await?;
     let mut gone = browser.event_listener::<EventTargetDestroyed>().await.map_err(driven)?;
     let mut held = page.event_listener::<EventRequestPaused>().await.map_err(driven)?;
     let pattern = fetch::RequestPattern::builder().url_pattern(format!("{CALLBACK}*")).build();
@@ -231,7 +241,7 @@ async fn attend(browser: &Browser, order: &BrowserOrder) -> Result<Secret<String
             event = held.next() => {
                 let event = event.ok_or(BrowserError::Closed)?;
                 if is_callback(&event.request.url) {
-                    return session_of(&page, &order.url).await;
+                    return session_of(page, &order.url).await;
                 }
                 let _ = page.execute(fetch::ContinueRequestParams::new(event.request_id.clone())).await;
             }
@@ -244,19 +254,16 @@ async fn attend(browser: &Browser, order: &BrowserOrder) -> Result<Secret<String
 }
 
 /// The tab that the browser opened by itself.
-async fn first_page(browser: &Browser) -> Result<Page, BrowserError> {
+async fn first_page(browser: &Browser) -> Option<Page> {
     let looking = async {
         loop {
-            match browser.pages().await {
-                Ok(pages) => match pages.into_iter().next() {
-                    Some(page) => return Ok(page),
-                    None => tokio::time::sleep(STEP).await,
-                },
-                Err(_) => return Err(BrowserError::Closed),
+            match browser.pages().await.ok()?.into_iter().next() {
+                Some(page) => return Some(page),
+                None => tokio::time::sleep(STEP).await,
             }
         }
     };
-    tokio::time::timeout(START, looking).await.unwrap_or(Err(BrowserError::Closed))
+    tokio::time::timeout(START, looking).await.ok().flatten()
 }
 
 /// The cookie of the backend's own host. Cookies of other origins are not asked for.
@@ -281,14 +288,13 @@ fn is_callback(url: &str) -> bool {
 }
 
 /// Asks it to end, and ends it if it does not.
-async fn close(browser: &mut Browser) {
+async fn close(browser: &Browser, started: &mut Started) {
     let ending = async {
-        let _ = browser.close().await;
-        let _ = browser.wait().await;
+        let _ = browser.execute(CloseParams::default()).await;
+        let _ = started.wait().await;
     };
     if tokio::time::timeout(CLOSE, ending).await.is_err() {
-        let _ = browser.kill().await;
-        let _ = tokio::time::timeout(CLOSE, browser.wait()).await;
+        started.kill().await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Other programs' files: read whole, written whole or not at all.
 //!
-//! A link is followed: dotfiles managers have the file elsewhere, and it stays theirs. A file that is there keeps its mode;
-//! a new one that has the key in it can be read by its owner alone.
+//! A link is followed: dotfiles managers have the file elsewhere, and it stays theirs. One that has the key in it can be read
+//! by its owner alone, as long as the key is there; otherwise a file keeps its mode.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -32,11 +32,22 @@ pub(super) fn resolve(path: &Path) -> PathBuf {
             Err(_) => break,
         }
     }
-    // The directories above it too, if they are there.
-    match (at.parent().map(fs::canonicalize), at.file_name()) {
-        (Some(Ok(parent)), Some(name)) => parent.join(name),
-        _ => at,
+    // The directories above it too, as far as they are there: once they all are, it has to be the same path.
+    let there = at.ancestors().skip(1).find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
+    match there.and_then(|(above, real)| Some(real.join(at.strip_prefix(above).ok()?))) {
+        Some(real) => real,
+        None => at,
     }
+}
+
+/// The directories that have to be made for a file, the innermost first.
+pub(super) fn missing_directories(path: &Path) -> Vec<PathBuf> {
+    path.ancestors().skip(1).take_while(|above| !above.exists()).map(Path::to_owned).collect()
+}
+
+/// Takes away a directory that nothing is in; one that holds something stays.
+pub(super) fn remove_empty_directory(path: &Path) {
+    drop(fs::remove_dir(path));
 }
 
 /// The text, if there is such a file.
@@ -59,8 +70,8 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, SetupError> {
     }
 }
 
-/// Replaces a file: a draft beside it, on disk, then in its place. Its mode is that of `like` or of itself, else as `access`
-/// says.
+/// Replaces a file: a draft beside it, on disk, then in its place. Its mode is that of `like` or of itself, of which
+/// [`Access::Owner`] leaves the owner's part.
 pub(super) fn write(path: &Path, text: &str, like: Option<&Path>, access: Access) -> Result<(), SetupError> {
     let unwritable = |error: io::Error| SetupError::Unwritable { path: path.to_owned(), kind: error.kind() };
     if let Some(parent) = path.parent() {
@@ -114,8 +125,31 @@ pub(super) fn is_open_to_others(path: &Path) -> bool {
     }
 }
 
+/// Whether a file has the mode that the one `before` us got when the key was put into it.
+pub(super) fn was_closed(path: &Path, before: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = |path: &Path| fs::metadata(path).map(|found| found.permissions().mode() & 0o777);
+        matches!((mode(path), mode(before)), (Ok(now), Ok(then)) if now == then & 0o700)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (path, before);
+        false
+    }
+}
+
 fn replace(path: &Path, draft: &Path, text: &str, like: &Path, access: Access) -> io::Result<()> {
-    let mode = fs::metadata(like).ok().map(|found| found.permissions());
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "modes are of Unix"))]
+    let mut mode = fs::metadata(like).ok().map(|found| found.permissions());
+    #[cfg(unix)]
+    if let Some(mode) = &mut mode
+        && access == Access::Owner
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        mode.set_mode(mode.mode() & 0o700);
+    }
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -36,6 +36,12 @@ pub(super) struct FileRecord {
     pub(super) written: String,
     /// Where it is as it was before; `None` if it was not there.
     pub(super) backup: Option<PathBuf>,
+    /// Backups of earlier times, of files that the user deleted since; they go when it is undone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) old_backups: Vec<PathBuf>,
+    /// Directories that were made for it, the innermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) made: Vec<PathBuf>,
     /// What is taken out if it was changed since.
     pub(super) traces: Vec<Trace>,
 }

@@ -47,12 +47,13 @@ impl Room {
         undo.commit_undo(&self.ledger).unwrap();
     }
 
-    /// Everything under the user's home, by its path.
+    /// Everything under the user's home, by its path; a directory is empty.
     fn files(&self) -> Vec<(PathBuf, String)> {
         fn walk(directory: &Path, into: &mut Vec<(PathBuf, String)>) {
             for entry in fs::read_dir(directory).unwrap() {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
+                    into.push((path.clone(), String::new()));
                     walk(&path, into);
                 } else {
                     into.push((path.clone(), fs::read_to_string(&path).unwrap()));
@@ -72,7 +73,7 @@ fn facts(main: &str) -> Facts {
         base_url: "http://127.0.0.1:8787/v1".into(),
         key: Secret::new(KEY.into()),
         key_file: "/home/somebody/.local/share/llmtor/api-key".into(),
-        options: String::new(),
+        home: None,
         models: ["gpt-4.1", "gpt-4.1-mini", "o1"].map(name).to_vec(),
         choice: Choice { main: name(main), small: name("gpt-4.1-mini") },
         context: Some(62_500),
@@ -110,12 +111,16 @@ fn a_file_that_was_there_comes_back_to_the_byte_with_its_mode() {
     assert!(text.contains(KEY) && text.contains("# mine") && text.contains("# odd spaces"), "{text}");
     let backup = room.path(".codex/config.toml.before-llmtor");
     assert_eq!(fs::read_to_string(&backup).unwrap(), original);
-    for file in [&path, &backup] {
-        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(file).unwrap().permissions());
-        assert_eq!(mode & 0o777, 0o640, "{}", file.display());
-    }
+    let mode = |path: &Path| {
+        std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path).unwrap().permissions()) & 0o777
+    };
+    // The key is in it.
+    assert_eq!((mode(&path), mode(&backup)), (0o600, 0o640));
+    room.set_up("codex", &facts("o1"));
+    assert_eq!((mode(&path), mode(&backup)), (0o600, 0o640));
     room.undo("codex");
     assert_eq!(fs::read_to_string(&path).unwrap(), original);
+    assert_eq!(mode(&path), 0o640);
     assert!(!backup.exists());
 }
 
@@ -125,7 +130,7 @@ fn a_new_file_with_the_key_is_its_owners_alone() {
     for tool in ["codex", "opencode", "claude-code", "aider", "continue", "llm"] {
         room.set_up(tool, &facts("gpt-4.1"));
     }
-    for (path, text) in room.files() {
+    for (path, text) in room.files().into_iter().filter(|(path, _)| path.is_file()) {
         let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
         assert!(!text.contains(KEY) || mode & 0o777 == 0o600, "{} is {mode:o}", path.display());
     }
@@ -197,7 +202,7 @@ fn what_is_shown_does_not_show_the_key() {
     let facts = facts("gpt-4.1");
     for tool in ["codex", "aider", "opencode"] {
         let prepared = room.prepare(tool, &facts);
-        let diff = prepared.changes[0].diff(Some(&facts), "~/file");
+        let diff = prepared.changes[0].diff(Some(&facts.key), "~/file");
         assert!(
             diff.contains("+++ ~/file") && diff.contains("sk-llmtor-****") && !diff.contains(KEY),
             "{diff}"
@@ -235,4 +240,98 @@ fn a_tool_whose_place_only_the_user_knows_asks_for_it() {
     let file = Some(Path::new("x"));
     let wrong = prepare(find("codex").unwrap(), &room.machine, &facts("o1"), file, &room.ledger);
     assert!(matches!(wrong, Err(SetupError::NoFile { .. })));
+}
+
+#[test]
+fn the_backup_of_a_file_that_was_deleted_since_goes_with_the_undo_and_not_before() {
+    let room = Room::new();
+    let path = room.write(".codex/config.toml", "model = \"mine\"\n");
+    room.set_up("codex", &facts("gpt-4.1"));
+    fs::remove_file(&path).unwrap();
+    room.set_up("codex", &facts("gpt-4.1"));
+    let backup = room.path(".codex/config.toml.before-llmtor");
+    assert_eq!(fs::read_to_string(&backup).unwrap(), "model = \"mine\"\n");
+    room.undo("codex");
+    assert!(!path.exists() && !backup.exists());
+}
+
+#[test]
+fn a_directory_in_which_the_user_has_put_something_stays() {
+    let room = Room::new();
+    room.set_up("codex", &facts("gpt-4.1"));
+    let own = room.write(".codex/notes.md", "mine");
+    room.undo("codex");
+    assert!(own.exists() && !room.path(".codex/config.toml").exists());
+}
+
+#[test]
+fn a_home_behind_a_link_is_one_home_before_and_after_the_directories_are_made() {
+    let mut room = Room::new();
+    let link = room.place.path().join("link");
+    std::os::unix::fs::symlink(room.path(""), &link).unwrap();
+    room.machine = Machine::new(System::Unix, &link, &[]);
+    room.set_up("codex", &facts("gpt-4.1"));
+    room.set_up("codex", &facts("o1"));
+    room.undo("codex");
+    assert_eq!(room.files(), []);
+}
+
+#[test]
+fn what_is_shown_has_no_key_of_the_users_own_on_either_way() {
+    let room = Room::new();
+    room.write(".aider.conf.yml", "openai-api-key: my-own-key-1\nanthropic-api-key: sk-ant-abcdefgh\n");
+    let key = Secret::new(KEY.to_owned());
+    let there = room.prepare("aider", &facts("gpt-4.1"));
+    there.commit(&room.ledger).unwrap();
+    let back = prepare_undo(find("aider").unwrap(), &room.machine, None, &room.ledger).unwrap();
+    for prepared in [there, back] {
+        let diff = prepared.changes[0].diff(Some(&key), "~/file");
+        assert!(!diff.contains("my-own-key-1") && !diff.contains("sk-ant"), "{diff}");
+        assert!(diff.contains("openai-api-key: ****") && diff.contains("sk-llmtor-****"), "{diff}");
+    }
+}
+
+#[test]
+fn a_key_for_anthropic_is_put_aside_and_comes_back() {
+    let room = Room::new();
+    let original = "{\"env\": {\"ANTHROPIC_API_KEY\": \"sk-ant-mine\"}}";
+    let path = room.write(".claude/settings.json", original);
+    room.set_up("claude-code", &facts("gpt-4.1"));
+    let written: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(written["env"]["ANTHROPIC_API_KEY"], "");
+    // The user's own change makes it taken out, not copied back.
+    let text = fs::read_to_string(&path).unwrap().replacen('{', "{\n  \"theme\": \"dark\",", 1);
+    fs::write(&path, text).unwrap();
+    let back = prepare_undo(find("claude-code").unwrap(), &room.machine, None, &room.ledger).unwrap();
+    assert_eq!(back.changes[0].direction, Direction::TakingOut);
+    back.commit_undo(&room.ledger).unwrap();
+    let left: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(left, serde_json::json!({"theme": "dark", "env": {"ANTHROPIC_API_KEY": "sk-ant-mine"}}));
+}
+
+#[test]
+fn a_mistyped_place_and_a_link_to_nowhere_are_refused() {
+    let room = Room::new();
+    let refused = |tool: &str, file: Option<&Path>| {
+        let error =
+            prepare(find(tool).unwrap(), &room.machine, &facts("o1"), file, &room.ledger).err().unwrap();
+        assert!(matches!(error, SetupError::NoDirectory { .. }), "{tool}: {error}");
+    };
+    refused("obsidian", Some(&room.path("")));
+    refused("librechat", Some(&room.path("nowhere/librechat.yaml")));
+    fs::create_dir(room.path(".codex")).unwrap();
+    std::os::unix::fs::symlink(room.path("gone/config.toml"), room.path(".codex/config.toml")).unwrap();
+    refused("codex", None);
+    assert!(!room.path("gone").exists() && !room.path("nowhere").exists());
+}
+
+#[test]
+fn a_file_that_broke_meanwhile_is_undone_by_hand_and_the_copy_is_named() {
+    let room = Room::new();
+    let path = room.write(".codex/config.toml", "a = 1\n");
+    room.set_up("codex", &facts("gpt-4.1"));
+    fs::write(&path, "a = [\n").unwrap();
+    let undo = prepare_undo(find("codex").unwrap(), &room.machine, None, &room.ledger);
+    let advice = undo.err().unwrap().advice().unwrap();
+    assert!(advice.contains("out by hand") && advice.contains("config.toml.before-llmtor"), "{advice}");
 }

@@ -19,6 +19,15 @@ const fake = `
     Checkout: { open: (options) => {
       window.seen.opened.push(options);
       window.seen.address = location.href;
+      // Wherever a script may look for where its page came from.
+      window.seen.traces = {
+        performance: performance.getEntries().map((entry) => [entry.name, entry.toJSON()]),
+        navigation: navigation.entries().map((entry) => [entry.url, entry.getState() ?? null]),
+        activation: navigation.activation?.from?.url ?? null,
+        document: [document.referrer, document.URL, document.baseURI, document.cookie, document.documentElement.outerHTML],
+        window: [location.href, window.name, history.state, window.opener === null],
+        storage: [Object.entries(localStorage), Object.entries(sessionStorage)],
+      };
       const frame = document.createElement('iframe');
       frame.title = 'Payment';
       frame.src = 'https://sandbox-buy.paddle.com/checkout';

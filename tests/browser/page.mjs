@@ -1,11 +1,11 @@
 // The local page in Debian's Chromium: every view, light and dark, wide and narrow; then what other pages can do to it.
-// node page.mjs LINK SECOND_LINK [DIRECTORY FOR PICTURES]
+// node page.mjs LINK SECOND_LINK FILE_THAT_LEADS_THERE [DIRECTORY FOR PICTURES]
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { AxeBuilder } from "@axe-core/playwright";
 import { chromium } from "playwright-core";
 
-const [link, secondLink, pictures] = process.argv.slice(2);
+const [link, secondLink, slip, pictures] = process.argv.slice(2);
 const origin = new URL(link).origin;
 const port = new URL(link).port;
 const VIEWS = ["./", "calls", "leaving", "settings", "workings"];
@@ -176,6 +176,20 @@ try {
   assert.equal(await first.evaluate(() => document.cookie), "", "a script can read the cookie");
   await first.close();
 
+  // At once: a link is good for a minute, and a slow machine takes longer over all the rest.
+  const plain = await browser.newContext({ javaScriptEnabled: false });
+  const still = await plain.newPage();
+  await still.goto(secondLink);
+  assert.equal(await still.textContent("#state"), "ready");
+
+  // As `llmtor open` has it opened: a file that leads on.
+  const handed = await browser.newContext();
+  const led = await handed.newPage();
+  await led.goto(slip);
+  await led.waitForURL((url) => url.href.startsWith(`${origin}/`) && !url.href.includes("ticket"));
+  assert.ok((await led.content()).includes("At a glance"));
+  await handed.close();
+
   const thief = await browser.newContext();
   const stolen = await thief.newPage();
   for (const url of [link, home]) {
@@ -192,10 +206,6 @@ try {
   await elsewhere(context, home);
   await acting(context, home);
 
-  const plain = await browser.newContext({ javaScriptEnabled: false });
-  const still = await plain.newPage();
-  await still.goto(secondLink);
-  assert.equal(await still.textContent("#state"), "ready");
   for (const view of VIEWS) assert.equal((await still.goto(new URL(view, still.url()).href)).status(), 200);
 } finally {
   await browser.close();

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::support::house::{Daemon, House};
 use super::support::program;
@@ -28,9 +28,7 @@ impl Stage {
 
     fn link(&self) -> Link {
         let report = self.house.report("client", &["open", "--print"]);
-        let whole = report["link"].as_str().unwrap().to_owned();
-        let (address, path) = whole.trim_start_matches("http://").split_once('/').unwrap();
-        Link { address: address.parse().unwrap(), path: format!("/{path}"), whole }
+        Link::of(report["link"].as_str().unwrap().to_owned())
     }
 
     fn config(&self) -> String {
@@ -51,6 +49,11 @@ struct Session {
 }
 
 impl Link {
+    fn of(whole: String) -> Self {
+        let (address, path) = whole.trim_start_matches("http://").split_once('/').unwrap();
+        Self { address: address.parse().unwrap(), path: format!("/{path}"), whole }
+    }
+
     /// Status line, headers and body.
     fn ask(&self, method: &str, path: &str, headers: &[&str], body: &str) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
@@ -119,7 +122,17 @@ fn every_view_passes_in_a_real_browser_and_other_pages_get_nothing() {
     }
     let mut command = Command::new("node");
     program::confine(&mut command, stage.house.room());
-    command.arg(here.join("page.mjs")).args([stage.link().whole, stage.link().whole]);
+    // One of the links in the way that `llmtor open` hands it over.
+    let (path, opened) = program::opener(stage.house.room());
+    let mut open = program::command(stage.house.room());
+    open.env("PATH", path).args(stage.house.arguments("client", &["open"]));
+    assert!(program::finish(&mut open, "").status.success());
+    let slip = std::fs::read_to_string(&opened).unwrap();
+    command.arg(here.join("page.mjs")).args([
+        stage.link().whole,
+        stage.link().whole,
+        format!("file://{slip}"),
+    ]);
     command.args(std::env::var_os("LLMTOR_TEST_PICTURES"));
     let output = program::finish(&mut command, "");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -134,6 +147,9 @@ fn every_view_passes_in_a_real_browser_and_other_pages_get_nothing() {
 fn only_the_one_who_has_the_cookie_and_comes_from_the_page_itself_gets_anything() {
     let stage = Stage::set();
     let link = stage.link();
+    // Looked at, the link is as good as before.
+    let looked = link.ask("HEAD", &link.path, &[], "");
+    assert!(status(&looked) == 405 && !looked.contains("set-cookie"), "{looked}");
     let session = link.enter();
     let (place, cookie) = (session.place.as_str(), session.cookie.as_str());
     for view in VIEWS {
@@ -235,6 +251,43 @@ fn the_numbers_are_for_those_with_the_key_and_are_open_metrics() {
     assert!(families.len() >= 5, "{families:?}");
 }
 
+#[test]
+fn the_link_is_handed_to_the_browser_where_nobody_else_can_read_it() {
+    let stage = Stage::set();
+    let (path, opened) = program::opener(stage.house.room());
+    let mut open = program::command(stage.house.room());
+    open.env("PATH", path).args(stage.house.arguments("client", &["open"]));
+    let output = program::finish(&mut open, "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !opened.exists() {
+        assert!(Instant::now() < deadline, "nothing was opened");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let argument = std::fs::read_to_string(&opened).unwrap();
+    let home = stage.house.home("client").canonicalize().unwrap();
+    assert!(Path::new(&argument).canonicalize().unwrap().starts_with(home), "{argument}");
+    let link = Link::of(program::link_in(&argument));
+    let (_, ticket) = link.whole.split_once("ticket=").unwrap();
+    assert!(!argument.contains(ticket));
+    link.enter();
+    // Nothing is left of it that is good for anything.
+    assert!(is_shut(&link.get(&link.path, &[])));
+}
+
+/// Sends two requests, the second unfinished, and says that nothing more will come.
+#[cfg(target_os = "linux")]
+const HALF_CLOSED: &str = r#"
+use IO::Socket::INET;
+my ($address, $port, $path) = @ARGV;
+$SIG{PIPE} = 'IGNORE';
+my $asked = IO::Socket::INET->new(PeerAddr => $address, PeerPort => $port, Timeout => 20) or die 'not reached';
+$asked->autoflush(1);
+print $asked "GET $path HTTP/1.1\r\nHost: $address:$port\r\n\r\nGET /x";
+shutdown($asked, 1);
+print while <$asked>;
+"#;
+
 /// Needs root, to be somebody else; and Linux, which tells whose a connection is.
 #[cfg(target_os = "linux")]
 #[test]
@@ -244,6 +297,7 @@ fn another_account_of_this_machine_gets_nothing_and_takes_nothing_away() {
     let stage = Stage::set();
     let link = stage.link();
     if std::fs::metadata(stage.house.home("client")).unwrap().uid() != 0 {
+        assert!(std::env::var_os("CI").is_none(), "only root can be somebody else");
         eprintln!("SKIPPED: only root can be somebody else");
         return;
     }
@@ -264,9 +318,23 @@ fn another_account_of_this_machine_gets_nothing_and_takes_nothing_away() {
             .unwrap();
         (output.status.success(), String::from_utf8(output.stdout).unwrap())
     };
-    // Even with the link, which other accounts may have read off the process list.
+    // Even with the link.
     let (reached, answer) = nobody(&[&link.whole]);
     assert!(reached && is_shut(&answer) && answer.contains("another account"), "{answer}");
+    // Nor by having said all before it is looked whose the connection is: what follows keeps it from being read to its end.
+    let mut refused = 0;
+    for _ in 0..20 {
+        let output = Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "perl", "-e", HALF_CLOSED])
+            .args([link.address.ip().to_string(), link.address.port().to_string(), link.path.clone()])
+            .output()
+            .unwrap();
+        let answer = String::from_utf8(output.stdout).unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && (answer.is_empty() || is_shut(&answer)), "{answer}{said}");
+        refused += u32::from(answer.contains("another account"));
+    }
+    assert!(refused > 0, "nobody was ever answered");
     // It is as good as before, and the session that it opens is no use to anybody else either.
     let session = link.enter();
     let page = format!("http://{}{}", link.address, session.place);

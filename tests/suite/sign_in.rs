@@ -11,6 +11,9 @@ use crate::support::program::{self, Program, SHIPPED, finish};
 const MODEL: &str = "gpt-4.1-mini";
 /// What Chromium needs where there is no screen, and for root.
 const HEADLESS: &str = "login.browser_args=[\"--headless=new\", \"--no-sandbox\", \"--disable-gpu\", \"--disable-dev-shm-usage\"]";
+/// The same, with a port by which somebody else can act in the window: the test's hands.
+const WITH_HANDS: &str = "login.browser_args=[\"--headless=new\", \"--no-sandbox\", \"--disable-gpu\", \"--disable-dev-shm-usage\", \
+                          \"--remote-debugging-port=0\"]";
 /// A browser at a time: each is several processes.
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -82,7 +85,7 @@ impl House {
     fn sign_in(&self, home: &str, more: &[&str], act: &Value) -> Value {
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = self.room.path().join("keys.json");
-        let mut arguments = vec!["--json", "--home", home, "--set", HEADLESS, "--log", "debug", "login"];
+        let mut arguments = vec!["--json", "--home", home, "--set", WITH_HANDS, "--log", "debug", "login"];
         arguments.extend(["--backend", &self.base, "--keys", keys.to_str().unwrap()]);
         arguments.extend(more);
         let mut order = json!({
@@ -248,6 +251,86 @@ fn a_window_that_is_closed_and_a_ctrl_c_leave_nothing_and_say_what_to_do() {
     assert_eq!(report["exit"], 130, "{report}");
     check_nothing_is_left(&report);
     assert_eq!(house.json(&["--home", "client", "status"])["session"], "none");
+}
+
+/// The processes that have `words` among their arguments.
+#[cfg(target_os = "linux")]
+fn processes(words: &str) -> Vec<u32> {
+    let all = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let has = |pid: &u32| {
+        std::fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| String::from_utf8_lossy(&line).contains(words))
+    };
+    all.filter(has).collect()
+}
+
+/// Sockets that `pid` has open and that wait for connections.
+#[cfg(target_os = "linux")]
+fn listening(pid: u32) -> usize {
+    let sockets = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+    let sockets: Vec<_> = sockets.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).collect();
+    let tables = ["tcp", "tcp6"].map(|name| std::fs::read_to_string(format!("/proc/net/{name}")).unwrap());
+    let waits = |line: &&str| {
+        let columns: Vec<_> = line.split_whitespace().collect();
+        let socket = columns.get(9).map(|inode| std::path::PathBuf::from(format!("socket:[{inode}]")));
+        columns.get(3) == Some(&"0A") && socket.is_some_and(|socket| sockets.contains(&socket))
+    };
+    tables.iter().flat_map(|table| table.lines()).filter(waits).count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_other_account_finds_the_window_and_it_ends_with_a_llmtor_that_was_killed() {
+    if !is_ready() {
+        return;
+    }
+    let house = House::open("", &[]);
+    house.invite(&[]);
+    let keys = house.room.path().join("keys.json");
+    let profiles = house.room.path().join("client/browser");
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let begin = || {
+        let mut login = program::command(house.room.path());
+        login
+            .args(["--home", "client", "--set", HEADLESS, "login", "--backend", &house.base, "--keys"])
+            .arg(&keys);
+        login.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let until = |what: &str, look: &dyn Fn() -> bool| {
+        let begun = std::time::Instant::now();
+        while !look() {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{what}");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    };
+    let name = profiles.to_str().unwrap();
+    // The page is there once the browser has written its cookies' file.
+    let is_open = || {
+        let mut profiles = std::fs::read_dir(&profiles).into_iter().flatten().flatten();
+        profiles.any(|profile| profile.path().join("Default").exists()) && processes(name).len() > 3
+    };
+
+    let mut killed = begin();
+    until("a window", &is_open);
+    for pid in processes(name) {
+        assert_eq!(listening(pid), 0, "the browser waits for connections");
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    until("the browser's end", &|| processes(name).is_empty());
+
+    // What that left is gone with the next sign-in, and a closed terminal leaves nothing at all.
+    let mut hung_up = begin();
+    until("another window", &is_open);
+    assert_eq!(std::fs::read_dir(&profiles).unwrap().count(), 1, "the profile of the one that was killed");
+    let hangup = Command::new("kill").args(["-HUP", &hung_up.id().to_string()]).status().unwrap();
+    assert!(hangup.success());
+    hung_up.wait().unwrap();
+    until("the browser's end", &|| processes(name).is_empty());
+    assert_eq!(std::fs::read_dir(&profiles).unwrap().count(), 0, "no profile is left");
+    drop(turn);
 }
 
 #[test]

@@ -1,10 +1,16 @@
 //! The local page's link.
 
+use std::time::{Duration, SystemTime};
+
+use crate::browse;
 use crate::control::message::PageReport;
 use crate::secret::Secret;
 
 use super::super::AppError;
 use super::Operations;
+
+/// Between a link's making and its being written down.
+const SLACK: Duration = Duration::from_secs(10);
 
 /// Makes links that open the page.
 pub(in crate::app) type PageLinks = Box<dyn Fn() -> Secret<String> + Send + Sync>;
@@ -22,6 +28,16 @@ impl Operations {
             return Err(AppError::NoDaemonToShow);
         }
         let links = self.page_links.get().ok_or(AppError::NoPage)?;
+        self.sweep_slips_later();
         Ok(PageReport { link: links().expose().clone() })
+    }
+
+    /// Browsers are given links in files, which are deleted when the links are dead: by this, if it still runs then.
+    pub(super) fn sweep_slips_later(&self) {
+        let home = self.home().clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(browse::LIFE + SLACK).await;
+            browse::sweep(&home, SystemTime::now());
+        });
     }
 }

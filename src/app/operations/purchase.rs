@@ -30,6 +30,7 @@ impl Operations {
         let redirect = redirect.and_then(|text| Url::parse(text).ok());
         let _turn = self.turn.lock().await;
         let identity = self.identity(Unready::Fails).await?;
+        self.sweep_slips_later();
         let Checkout { offer: bought, link, account } = identity.checkout(package, redirect.as_ref()).await?;
         Ok(CheckoutReport {
             package: offer(bought),
@@ -70,5 +71,17 @@ fn offer(offer: Offer) -> OfferReport {
         credits: offer.credits,
         price: offer.price,
         popular: offer.is_popular,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_file_that_leads_a_browser_to_a_purchase_is_there_as_long_as_its_link_is_good() {
+        assert!(crate::browse::LIFE >= Duration::from_secs(LINK_SECONDS.into()));
     }
 }

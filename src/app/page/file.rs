@@ -41,13 +41,20 @@ pub(super) struct Settings {
     home: Home,
     /// What the daemon was started with.
     running: Config,
+    /// Settings that the daemon was given beside the file, such as with `--set`: as it began, the file said otherwise.
+    given: Vec<&'static str>,
     /// One change at a time.
     turn: Mutex<()>,
 }
 
 impl Settings {
     pub(super) fn new(home: Home, running: &Config) -> Self {
-        Self { home, running: running.clone(), turn: Mutex::new(()) }
+        let mut settings = Self { home, running: running.clone(), given: Vec::new(), turn: Mutex::new(()) };
+        if let Ok(filed) = settings.text().and_then(|text| settings.read(&text)) {
+            let others = SHOWN.iter().filter(|(_, read)| read(&filed) != read(running));
+            settings.given = others.map(|(key, _)| *key).collect();
+        }
+        settings
     }
 
     /// In effect, and after the next start.
@@ -62,7 +69,11 @@ impl Settings {
                     // A file that cannot be read says nothing of what comes; saving says what is wrong with it.
                     next: next.as_ref().map_or_else(|_| now.clone(), |config| read(config).to_owned()),
                     now,
-                    overruled_by: overruled(key),
+                    overruled_by: overruled(key).or_else(|| {
+                        self.given
+                            .contains(key)
+                            .then(|| "the command that llmtor was started with".to_owned())
+                    }),
                 }
             })
             .collect()
@@ -76,7 +87,10 @@ impl Settings {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let text = edit(&self.text()?, changes)?;
         self.read(&text)?;
-        Ok(self.home.write_private(&self.home.config_path(), text.as_bytes())?)
+        // Where it is a link, what it leads to is replaced, not the link.
+        let path = self.home.config_path();
+        let path = path.canonicalize().unwrap_or(path);
+        Ok(self.home.write_private(&path, text.as_bytes())?)
     }
 
     fn text(&self) -> Result<String, AppError> {
@@ -185,6 +199,31 @@ mod tests {
             let setting = all.iter().find(|setting| setting.key == key).unwrap();
             assert_eq!(setting.next, value, "{key}");
             assert_ne!(setting.now, value, "{key}: a running daemon keeps what it began with");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_linked_file_stays_a_link_and_what_the_command_line_says_is_not_offered() {
+        let room = tempfile::tempdir().unwrap();
+        let home = Home::open(&room.path().join("home")).unwrap();
+        let kept = room.path().join("kept.toml");
+        std::fs::write(&kept, "# mine\n").unwrap();
+        std::os::unix::fs::symlink(&kept, home.config_path()).unwrap();
+        let mut running = Layers::defaults().finish().unwrap();
+        running.identity.transport = IdentityTransport::Tor;
+        let settings = Settings::new(home.clone(), &running);
+        settings.change(&[("privacy".to_owned(), "strong".to_owned())]).unwrap();
+        assert!(home.config_path().is_symlink());
+        let text = std::fs::read_to_string(&kept).unwrap();
+        assert!(text.contains("# mine") && text.contains("privacy = \"strong\""), "{text}");
+        for setting in settings.all() {
+            assert_eq!(
+                setting.overruled_by.is_some(),
+                setting.key == "identity.transport",
+                "{}",
+                setting.key
+            );
         }
     }
 

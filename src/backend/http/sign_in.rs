@@ -280,8 +280,8 @@ fn is_local(peer: Option<&Extension<Peer>>, headers: &HeaderMap) -> bool {
 pub(super) fn is_relayed(headers: &HeaderMap) -> bool {
     let foreign_page = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let named_here =
-        Url::parse(&format!("http://{host}/")).is_ok_and(|url| is_here(&url) && url.path() == "/");
+    let named_here = Url::parse(&format!("http://{host}/"))
+        .is_ok_and(|url| is_here(&url) && url.path() == "/" && !host.contains('@'));
     let forwarded = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
     foreign_page || !named_here || forwarded.into_iter().any(|name| headers.contains_key(name))
 }

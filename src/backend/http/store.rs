@@ -4,12 +4,14 @@
 //! | --- | --- | --- |
 //! | `GET /model-pricing` | anybody | – |
 //! | `GET /purchase` | a browser, without the session | transient token |
+//! | `GET /purchase/checkout/REFERENCE` | the same browser, sent on | the reference: random, and known to the provider |
 //! | `POST /purchase/voucher` | the form of that page | transient token |
 //! | `POST /voucher` | a client | session |
 //! | `POST /webhooks/paddle`, `/webhooks/dodo` | a payment provider | signature |
 //!
-//! The page's address has the transient token in it: it is sent on to nobody (`Referrer-Policy`), and out of the address
-//! before any foreign script runs.
+//! The address of `/purchase` has the transient token in it: it is sent on to nobody (`Referrer-Policy`), and a foreign script
+//! runs only at the checkout's own address, to which the browser is redirected. A script can read its page's first address for
+//! as long as the page lives, whatever the address bar says.
 
 mod page;
 
@@ -17,8 +19,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use url::Url;
@@ -48,6 +50,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route(&path("/model-pricing"), get(pricing))
         .route(&path("/purchase"), get(purchase))
+        .route(&path("/purchase/checkout/{reference}"), get(paddle))
         .route(&path("/purchase/voucher"), post(purchase_by_voucher))
         .route(&path("/voucher"), post(voucher))
         .route(
@@ -122,6 +125,7 @@ impl Asked {
 enum Refused {
     Redirect,
     Token,
+    Checkout,
     Package,
     /// It could not be written down.
     Failed(StoreError),
@@ -132,6 +136,7 @@ impl Refused {
         let (status, notice) = match self {
             Self::Redirect => (StatusCode::BAD_REQUEST, Notice::ForeignRedirect),
             Self::Token => (StatusCode::FORBIDDEN, Notice::LinkIsOver),
+            Self::Checkout => (StatusCode::NOT_FOUND, Notice::NoSuchCheckout),
             Self::Package => (StatusCode::NOT_FOUND, Notice::NoSuchPackage),
             Self::Failed(error) => return broken(error),
         };
@@ -150,8 +155,7 @@ async fn purchase(State(shared): App, RawQuery(query): RawQuery) -> Response {
 
 /// The checkout of a package, or the voucher form alone where nobody takes money for it.
 async fn checkout(shared: &Shared, page: &Page<'_>, asked: &Asked) -> Result<Response, Refused> {
-    let redirect = asked.redirect.as_deref().map(|target| allowed(shared, target).ok_or(Refused::Redirect));
-    let redirect = redirect.transpose()?;
+    let redirect = redirect(shared, asked)?;
     let account = shared.store.buyer(&asked.user, &asked.token).ok_or(Refused::Token)?;
     let form = page::VoucherForm { user: &asked.user, token: &asked.token };
     let Some((name, value)) = &asked.package else { return Ok(page.vouchers(&form, None)) };
@@ -165,13 +169,56 @@ async fn checkout(shared: &Shared, page: &Page<'_>, asked: &Asked) -> Result<Res
             let reference = open(shared, account).await?;
             page.dodo(package, product, &reference, redirect.as_ref(), &form)
         }
-        (Some(price), _) => {
-            let reference = open(shared, account).await?;
-            page.paddle(package, price, &reference, redirect.as_ref())
-        }
+        (Some(_), _) => away_from_the_token(&open(shared, account).await?, package, redirect.as_ref())?,
         _ => page.vouchers(&form, Some(package)),
     };
     Ok(answer)
+}
+
+/// To the page with the payment provider's script, by an address that has nothing of the account in it. Relative, for whoever
+/// serves all of this under a path.
+fn away_from_the_token(
+    reference: &str,
+    package: &PackageSettings,
+    redirect: Option<&Url>,
+) -> Result<Response, Refused> {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair(PACKAGE_PARAMETER, &package.id);
+    if let Some(redirect) = redirect {
+        query.append_pair("redirect", redirect.as_str());
+    }
+    let to = HeaderValue::try_from(format!("purchase/checkout/{reference}?{}", query.finish()));
+    let headers = [
+        (header::LOCATION, to.map_err(|_| Refused::Package)?),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    Ok((StatusCode::SEE_OTHER, headers).into_response())
+}
+
+async fn paddle(State(shared): App, Path(reference): Path<String>, RawQuery(query): RawQuery) -> Response {
+    let page = Page::new(&shared.settings.store);
+    let asked = Asked::read(query.as_deref().unwrap_or_default().as_bytes());
+    let opened = opened(&shared, &page, reference, &asked).await;
+    opened.unwrap_or_else(|refused| refused.answer(&page))
+}
+
+/// The page of a checkout that was opened before.
+async fn opened(
+    shared: &Shared,
+    page: &Page<'_>,
+    reference: String,
+    asked: &Asked,
+) -> Result<Response, Refused> {
+    let redirect = redirect(shared, asked)?;
+    let is_open = shared.store.has_checkout(reference.clone()).await.map_err(Refused::Failed)?;
+    if !is_open {
+        return Err(Refused::Checkout);
+    }
+    let (name, value) = asked.package.as_ref().ok_or(Refused::Package)?;
+    let package = shared.store.package(name, value).ok_or(Refused::Package)?;
+    let price = sold_by(package, shared, Provider::Paddle).ok_or(Refused::Package)?;
+    Ok(page.paddle(package, price, &reference, redirect.as_ref()))
 }
 
 async fn open(shared: &Shared, account: AccountId) -> Result<String, Refused> {
@@ -180,8 +227,11 @@ async fn open(shared: &Shared, account: AccountId) -> Result<String, Refused> {
     opened.map(|()| reference).map_err(Refused::Failed)
 }
 
-fn allowed(shared: &Shared, target: &str) -> Option<Url> {
-    Url::parse(target).ok().filter(|url| shared.settings.store.allows_redirect(url))
+/// Where the buyer goes afterwards, if anywhere.
+fn redirect(shared: &Shared, asked: &Asked) -> Result<Option<Url>, Refused> {
+    let Some(target) = &asked.redirect else { return Ok(None) };
+    let url = Url::parse(target).ok().filter(|url| shared.settings.store.allows_redirect(url));
+    url.map(Some).ok_or(Refused::Redirect)
 }
 
 async fn purchase_by_voucher(
@@ -310,7 +360,7 @@ fn html(status: StatusCode, policy: &str, body: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, policy),
-        // To the payment provider the origin alone: the address has a token in it.
+        // To the payment provider the origin alone: the address may have a token in it.
         (header::REFERRER_POLICY, "strict-origin"),
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

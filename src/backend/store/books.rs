@@ -128,6 +128,14 @@ impl Books {
         self.database.change(insert).await
     }
 
+    pub(super) async fn has_checkout(&self, reference: String) -> Result<bool, StoreError> {
+        self.database
+            .query(move |c| {
+                c.prepare_cached("SELECT 1 FROM checkouts WHERE reference = ?")?.exists([reference])
+            })
+            .await
+    }
+
     /// Takes an event; durable. One writer at a time: two at once are one after the other.
     pub(super) async fn record(&self, event: Event, now: Timestamp) -> Result<Heard, StoreError> {
         let catalog = std::sync::Arc::clone(&self.catalog);

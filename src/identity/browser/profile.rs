@@ -1,21 +1,28 @@
 //! A browser's profile that is thrown away: nobody else may look into it, and it is gone afterwards.
 //!
-//! One that a killed process left behind is swept by the next sign-in.
+//! One that a killed process left behind is swept by the next sign-in, or by the daemon's start: whoever uses a profile holds
+//! a lock in it, which the system lets go of with the process.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// What such a directory's name begins with.
 const PREFIX: &str = "llmtor-login-";
-/// Longer than any sign-in takes.
-const LEFT_BEHIND: Duration = Duration::from_secs(24 * 3600);
+/// The lock in it.
+const LOCK: &str = "llmtor.lock";
+/// Longer than a profile is without its lock, while it is made or deleted.
+const UNLOCKED: Duration = Duration::from_secs(60);
 /// A browser that was just ended may still be writing.
 const TRIES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The directory; deleted when dropped, if it was not before.
-pub(super) struct Profile(PathBuf);
+pub(super) struct Profile {
+    path: PathBuf,
+    _lock: File,
+}
 
 impl Profile {
     /// Makes one below `parent`, which is made if it is not there, and sweeps those that were left behind.
@@ -24,29 +31,31 @@ impl Profile {
         sweep(parent, SystemTime::now());
         let path = parent.join(format!("{PREFIX}{}", uuid::Uuid::new_v4().simple()));
         make(&path, false)?;
-        Ok(Self(path))
+        let lock = File::create(path.join(LOCK))?;
+        lock.try_lock()?;
+        Ok(Self { path, _lock: lock })
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// Deletes it, also if the browser's last processes are still at it.
     pub(super) async fn remove(self) {
         for _ in 0..TRIES {
-            match std::fs::remove_dir_all(&self.0) {
+            match std::fs::remove_dir_all(&self.path) {
                 Ok(()) => return,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return,
                 Err(_) => tokio::time::sleep(PAUSE).await,
             }
         }
-        tracing::warn!(path = %self.0.display(), "the browser's profile cannot be deleted; delete it by hand");
+        tracing::warn!(path = %self.path.display(), "the browser's profile cannot be deleted; delete it by hand");
     }
 }
 
 impl Drop for Profile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_dir_all(&self.path);
     }
 }
 
@@ -61,15 +70,24 @@ fn make(path: &Path, recursive: bool) -> io::Result<()> {
     builder.create(path)
 }
 
-fn sweep(parent: &Path, now: SystemTime) {
+/// Deletes the profiles below `parent` that nobody uses any more.
+pub fn sweep(parent: &Path, now: SystemTime) {
     let Ok(entries) = std::fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
-        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
-        let changed = entry.metadata().and_then(|meta| meta.modified());
-        let is_old = changed.is_ok_and(|then| now.duration_since(then).is_ok_and(|age| age > LEFT_BEHIND));
-        if is_ours && is_old {
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) && is_left_behind(&entry.path(), now) {
             let _ = std::fs::remove_dir_all(entry.path());
         }
+    }
+}
+
+fn is_left_behind(profile: &Path, now: SystemTime) -> bool {
+    match File::open(profile.join(LOCK)) {
+        Ok(lock) => lock.try_lock().is_ok(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let changed = profile.metadata().and_then(|meta| meta.modified());
+            changed.is_ok_and(|then| now.duration_since(then).is_ok_and(|age| age > UNLOCKED))
+        }
+        Err(_) => false,
     }
 }
 
@@ -97,13 +115,19 @@ mod tests {
     #[test]
     fn what_was_left_behind_is_swept_and_nothing_else() {
         let room = tempfile::tempdir().unwrap();
-        let (ours, other) = (room.path().join(format!("{PREFIX}1")), room.path().join("other"));
-        for path in [&ours, &other] {
+        let used = Profile::create(room.path()).unwrap();
+        let [left, bare, other] = [format!("{PREFIX}1"), format!("{PREFIX}2"), "other".to_owned()];
+        let [left, bare, other] = [left, bare, other].map(|name| room.path().join(name));
+        for path in [&left, &bare, &other] {
             std::fs::create_dir(path).unwrap();
         }
-        sweep(room.path(), SystemTime::now());
-        assert!(ours.exists(), "somebody may be signing in just now");
-        sweep(room.path(), SystemTime::now() + LEFT_BEHIND + Duration::from_secs(60));
-        assert!(!ours.exists() && other.exists());
+        std::fs::write(left.join(LOCK), "").unwrap();
+        let now = SystemTime::now();
+        sweep(room.path(), now);
+        assert!(!left.exists(), "its lock is free");
+        assert!(bare.exists(), "somebody may be making it");
+        sweep(room.path(), now + 2 * UNLOCKED);
+        assert!(!bare.exists() && other.exists());
+        assert!(used.path().exists(), "somebody is signing in just now");
     }
 }

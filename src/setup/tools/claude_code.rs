@@ -11,7 +11,7 @@ pub(super) const TOOL: Tool = Tool {
     aliases: &["claude", "claudecode"],
     name: "Claude Code",
     about: "Writes the `env` of `~/.claude/settings.json` (or where `CLAUDE_CONFIG_DIR` says): address, key, the model for each of \
-            the sizes that it knows, the cheapest one for its background calls, and its statistics off.",
+            the sizes that it knows, the cheapest one for its background calls, a key for Anthropic put aside, and its statistics off.",
     way: Way::Writes,
     needs_file: None,
     is_here: |machine| machine.has_program(&["claude"]) || machine.home(".claude").is_dir(),
@@ -22,6 +22,8 @@ pub(super) const TOOL: Tool = Tool {
         let mut edits = vec![
             set("ANTHROPIC_BASE_URL", facts.origin()),
             set("ANTHROPIC_AUTH_TOKEN", facts.key.expose()),
+            // One of the user's, from here or from the shell, would be sent along, and refused.
+            set("ANTHROPIC_API_KEY", ""),
             set("ANTHROPIC_MODEL", main),
             set("ANTHROPIC_DEFAULT_OPUS_MODEL", main),
             set("ANTHROPIC_DEFAULT_SONNET_MODEL", main),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Edit, Format, Plan, Planned, Tool, Way, nowhere};
-use crate::setup::{Machine, Step, System};
+use crate::setup::{Facts, Machine, Shell, Step, System};
 
 pub(super) const TOOL: Tool = Tool {
     id: "env",
@@ -17,28 +17,10 @@ pub(super) const TOOL: Tool = Tool {
     is_here: |_| true,
     place: nowhere,
     plan: |machine, facts, _| {
-        let options = &facts.options;
-        let sh = format!(
-            "# Points programs that read OPENAI_BASE_URL and OPENAI_API_KEY at llmtor.\n\
-             if command -v llmtor >/dev/null 2>&1; then eval \"$(llmtor env{options} 2>/dev/null)\"; fi"
-        );
-        let fish = format!(
-            "# Points programs that read OPENAI_BASE_URL and OPENAI_API_KEY at llmtor.\n\
-             if command -q llmtor; llmtor env{options} --shell fish 2>/dev/null | source; end"
-        );
-        let powershell = format!(
-            "# Points programs that read OPENAI_BASE_URL and OPENAI_API_KEY at llmtor.\n\
-             if (Get-Command llmtor -ErrorAction SilentlyContinue) {{ llmtor env{options} --shell powershell | Out-String | Invoke-Expression }}"
-        );
         let files = shells(machine)
             .into_iter()
             .map(|(path, shell)| {
-                let body = match shell {
-                    Shell::Posix => sh.clone(),
-                    Shell::Fish => fish.clone(),
-                    Shell::Power => powershell.clone(),
-                };
-                let edits = vec![Edit::Block { comment: "#".to_owned(), body }];
+                let edits = vec![Edit::Block { comment: "#".to_owned(), body: body(shell, facts) }];
                 Planned { path, format: Format::Text, edits, has_key: false }
             })
             .collect();
@@ -52,11 +34,24 @@ pub(super) const TOOL: Tool = Tool {
     },
 };
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Shell {
-    Posix,
-    Fish,
-    Power,
+/// The lines for a shell.
+fn body(shell: Shell, facts: &Facts) -> String {
+    let home = facts.home.as_ref().map(|home| home.display().to_string());
+    let options = home.map(|home| format!(" --home {}", shell.quoted(&home))).unwrap_or_default();
+    let line = match shell {
+        Shell::Posix => {
+            format!(
+                "if command -v llmtor >/dev/null 2>&1; then eval \"$(llmtor env{options} 2>/dev/null)\"; fi"
+            )
+        }
+        Shell::Fish => {
+            format!("if command -q llmtor; llmtor env{options} --shell fish 2>/dev/null | source; end")
+        }
+        Shell::Power => format!(
+            "if (Get-Command llmtor -ErrorAction SilentlyContinue) {{ llmtor env{options} --shell powershell | Out-String | Invoke-Expression }}"
+        ),
+    };
+    format!("# Points programs that read OPENAI_BASE_URL and OPENAI_API_KEY at llmtor.\n{line}")
 }
 
 /// The files of shells that are there, and that of the login shell.

@@ -32,10 +32,15 @@ pub(super) const TOOL: Tool = Tool {
         });
         let edits = vec![Edit::absent("version", "1.2.1"), Edit::item("endpoints.custom", "name", endpoint)];
         let file = Planned { path: place.to_owned(), format: Format::Yaml, edits, has_key: true };
-        let steps = vec![Step::say(
-            "in a container it has to share the host's network (`network_mode: host`), because the endpoint is on 127.0.0.1 only; \
+        let steps = vec![
+            Step::say(
+                "the file holds the key, so your account alone can read it; in a container LibreChat has to run as that account (`UID` in its .env)",
+            ),
+            Step::say(
+                "in a container it has to share the host's network (`network_mode: host`), because the endpoint is on 127.0.0.1 only; \
              start it again for the change to count",
-        )];
+            ),
+        ];
         Plan { files: vec![file], steps }
     },
 };

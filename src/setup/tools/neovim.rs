@@ -57,21 +57,25 @@ pub(super) const AVANTE: Tool = Tool {
     aliases: &["avante.nvim", "neovim-avante"],
     name: "Neovim: avante",
     about: "Writes `lua/llmtor/avante.lua` into Neovim's configuration, a module with everything that avante needs, and prints the \
-            one line that uses it. The key is read from its file when Neovim starts.",
+            one line that uses it. avante itself reads the key from its file.",
     way: Way::Writes,
     needs_file: None,
     is_here: |machine| has_plugin(machine, "avante.nvim"),
     place: |machine, _| module(machine, "avante"),
-    plan: |_, facts, place| {
+    plan: |machine, facts, place| {
+        // A variable would hand the key to every program that Neovim starts; a command's words are not read by a shell.
+        let reader: &[&str] = match machine.system() {
+            System::Windows => &["cmd", "/d", "/c", "type"],
+            System::Unix | System::MacOs => &["cat"],
+        };
+        let key_file = facts.key_file.display().to_string();
         let body = format!(
             r#"-- Options for avante that point it at llmtor.
-{key}
-vim.env.LLMTOR_API_KEY = key
 local function provider(model)
   return {{
     __inherited_from = "openai",
     endpoint = {url},
-    api_key_name = "LLMTOR_API_KEY",
+    api_key_name = {{ {command} }},
     model = model,
     context_window = {context},
     timeout = 120000,
@@ -83,7 +87,7 @@ return {{
   providers = {{ llmtor = provider({main}), ["llmtor-small"] = provider({small}) }},
 }}
 "#,
-            key = read_key(facts),
+            command = reader.iter().copied().chain([&*key_file]).map(text).collect::<Vec<_>>().join(", "),
             url = text(&facts.base_url),
             context = facts.context.unwrap_or(60_000),
             main = text(facts.choice.main.as_str()),

@@ -14,7 +14,7 @@ fn facts() -> Facts {
         base_url: "http://127.0.0.1:8787/v1".into(),
         key: Secret::new(KEY.into()),
         key_file: "/home/some body/llmtor/api-key".into(),
-        options: String::new(),
+        home: None,
         models: ["gemini-2.5-flash-lite", "gpt-4.1"].map(name).to_vec(),
         choice: Choice { main: name("gpt-4.1"), small: name("gemini-2.5-flash-lite") },
         context: Some(62_500),

@@ -88,7 +88,7 @@ fn a_tool_is_set_up_shown_again_and_set_back() {
     }
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains(&key) && text.contains("// mine"), "{text}");
-    assert!(done.stdout.contains("other accounts of this machine can read it"), "{}", done.stdout);
+    assert!(done.stdout.contains("only yours can"), "{}", done.stdout);
 
     let again = setup(room.path(), &["opencode"]);
     assert_eq!(again.code, Some(0), "{}", again.all());
@@ -192,8 +192,10 @@ fn modules_for_neovim_are_lua_that_it_reads() {
         end
         local c, a = dofile("lua/llmtor/codecompanion.lua"), dofile("lua/llmtor/avante.lua")
         local made = c.adapters.http.llmtor()
+        local provider = a.providers[a.provider]
         print(vim.fn.json_encode({ made.extends, made.env.url, made.env.api_key, made.schema.model.default,
-          a.providers[a.provider].endpoint, vim.env[a.providers[a.provider].api_key_name] }))
+          provider.endpoint, vim.trim(vim.fn.system(provider.api_key_name)),
+          vim.fn.system({ "env" }):find(made.env.api_key, 1, true) == nil }))
     "#;
     for tool in ["codecompanion", "avante"] {
         assert_eq!(setup(room.path(), &[tool, "--yes"]).code, Some(0));
@@ -215,5 +217,37 @@ fn modules_for_neovim_are_lua_that_it_reads() {
     let read: Value = serde_json::from_str(said.trim()).unwrap_or_else(|_| panic!("{said}"));
     let url = "http://127.0.0.1:8787";
     let key = key(room.path());
-    assert_eq!(read, json!(["openai_compatible", url, key, "gpt-4.1", format!("{url}/v1"), key]));
+    assert_eq!(read, json!(["openai_compatible", url, key, "gpt-4.1", format!("{url}/v1"), key, true]));
+}
+
+#[test]
+fn a_home_with_quotes_and_spaces_breaks_no_shell() {
+    let room = room();
+    let odd = "it's; touch broken; '$(touch broken) \"`";
+    fs::rename(room.path().join("home"), room.path().join(odd)).unwrap();
+    fs::create_dir_all(room.path().join(".config/fish")).unwrap();
+    let words = ["--home", odd, "setup", "env", "--yes", "--no-start"];
+    let done = llmtor(room.path(), &[("PATH", "/usr/bin:/bin"), ("SHELL", "/bin/bash")], &words, "");
+    assert_eq!(done.code, Some(0), "{}", done.all());
+    let key = fs::read_to_string(room.path().join(odd).join("api-key")).unwrap();
+    let programs = Path::new(program::SHIPPED).parent().unwrap().display();
+    for (shell, file) in [("sh", ".bashrc"), ("bash", ".bashrc"), ("fish", ".config/fish/conf.d/llmtor.fish")]
+    {
+        let mut command = Command::new(shell);
+        program::confine(&mut command, room.path());
+        command
+            .args(["-c", &format!(". ./{file}; printf '%s' \"$OPENAI_API_KEY\"")])
+            .env("PATH", format!("{programs}:/usr/bin:/bin"))
+            .current_dir(room.path());
+        let Ok(said) = command.output() else {
+            assert!(std::env::var_os("CI").is_none(), "{shell} is missing");
+            continue;
+        };
+        assert_eq!(String::from_utf8_lossy(&said.stdout), key.trim(), "{shell}: {said:?}");
+    }
+    assert!(!room.path().join("broken").exists());
+
+    let broken = ["--home", "two\nlines", "setup", "env", "--yes", "--no-start"];
+    fs::rename(room.path().join(odd), room.path().join("two\nlines")).unwrap();
+    llmtor(room.path(), &[], &broken, "").refused(1, &["line break", "--home DIR"]);
 }

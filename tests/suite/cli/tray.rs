@@ -16,7 +16,6 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -27,7 +26,7 @@ use zbus::zvariant::{Dict, OwnedValue, Structure, Value};
 use zbus::{Connection, Proxy, interface};
 
 use super::bench::{Backend, MODEL, hello, llmtor, succeed};
-use crate::support::program::{Program, command};
+use crate::support::program::{self, Program, command};
 
 const PROGRAMS: [&str; 3] = ["dbus-daemon", "Xvfb", "xclip"];
 const WITHIN: Duration = Duration::from_secs(20);
@@ -271,14 +270,7 @@ async fn the_icon_is_registered_and_each_entry_of_its_menu_has_its_effect() {
         .await
         .unwrap();
 
-    // Opens nothing, and says what it was to open.
-    let tools = room.join("tools");
-    fs::create_dir(&tools).unwrap();
-    let opener = tools.join("xdg-open");
-    fs::write(&opener, format!("#!/bin/sh\nprintf %s \"$1\" > '{}'\n", room.join("opened").display()))
-        .unwrap();
-    fs::set_permissions(&opener, fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    let (path, opened) = program::opener(room);
 
     let mut tray = command(room);
     tray.args(["tray", "--home", "client", "--log", "info"])
@@ -336,12 +328,11 @@ async fn the_icon_is_registered_and_each_entry_of_its_menu_has_its_effect() {
     assert!(paused != ready, "the same icon for two states");
     menu.click("New identity").await;
 
-    let followed = || fs::read_to_string(room.join("opened")).unwrap_or_default();
+    let followed = || fs::read_to_string(&opened).unwrap_or_default();
     menu.click("Open page").await;
-    until("the page opened", || {
-        followed().starts_with("http://127.0.0.1:") && followed().contains("/enter?ticket=")
-    })
-    .await;
+    until("the page opened", || followed().contains("llmtor-open-")).await;
+    let link = program::link_in(&followed());
+    assert!(link.starts_with("http://127.0.0.1:") && link.contains("/enter?ticket="), "{link}");
     menu.click("Open log folder").await;
     until("a folder opened", || followed().ends_with("client") || followed().ends_with("client/logs")).await;
 

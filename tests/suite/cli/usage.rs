@@ -3,6 +3,7 @@
 use llmtor::config::table;
 
 use super::bench::{llmtor, succeed};
+use crate::support::program;
 
 fn room() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -103,7 +104,7 @@ fn with_json_an_error_is_an_object_on_standard_output() {
     let failed = llmtor(room.path(), &[], &["account", "--json", "--home", "h"], "");
     let error = failed.json();
     assert_eq!((failed.code, &error["event"], &error["kind"]), (Some(2), &"error".into(), &"usage".into()));
-    assert!(error["advice"].as_str().unwrap().contains("llmtor login --backend"), "{error}");
+    assert!(error["advice"].as_str().unwrap().contains("--backend URL --keys FILE"), "{error}");
 }
 
 #[test]
@@ -154,4 +155,13 @@ fn every_parameter_and_its_treatment_is_listed_and_the_documentation_has_the_sam
     let unknown = llmtor(room.path(), &[], &["compat", "nothing"], "");
     assert_eq!(unknown.code, Some(2));
     assert!(unknown.stderr.contains("/v1/chat/completions"), "{}", unknown.stderr);
+}
+
+#[test]
+fn a_refusal_that_nobody_reads_ends_as_it_would_have() {
+    let room = room();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ended = program::command(room.path()).args(["setup", "opncode"]).stderr(writer).status().unwrap();
+    assert_eq!(ended.code(), Some(2), "{ended}");
 }

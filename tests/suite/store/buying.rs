@@ -1,26 +1,12 @@
 //! `llmtor buy`, from its first word to the credits. A browser's place is taken by a program of its name that writes down
 //! what it was given.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::shop::{MODEL, Shop, attribute, paid};
 use crate::support::program::{self, Program};
-
-/// Puts a browser's opener in front of `PATH`; where it writes what it is given.
-fn browser(room: &Path) -> (String, PathBuf) {
-    let bin = room.join("bin");
-    let opened = room.join("opened");
-    std::fs::create_dir_all(&bin).unwrap();
-    let script = format!("#!/bin/sh\nprintf '%s' \"$1\" > '{0}.new'\nmv '{0}.new' '{0}'\n", opened.display());
-    std::fs::write(bin.join("xdg-open"), script).unwrap();
-    std::fs::set_permissions(bin.join("xdg-open"), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-    (path, opened)
-}
 
 async fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -43,7 +29,7 @@ async fn buying_opens_the_page_waits_for_the_credits_and_leaves_minting_to_the_c
     let shop = Shop::open();
     shop.furnish();
     let room = shop.room.path();
-    let (path, opened) = browser(room);
+    let (path, opened) = program::opener(room);
     let mut daemon = Program::start(
         room,
         &[
@@ -74,7 +60,9 @@ async fn buying_opens_the_page_waits_for_the_credits_and_leaves_minting_to_the_c
     ]);
     let mut buy = Program::spawn(command);
 
-    let link = wait("the browser", || std::fs::read_to_string(&opened).ok()).await;
+    // What it is started with, which everybody on the machine can read, has nothing of the link.
+    let slip = wait("the browser", || std::fs::read_to_string(&opened).ok()).await;
+    let link = program::link_in(&slip);
     assert!(link.starts_with(&format!("{}/api/v1/purchase?transientToken=", shop.url)), "{link}");
     assert!(link.contains("&paddlePriceID=pri_small&redirect=http%3A%2F%2F127.0.0.1%3A"), "{link}");
     let (status, policy, body) = shop.page(&link).await;
@@ -92,6 +80,7 @@ async fn buying_opens_the_page_waits_for_the_credits_and_leaves_minting_to_the_c
     assert_eq!(shop.paddle(&paid("evt_1", "txn_1", &reference)).await, 200);
     let status = wait("the end", || buy.status()).await;
     assert!(status.success(), "{}", String::from_utf8_lossy(&buy.stderr()));
+    assert!(!std::path::Path::new(&slip).exists(), "the link is still on the disk");
     let told = wait("the credits", || events(&buy).into_iter().nth(1)).await;
     assert_eq!((&told["event"], &told["granted"]), (&"credits".into(), &json!({ MODEL: 100 })));
     assert_eq!(told["supply"][MODEL]["next"]["what"], "look", "{told}");

@@ -67,6 +67,18 @@ async fn the_page_is_for_its_account_for_a_while_and_leads_nowhere_else() {
     let (first, second) = (shop.reference().await, shop.reference().await);
     assert_ne!(first, second);
     assert!(first != id && second != id);
+    // The page that a foreign script runs in is that of a checkout, and holds nobody else's redirect.
+    let of = |reference: &str, more: &str| {
+        format!("{}/api/v1/purchase/checkout/{reference}?packageID=small{more}", shop.url)
+    };
+    assert_eq!(shop.page(&of(&first, "")).await.0, 200);
+    assert_eq!(shop.page(&of(&id, "")).await.0, 404, "an account is no reference");
+    assert_eq!(shop.page(&of(&first, "&redirect=https%3A%2F%2Fevil.example%2F")).await.0, 400);
+    assert_eq!(
+        shop.page(&of(&first, "").replace("small", "by-hand")).await.0,
+        404,
+        "Paddle does not sell it"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,12 +90,19 @@ async fn in_a_browser_paddle_s_window_opens_and_learns_a_reference_and_no_token(
     assert_eq!(seen["status"], 200);
     assert_accessible(&seen);
     assert_eq!(seen["pay"], "Pay $5.00 with Paddle");
-    // The token is out of the address before the script runs, and goes along with no request.
-    let bare = format!("{}/api/v1/purchase", shop.url);
-    assert_eq!(
-        (&seen["address"], &seen["paddle"]["address"]),
-        (&bare.as_str().into(), &bare.as_str().into())
-    );
+    // Neither token nor account is anywhere that the script can look, and they go along with no request.
+    let begin = format!("{}/api/v1/purchase/checkout/", shop.url);
+    assert!(seen["address"].as_str().unwrap().starts_with(&begin), "{}", seen["address"]);
+    assert_eq!(seen["address"], seen["paddle"]["address"]);
+    let traces = seen["paddle"]["traces"].to_string();
+    assert!(traces.contains(&begin), "it did look: {traces}");
+    let url = url::Url::parse(&url).unwrap();
+    let secrets: Vec<_> =
+        url.query_pairs().filter(|(name, _)| name == "transientToken" || name == "userID").collect();
+    assert_eq!(secrets.len(), 2);
+    for (name, secret) in secrets {
+        assert!(!traces.contains(&*secret) && !traces.contains(&*name), "{name} is in {traces}");
+    }
     let origin = format!("{}/", shop.url);
     let referers = seen["referers"].as_array().unwrap();
     assert!(referers.len() >= 2 && referers.iter().all(|referer| *referer == origin), "{referers:?}");

@@ -1,7 +1,7 @@
 //! The real binary as a child process, with everything that it says kept.
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -45,6 +45,30 @@ pub fn confine(command: &mut Command, room: &Path) {
         }
     }
     command.env("HOME", room).env("TMPDIR", &temporary).current_dir(room);
+}
+
+/// Puts a program in front of `PATH` that opens nothing, and writes down what it was told to. The new `PATH`, and the file.
+pub fn opener(room: &Path) -> (String, PathBuf) {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let (bin, opened) = (room.join("bin"), room.join("opened"));
+    std::fs::create_dir_all(&bin).unwrap();
+    let script = format!("#!/bin/sh\nprintf '%s' \"$*\" > '{0}.new'\nmv '{0}.new' '{0}'\n", opened.display());
+    std::fs::write(bin.join("xdg-open"), script).unwrap();
+    std::fs::set_permissions(bin.join("xdg-open"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    (format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()), opened)
+}
+
+/// Where the file leads that a browser was told to open: nobody else may read it, and its path tells nothing.
+pub fn link_in(slip: &str) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let name = Path::new(slip).file_name().unwrap().to_str().unwrap();
+    assert!(name.starts_with("llmtor-open-"), "{slip}");
+    assert_eq!(std::fs::metadata(slip).unwrap().permissions().mode() & 0o777, 0o600);
+    let page = std::fs::read_to_string(slip).unwrap();
+    let link = page.split("content=\"0; url=").nth(1).unwrap().split('"').next().unwrap();
+    link.replace("&amp;", "&")
 }
 
 /// Runs to the end, whatever the end is, with `input` on standard input.

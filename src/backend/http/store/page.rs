@@ -7,7 +7,8 @@
 //! | nobody | the voucher form, and what the host says | nothing |
 //!
 //! The provider is told a reference and the package, and of the account nothing. Where its script runs, the page has no
-//! transient token: neither in its address nor in itself.
+//! transient token and no account: neither in itself nor in the address that it was loaded from, which a script can read
+//! even after it was replaced.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +24,8 @@ use crate::backend::settings::{PackageSettings, StoreSettings};
 use crate::wire::ModelName;
 
 const STYLE: &str = include_str!("page/page.css");
-/// Takes the token out of the address before anything foreign runs.
+/// Takes the token out of the address bar and the history. It hides nothing from a script: where a foreign one runs, the
+/// address never had the token.
 const HIDE: &str = "history.replaceState(null, '', location.pathname);";
 const OPEN_PADDLE: &str = include_str!("page/paddle.js");
 
@@ -34,6 +36,8 @@ pub(super) enum Notice {
     NothingAsked,
     /// The transient token is not, or no more, good.
     LinkIsOver,
+    /// No checkout has this reference.
+    NoSuchCheckout,
     /// Nothing of that name is sold.
     NoSuchPackage,
     /// It would lead the buyer elsewhere.
@@ -69,6 +73,9 @@ impl<'a> Page<'a> {
                 "This link is over",
                 "A link to this page is good for five minutes. Nothing was bought. Run “llmtor buy” again for a new one.",
             ),
+            Notice::NoSuchCheckout => {
+                ("There is no such checkout", "Nothing was bought. Run “llmtor buy” for a link that works.")
+            }
             Notice::NoSuchPackage => {
                 ("This package is not sold here", "Nothing was bought. “llmtor buy” shows what is.")
             }
@@ -193,7 +200,7 @@ impl<'a> Page<'a> {
                     meta name="color-scheme" content="light dark";
                     title { (title) }
                     style nonce=(self.nonce) { (PreEscaped(STYLE)) }
-                    script nonce=(self.nonce) { (PreEscaped(HIDE)) }
+                    @if lets.is_empty() { script nonce=(self.nonce) { (PreEscaped(HIDE)) } }
                 }
                 body { main { h1 { (title) } (body) } }
             }
