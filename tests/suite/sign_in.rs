@@ -299,9 +299,9 @@ fn no_other_account_finds_the_window_and_it_ends_with_a_llmtor_that_was_killed()
         login.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     };
     let until = |what: &str, look: &dyn Fn() -> bool| {
-        let begun = std::time::Instant::now();
+        let since = std::time::Instant::now();
         while !look() {
-            assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{what}");
+            assert!(since.elapsed() < std::time::Duration::from_secs(60), "{what}");
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
     };

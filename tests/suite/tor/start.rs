@@ -159,7 +159,7 @@ fn where_no_relay_can_be_reached_calls_are_told_so_and_the_endpoint_answers_all_
     // A call that ends while relays are just being tried again is told so.
     let mut said = String::new();
     let told = tornet::poll(SOON, || {
-        said = ask(&daemon, "still?").0.error_message().to_owned();
+        said = ask(&daemon, "still?").0.error_message();
         said.contains(blockage)
     });
     assert!(told, "{said}");
