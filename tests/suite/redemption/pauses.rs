@@ -100,6 +100,6 @@ async fn once_the_user_pauses_no_further_attempt_is_begun() {
     let redeemer = Redeemer::new(bench.vault.withdrawals(), Exits::new(&bench.backend, u8::MAX), settings);
     let error = redeemer.redeem(prompt("hello"), first()).await.err().unwrap();
     assert!(matches!(error.kind(), RedeemErrorKind::Paused), "{error}");
-    assert_eq!(error.fate(), TokenFate::InDoubt, "the same request resumes it");
+    assert_eq!(error.token(), TokenFate::InDoubt, "the same request resumes it");
     assert_eq!(bench.backend.seen().len(), 1);
 }
