@@ -3,7 +3,7 @@
 //! | passage | calls | identity plane | Tor |
 //! | --- | --- | --- | --- |
 //! | Open | leave | asks what it is told to, and what its schedule has due | runs |
-//! | Paused | are refused at once, no token is touched; those under way end normally | refuses; the schedule waits, and what was missed is drawn anew on resuming, as after sleep | nothing is kept warm; the client ends as soon as nothing is under way, and is begun anew on resuming |
+//! | Paused | are refused at once, no token is touched; an attempt under way ends, and no further one of its call is begun | refuses, but for a sign-out, which then is one of this home alone; a mint is cut short; the schedule waits, and what was missed is drawn anew on resuming, as after sleep | nothing is kept warm; the client ends as soon as nothing is under way, and is begun anew on resuming |
 //!
 //! It is kept in the home (the file `paused`), so that a restart stays paused. Not to be confused with
 //! [`Custody`](crate::vault::Custody), which says whose a vault's tokens are.

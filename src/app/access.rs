@@ -1,7 +1,9 @@
 //! Who works on a home: whoever holds its lock. A command takes the lock when it is free; while a daemon
 //! has it, the daemon is asked.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::control::message::StatusReport;
@@ -58,19 +60,24 @@ async fn reach(home: &Home, operation: &Operation, progress: &ProgressSender) ->
     }
 }
 
-/// The lock, for a daemon. Where one runs already, the error says so.
+/// The lock, for a daemon. Where one runs already, the error says so; a command that only looks is waited for.
 pub async fn lock_for_daemon(home: &Home) -> Result<HomeLock, AppError> {
-    let in_use = match home.lock() {
-        Ok(lock) => return Ok(lock),
-        Err(error @ HomeError::InUse { .. }) => error,
-        Err(error) => return Err(error.into()),
-    };
+    let begun = Instant::now();
     let (progress, _) = tokio::sync::watch::channel(None);
-    match control::ask(&home.control_path(), &Operation::Status, &progress).await {
-        Ok(Ok(Report::Status(StatusReport { daemon: Some(daemon), .. }))) => {
-            Err(AppError::AlreadyRunning { pid: daemon.pid, base_url: daemon.base_url })
+    loop {
+        let in_use = match home.lock() {
+            Ok(lock) => return Ok(lock),
+            Err(error @ HomeError::InUse { .. }) => error,
+            Err(error) => return Err(error.into()),
+        };
+        match control::ask(&home.control_path(), &Operation::Status, &progress).await {
+            Ok(Ok(Report::Status(StatusReport { daemon: Some(daemon), .. }))) => {
+                return Err(AppError::AlreadyRunning { pid: daemon.pid, base_url: daemon.base_url });
+            }
+            Err(ControlError::NoDaemon(_)) if begun.elapsed() < PATIENCE => {}
+            _ => return Err(in_use.into()),
         }
-        _ => Err(in_use.into()),
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -91,5 +98,26 @@ pub fn read_api_key(home: &Home) -> Result<Secret<String>, AppError> {
     match api_key::read(home)? {
         Some(key) => Ok(key),
         None => api_key::read_or_make(home, &home.lock()?, &mut rand::rng()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_waits_for_a_command_that_holds_the_home_and_not_for_ever() {
+        let room = tempfile::tempdir().unwrap();
+        let home = Home::open(&room.path().join("home")).unwrap();
+        let held = home.lock().unwrap();
+        let command = tokio::spawn(async move {
+            tokio::time::sleep(PATIENCE / 2).await;
+            drop(held);
+        });
+        let lock = lock_for_daemon(&home).await.unwrap();
+        command.await.unwrap();
+        let refused = lock_for_daemon(&home).await;
+        assert!(matches!(refused, Err(AppError::Home(HomeError::InUse { .. }))));
+        drop(lock);
     }
 }

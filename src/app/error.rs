@@ -113,6 +113,9 @@ pub enum AppError {
     /// A daemon was to be started, and ended or stayed silent.
     #[error("llmtor could not be started: {0}")]
     NotStarted(String),
+    /// A service goes by the home's settings alone.
+    #[error("the service would not know of --set {0}, so it was not started")]
+    ServiceWithoutSets(String),
     /// The service manager.
     #[error(transparent)]
     Service(#[from] ServiceError),
@@ -232,6 +235,7 @@ impl AppError {
             | Self::NoBackend
             | Self::Voucher(_)
             | Self::BrowserOverTor
+            | Self::ServiceWithoutSets(_)
             | Self::UnknownPort
             | Self::UnknownToken(_)
             | Self::AmbiguousToken(_)
@@ -280,6 +284,9 @@ impl AppError {
                 "`llmtor tokens` lists those that there is something to say of; one that was spent is gone without a trace",
             ),
             Self::AmbiguousToken(_) => Some("give more digits; `llmtor tokens --json` has all of them"),
+            Self::ServiceWithoutSets(_) => Some(
+                "write it into config.toml of the home, which the service reads, or start `llmtor serve` with it yourself",
+            ),
             Self::Service(error) => Some(error.advice()),
             Self::NotStarted(_) => {
                 Some("`llmtor serve` in a terminal shows what is wrong, and `llmtor doctor` looks closer")

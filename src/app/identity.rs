@@ -2,6 +2,9 @@
 //!
 //! The daemon's Tor client is used where there is one; else one is started the first time it is needed (by a command,
 //! for itself). Two clients in one home would share its state directory, so there is never a second.
+//!
+//! Invariant: while llmtor is paused no way is given to anybody, and no client is started. Whoever reaches the backend on this
+//! plane has asked here.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +13,7 @@ use crate::clock::SharedClock;
 use crate::config::{Config, IdentityTransport};
 use crate::datadir::Home;
 use crate::identity::{Deadlines, IdentityUrl, Route, TorRoute};
+use crate::passage::{Gate, Passage};
 use crate::tor::{Status, Tor};
 
 use super::{AppError, tor};
@@ -19,6 +23,7 @@ pub(super) struct IdentityWay {
     home: Home,
     config: Config,
     clock: SharedClock,
+    gate: Gate,
     tor: Mutex<Option<TorRoute>>,
 }
 
@@ -32,12 +37,21 @@ pub(super) enum Unready {
 }
 
 impl IdentityWay {
-    pub(super) fn new(home: &Home, config: &Config, clock: SharedClock) -> Self {
-        Self { home: home.clone(), config: config.clone(), clock, tor: Mutex::new(None) }
+    pub(super) fn new(home: &Home, config: &Config, clock: SharedClock, gate: Gate) -> Self {
+        Self { home: home.clone(), config: config.clone(), clock, gate, tor: Mutex::new(None) }
+    }
+
+    /// Refuses while nothing may leave.
+    pub(super) fn passable(&self) -> Result<(), AppError> {
+        match self.gate.passage() {
+            Passage::Open => Ok(()),
+            Passage::Paused => Err(AppError::Paused),
+        }
     }
 
     /// Whether it goes through Tor, and how far the client is then; one is started if there is none.
     pub(super) async fn tor_status(&self) -> Result<Option<Result<(), Status>>, AppError> {
+        self.passable()?;
         match self.config.identity.transport {
             IdentityTransport::Direct => Ok(None),
             IdentityTransport::Tor => Ok(Some(self.tor()?.tor().ready(self.patience()).await)),
@@ -69,12 +83,16 @@ impl IdentityWay {
         url: &IdentityUrl,
         unready: Unready,
     ) -> Result<(Route, Deadlines), AppError> {
+        self.passable()?;
         match self.config.identity.transport {
             IdentityTransport::Direct => Ok((Route::Direct, Deadlines::default())),
             IdentityTransport::Tor => {
                 url.check_tor()?;
                 let route = self.tor()?;
-                let deadlines = match (route.tor().ready(self.patience()).await, unready) {
+                let ready = route.tor().ready(self.patience()).await;
+                // That may have taken a while.
+                self.passable()?;
+                let deadlines = match (ready, unready) {
                     (Ok(()), _) => Deadlines::over_tor(),
                     (Err(status), Unready::Fails) => return Err(AppError::TorNotReady(status)),
                     // It was waited for already.

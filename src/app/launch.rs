@@ -6,6 +6,9 @@
 //! | a service of this home is installed, and its manager can be asked | the service is started |
 //! | else | `llmtor serve` is started in a session of its own, so that it outlives the terminal; what it says goes to `serve.log` in the home |
 //!
+//! A daemon that is started here goes by the same `--set`s as whoever needs it: they may say that it takes another way out. A
+//! service knows none, so it is not started for somebody who has some.
+//!
 //! In the last two cases it is waited for until the control socket answers. A process that ends instead is an error with its
 //! own last words.
 
@@ -27,6 +30,8 @@ use super::AppError;
 /// How long a daemon may take until its control socket answers.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
+/// Below the user's directory: the usual home where there is no `XDG_DATA_HOME`, and what the packages' unit names.
+const UNMOVED: &str = ".local/share/llmtor";
 /// Of its own words, in an error.
 const LAST_WORDS: usize = 600;
 
@@ -54,12 +59,17 @@ impl Launched {
     }
 }
 
-/// Sees to it that a daemon runs in `home`, and tells of it.
-pub async fn ensure_running(home: &Home, config: &Config) -> Result<(Launched, DaemonReport), AppError> {
+/// Sees to it that a daemon runs in `home`, and tells of it. `sets` are the `--set`s that `config` came of.
+pub async fn ensure_running(
+    home: &Home,
+    config: &Config,
+    sets: &[String],
+) -> Result<(Launched, DaemonReport), AppError> {
     if let Some(daemon) = running(home).await {
         return Ok((Launched::Running, daemon));
     }
     if let Some(service) = installed(home, config) {
+        check_sets(sets)?;
         let started = tokio::task::spawn_blocking(move || service.start()).await;
         match started.map_err(|_| AppError::Internal)? {
             Ok(_) => return Ok((Launched::Service, wait(home, None).await?)),
@@ -70,7 +80,7 @@ pub async fn ensure_running(home: &Home, config: &Config) -> Result<(Launched, D
             Err(error) => return Err(error.into()),
         }
     }
-    let (child, log) = detach(home)?;
+    let (child, log) = detach(home, sets)?;
     Ok((Launched::Process, wait(home, Some((child, log))).await?))
 }
 
@@ -83,15 +93,16 @@ pub async fn running(home: &Home) -> Option<DaemonReport> {
     }
 }
 
+/// Refuses to have a service started or installed that would know nothing of `sets`.
+pub fn check_sets(sets: &[String]) -> Result<(), AppError> {
+    if sets.is_empty() { Ok(()) } else { Err(AppError::ServiceWithoutSets(sets.join(" --set "))) }
+}
+
 /// The service of this home, whether or not it is installed.
 pub fn service(home: &Home, config: &Config) -> Result<Service, AppError> {
     let user = UserDirectories::here().ok_or(ServiceError::NoPlace)?;
     let root = std::path::absolute(home.root()).unwrap_or_else(|_| home.root().to_owned());
-    let place = if Home::default_path().is_some_and(|default| default == root) {
-        Place::Default
-    } else {
-        Place::Named
-    };
+    let place = place(&root, Home::default_path().as_deref(), &user.home);
     Ok(Service::new(
         own_program()?,
         (root, place),
@@ -99,6 +110,13 @@ pub fn service(home: &Home, config: &Config) -> Result<Service, AppError> {
         config.server.grace().as_secs(),
         user,
     ))
+}
+
+/// Whether a service finds the home by itself. What moves it for a shell, `XDG_DATA_HOME`, a service manager need not have, so
+/// there only the place without it counts.
+fn place(root: &Path, default: Option<&Path>, user: &Path) -> Place {
+    let is_moved = cfg!(all(unix, not(target_os = "macos"))) && root != user.join(UNMOVED);
+    if default == Some(root) && !is_moved { Place::Default } else { Place::Named }
 }
 
 fn installed(home: &Home, config: &Config) -> Option<Service> {
@@ -114,13 +132,14 @@ fn own_program() -> Result<PathBuf, AppError> {
 }
 
 /// A daemon of its own, which no terminal takes along when it closes.
-fn detach(home: &Home) -> Result<(Child, PathBuf), AppError> {
+fn detach(home: &Home, sets: &[String]) -> Result<(Child, PathBuf), AppError> {
     let failed = |error: std::io::Error| AppError::NotStarted(error.to_string());
     let path = home.root().join("serve.log");
     let log = log_file(&path).map_err(failed)?;
     let child = Command::new(own_program()?)
         .args(["serve", "--detached", "--home"])
         .arg(home.root())
+        .args(sets.iter().flat_map(|set| ["--set", set]))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)
@@ -177,6 +196,17 @@ fn last_words(log: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(all(unix, not(target_os = "macos")))]
+    #[test]
+    fn a_home_that_only_a_shell_s_variable_leads_to_is_named_to_the_service() {
+        let (user, usual) = (Path::new("/home/u"), Path::new("/home/u/.local/share/llmtor"));
+        let moved = Path::new("/data/u/llmtor");
+        assert_eq!(place(usual, Some(usual), user), Place::Default);
+        assert_eq!(place(moved, Some(moved), user), Place::Named, "XDG_DATA_HOME=/data/u");
+        assert_eq!(place(usual, Some(moved), user), Place::Named, "a manager may have that variable, too");
+        assert_eq!(place(moved, Some(usual), user), Place::Named, "--home");
+    }
 
     #[test]
     fn the_last_words_are_bounded_and_whole_characters() {

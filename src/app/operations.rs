@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::{OnceLock, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::blind::PublicKey;
 use crate::clock::{SharedClock, SystemClock};
@@ -92,6 +93,7 @@ impl Operations {
         })
         .await
         .map_err(|_| AppError::Internal)??;
+        let gate = Gate::new(home.passage());
         Ok(Self {
             home: home.clone(),
             config: config.clone(),
@@ -100,10 +102,10 @@ impl Operations {
             census: vault.census(),
             vault,
             session_file: SessionFile::new(home.clone(), session_key),
-            way: IdentityWay::new(home, config, clock.clone()),
+            way: IdentityWay::new(home, config, clock.clone(), gate.clone()),
             keyring: RwLock::new(keyring),
             clock,
-            gate: Gate::new(home.passage()),
+            gate,
             turn: Mutex::new(()),
             daemon: RwLock::new(None),
             watcher: RwLock::new(None),
@@ -290,12 +292,17 @@ impl Operations {
         let tell = |latest: crate::identity::MintProgress| {
             progress.send_replace(Some(Progress { done: narrow(latest.done), total: narrow(latest.total) }));
         };
-        let Minted { made, pending, recovered, stopped } = identity.mint(order, &tell).await?;
-        if let Some(error) = stopped {
-            if matches!(error, IdentityError::SessionExpired) {
+        // Who asked may go away, which drops this; a pause lets what is in flight end.
+        let never = CancellationToken::new();
+        let minted =
+            self.until_paused(&never, |stop| async move { identity.mint_until(order, &tell, &stop).await });
+        let Minted { made, pending, recovered, stopped } = minted.await?;
+        let is_cut = stopped.is_none() && made < count as usize;
+        if let Some(error) = stopped.map(AppError::from).or_else(|| is_cut.then_some(AppError::Paused)) {
+            if matches!(error, AppError::Identity(IdentityError::SessionExpired)) {
                 self.session_refused().await;
             }
-            let mut refusal = AppError::from(error).refusal();
+            let mut refusal = error.refusal();
             let begun = match made {
                 0 => "",
                 made if made == count as usize => "all were minted, but of one begun earlier: ",

@@ -4,8 +4,12 @@
 //! | --- | --- |
 //! | version, system | as they are |
 //! | settings | numbers, switches and words; of all others only that they are set |
-//! | findings of the doctor, last lines of the log | scrubbed ([`scrub`]) |
+//! | findings of the doctor | scrubbed ([`scrub`]) |
+//! | last lines of the log | the same, by the hour, with "some" for every number but statuses and percents; of the account's side only what went wrong |
 //! | the state | in round terms: no count of tokens, no name of a model |
+//!
+//! The operator, who is asked first, knows when each account had how many signatures made: a line of a top-up with its count and
+//! its second would say which account this is, beside what the other plane had to say.
 //!
 //! Deliberately absent: sending it. Who gets it is the user's business.
 
@@ -14,6 +18,7 @@ pub mod scrub;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::config::Level;
 use crate::config::table::{Key, Kind};
 use crate::control::message::{
     CheckName, DoctorReport, SessionState, StatusReport, SupplyLevel, TorPhase, Verdict,
@@ -22,6 +27,9 @@ use crate::vault::Custody;
 
 use super::logging::reading::Line;
 use scrub::Scrub;
+
+/// Who says what becomes of the account.
+const ACCOUNT: &str = "llmtor::identity";
 
 /// What there is to tell.
 pub struct Facts<'a> {
@@ -84,8 +92,8 @@ pub fn write(facts: &Facts<'_>, scrub: &Scrub) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let mut text = format!(
         "# llmtor report\n\n\
-         Made by `llmtor report` on {day}. Names, addresses, hosts, paths, keys, tokens and their counts were left out; prompts\n\
-         and answers are never written down. Read it all the same before you pass it on.\n\n\
+         Made by `llmtor report` on {day}. Names, addresses, hosts, paths, keys, tokens and their counts were left out, and\n\
+         exact times and top-ups; prompts and answers are never written down. Read it all the same before you pass it on.\n\n\
          - llmtor {version}\n- {system}\n\n## What the doctor found\n\n",
     );
     // Writing to a String cannot fail.
@@ -122,19 +130,69 @@ pub fn write(facts: &Facts<'_>, scrub: &Scrub) -> String {
         let _ = writeln!(text, "- `{path}`: {value} (default)");
     }
     text.push_str("\n## The last of the log\n\n```text\n");
-    for line in *log {
-        let _ = writeln!(text, "{}", scrub.text(&line.raw()).replace("```", "'''"));
+    for line in lines(log, scrub) {
+        let _ = writeln!(text, "{}", line.replace("```", "'''"));
     }
     text + "```\n"
 }
 
-/// Without the counts: how many tokens somebody has tells them from others.
+/// The log, as it may be told.
+fn lines(log: &[Line], scrub: &Scrub) -> Vec<String> {
+    let mut told = Vec::new();
+    let mut is_left_out = false;
+    for line in log {
+        // What begins with no time belongs to the line before.
+        if line.time.is_some() {
+            is_left_out = line.level > Level::Warn && line.text.starts_with(ACCOUNT);
+        }
+        if is_left_out {
+            continue;
+        }
+        let text = uncounted(&scrub.text(&line.text));
+        told.push(match &line.time {
+            Some(time) => format!("{} {:>5} {text}", hour(time), format!("{:?}", line.level).to_uppercase()),
+            None => text,
+        });
+    }
+    told
+}
+
+/// The hour of an RFC 3339 time in UTC.
+fn hour(time: &str) -> String {
+    let (day, clock) = time.split_once('T').unwrap_or((time, ""));
+    format!("{day} {}h", clock.split(':').next().unwrap_or_default())
+}
+
+/// Without the counts: how many tokens somebody has tells them from others. None stays none, and what is no count stays: a
+/// percentage, the status of an answer.
 fn uncounted(text: &str) -> String {
-    let words = text.split(' ').map(|word| {
-        let is_count = !word.is_empty() && word.chars().all(|c| c.is_ascii_digit());
-        if is_count && word.chars().any(|c| c != '0') { "some" } else { word }
-    });
-    words.collect::<Vec<_>>().join(" ")
+    let is_between = |c: char| c.is_whitespace() || "=,;()[]{}\"'`:".contains(c);
+    let mut told = String::new();
+    let mut before = "";
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(is_between).unwrap_or(rest.len());
+        let (word, behind) = rest.split_at(end);
+        let number = word.trim_end_matches(['.', '!', '?']);
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        let is_status = number.len() == 3 && ["status", "HTTP"].contains(&before);
+        let is_port = told.ends_with(':') && !told.ends_with("::");
+        let is_kept =
+            is_status || is_port || behind.starts_with(" %") || number.bytes().all(|byte| byte == b'0');
+        if is_number && !is_kept {
+            told.push_str("some");
+            told.push_str(&word[number.len()..]);
+        } else {
+            told.push_str(word);
+        }
+        if !word.is_empty() {
+            before = word;
+        }
+        let next = behind.find(|c| !is_between(c)).unwrap_or(behind.len());
+        told.push_str(&behind[..next]);
+        rest = &behind[next..];
+    }
+    told
 }
 
 fn state(status: &StatusReport, scrub: &Scrub) -> String {
@@ -210,7 +268,52 @@ mod tests {
 
     #[test]
     fn a_count_becomes_some_and_none_stays_none() {
-        assert_eq!(uncounted("39 tokens usable, 0 maturing"), "some tokens usable, 0 maturing");
+        for (text, expected) in [
+            ("39 tokens usable, 0 maturing", "some tokens usable, 0 maturing"),
+            ("made=200 pending=0 lost=3", "made=some pending=0 lost=some"),
+            ("minted 3 of 5, then: (12)", "minted some of some, then: (some)"),
+            ("Stock { available: 39 }", "Stock { available: some }"),
+            ("200 were minted. 7.", "some were minted. some."),
+            ("status 503, status=429, 42 %", "status 503, status=429, 42 %"),
+            ("http://127.0.0.1:8787 gpt-4.1 3s", "http://127.0.0.1:8787 gpt-4.1 3s"),
+        ] {
+            assert_eq!(uncounted(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_top_up_leaves_no_trace_in_the_log_that_is_told_and_times_are_of_the_hour() {
+        let line = |time: Option<&str>, level, text: &str| Line {
+            time: time.map(str::to_owned),
+            level,
+            text: text.to_owned(),
+        };
+        let log = [
+            line(
+                Some("2026-11-26T05:12:07Z"),
+                Level::Info,
+                "llmtor::identity::schedule::keeper: topped up model=gpt-4.1 made=200",
+            ),
+            line(None, Level::Info, "and 17 more of it"),
+            line(
+                Some("2026-11-26T05:12:08Z"),
+                Level::Warn,
+                "llmtor::identity::recovery: credits are gone credits=31",
+            ),
+            line(
+                Some("2026-11-26T06:13:09Z"),
+                Level::Info,
+                "llmtor::app: vault opened found=Found { doubt: 4 }",
+            ),
+        ];
+        let told = lines(&log, &Scrub::new(Path::new("/h"), None, Hosts::Hidden));
+        assert_eq!(
+            told,
+            [
+                "2026-11-26 05h  WARN llmtor::identity::recovery: credits are gone credits=some",
+                "2026-11-26 06h  INFO llmtor::app: vault opened found=Found { doubt: some }",
+            ]
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Signing in through a browser window, as configured for a home.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -10,14 +11,17 @@ use crate::control::message::SecretText;
 use crate::datadir::Home;
 use crate::identity::browser::{self, CALLBACK};
 use crate::identity::{BrowserError, BrowserOrder, IdentityUrl, session_by_browser};
+use crate::passage::Passage;
 
 use super::AppError;
 
 /// Where in a home the profiles are made.
 const PROFILES: &str = "browser";
+/// How soon a pause closes the window.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Opens a window of the `named` browser, or of the configured one, or of the first that is found, and brings the session that the user
-/// gets there. On return window and profile are gone.
+/// gets there. On return window and profile are gone. A pause closes the window.
 pub async fn by_browser(
     home: &Home,
     config: &Config,
@@ -37,7 +41,23 @@ pub async fn by_browser(
         profiles: home.root().join(PROFILES),
         patience: config.login.patience(),
     };
-    Ok(SecretText(session_by_browser(&order, stop).await?))
+    if home.passage() == Passage::Paused {
+        return Err(AppError::Paused);
+    }
+    let (stop, mut is_paused) = (stop.child_token(), false);
+    let work = session_by_browser(&order, &stop);
+    tokio::pin!(work);
+    let session = loop {
+        if home.passage() == Passage::Paused {
+            is_paused = true;
+            stop.cancel();
+        }
+        // Kept in the home by whoever pauses, which is another process.
+        if let Ok(session) = tokio::time::timeout(LOOK, &mut work).await {
+            break session;
+        }
+    };
+    if is_paused { Err(AppError::Paused) } else { Ok(SecretText(session?)) }
 }
 
 /// Deletes what sign-ins left behind whose llmtor was killed.

@@ -17,11 +17,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::sign_in;
+use crate::app::{AppError, sign_in};
 use crate::config::Config;
 use crate::control::message::{LoginReport, MintReport, NextTopUp, SecretText, StatusReport, SupplyReport};
 use crate::control::{Operation, Report};
 use crate::datadir::Home;
+use crate::passage::Passage;
 use crate::supervisor::Signals as _;
 use crate::vault::Custody;
 use crate::wire::ModelName;
@@ -46,6 +47,7 @@ struct Done {
 }
 
 pub(super) async fn run(options: &LoginOptions, context: &Context) -> Result<Exit, Failure> {
+    check_passage(context)?;
     if let (Some(backend), Some(keys)) = (options.backend.clone(), options.keys.clone()) {
         let order = InitOptions { backend, anonymous_url: options.anonymous_url.clone(), keys, force: false };
         let done = init::set_up(&order, context).await?;
@@ -67,6 +69,15 @@ pub(super) async fn run(options: &LoginOptions, context: &Context) -> Result<Exi
     }
     context.output.result(&done, || text(&done));
     Ok(Exit::Done)
+}
+
+/// A session that is then refused would have ended the one before it, and a browser's window talks to others, too.
+fn check_passage(context: &Context) -> Result<(), Failure> {
+    let path = context.home_path()?;
+    if path.exists() && Home::open(&path)?.passage() == Passage::Paused {
+        return Err(AppError::Paused.into());
+    }
+    Ok(())
 }
 
 /// The home, if it has a backend. Without one nothing is made, and what to type is said.

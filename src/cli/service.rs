@@ -9,6 +9,9 @@ use super::exit::{Exit, Failure};
 
 pub(super) async fn run(command: ServiceCommand, context: &Context) -> Result<Exit, Failure> {
     let (home, config) = context.open(&[])?;
+    if matches!(command, ServiceCommand::Install | ServiceCommand::Start) {
+        app::launch::check_sets(&context.sets)?;
+    }
     let service = app::launch::service(&home, &config)?;
     let work = move || match command {
         ServiceCommand::Install => service.install(),

@@ -147,7 +147,7 @@ async fn after_setup(
             steps.push(Step::say(format!("the endpoint does not run now; start it: {by_hand}")));
         }
     } else {
-        match app::launch::ensure_running(home, config).await {
+        match app::launch::ensure_running(home, config, &context.sets).await {
             Ok((launched, _)) => steps.extend(launched.remark().map(Step::say)),
             Err(error) => {
                 let why = Failure::from(error);

@@ -85,7 +85,8 @@ fn text(report: &StatusReport, context: &Context) -> String {
             }
             text
         }
-        None => "not running; start it with `llmtor serve`\n".into(),
+        // Said in the first line.
+        None => String::new(),
     };
     let or_none = |url: &Option<String>| url.clone().unwrap_or_else(|| "none; run `llmtor init`".into());
     let session = session(report);

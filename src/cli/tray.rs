@@ -23,17 +23,17 @@ pub(super) fn run(options: &TrayOptions, context: &Context, runtime: &Runtime) -
 fn show(options: &TrayOptions, context: &Context, runtime: &Runtime) -> Result<Exit, Failure> {
     let (home, config) = context.open(&[])?;
     let start: desktop::Start = {
-        let (home, config) = (home.clone(), config.clone());
+        let (home, config, sets) = (home.clone(), config.clone(), context.sets.clone());
         Arc::new(move || {
-            let (home, config) = (home.clone(), config.clone());
+            let (home, config, sets) = (home.clone(), config.clone(), sets.clone());
             Box::pin(async move {
-                let started = app::launch::ensure_running(&home, &config).await;
+                let started = app::launch::ensure_running(&home, &config, &sets).await;
                 started.map(drop).map_err(|error| error.to_string())
             })
         })
     };
     if !options.no_start {
-        match runtime.block_on(app::launch::ensure_running(&home, &config)) {
+        match runtime.block_on(app::launch::ensure_running(&home, &config, &context.sets)) {
             Ok((launched, _)) => {
                 if let Some(remark) = launched.remark() {
                     context.output.remark(remark);

@@ -35,6 +35,10 @@ pub(super) fn install(service: &Service) -> Result<(), ServiceError> {
 }
 
 pub(super) fn uninstall(service: &Service) -> Result<(), ServiceError> {
+    // Whoever cleans up need not know whether there is anything.
+    if paths(service).iter().all(|path| !path.exists()) {
+        return Ok(());
+    }
     check_manager()?;
     if home(service).is_some() {
         user(&["disable", "--now", "llmtor.socket", "llmtor.service"])?;

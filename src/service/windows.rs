@@ -129,6 +129,8 @@ mod tests {
             Service::new("/apps/llmtor.exe".into(), place, "localhost:8787".parse().unwrap(), 10, user);
         let bytes = encoded(&task(&service).unwrap());
         assert_eq!(bytes[..2], [0xFF, 0xFE]);
+        // What schtasks reads by is what the text says of itself.
+        assert!(task(&service).unwrap().starts_with("<?xml version=\"1.0\" encoding=\"UTF-16\"?>"));
         write(&path(&service), &bytes).unwrap();
         assert!(matches!(home(&service), Some(Found::Named(found)) if found == dir.path()));
         // Ours, so it may be replaced and removed.

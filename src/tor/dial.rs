@@ -17,6 +17,7 @@ use futures_util::io::{AsyncRead, AsyncWrite};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::sync::watch;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
+use tokio_util::sync::CancellationToken;
 use tor_rtcompat::tokio::TokioRustlsRuntime;
 use tor_rtcompat::{CompoundRuntime, NetStreamListener, NetStreamProvider, RuntimeSubstExt as _, StreamOps};
 
@@ -56,18 +57,20 @@ pub(super) enum Reach {
     Nobody,
 }
 
-/// The runtime that this is called in, and what is seen while dialling. Fails outside one.
-pub(super) fn runtime() -> io::Result<(Runtime, watch::Receiver<Reach>)> {
+/// The runtime that this is called in, and what is seen while dialling. Fails outside one. Nothing is dialled any more once
+/// `ended` is cancelled: parts of a client go on for a while after its end, and would ask for relays.
+pub(super) fn runtime(ended: CancellationToken) -> io::Result<(Runtime, watch::Receiver<Reach>)> {
     let base = Base::current()?;
     let (reach, seen) = watch::channel(Reach::default());
     let record = Arc::new(Record { failures: AtomicU32::new(0), reach });
-    Ok((base.with_tcp_provider(Relays { record }), seen))
+    Ok((base.with_tcp_provider(Relays { record, ended }), seen))
 }
 
 /// Connections to relays.
 #[derive(Clone)]
 pub(super) struct Relays {
     record: Arc<Record>,
+    ended: CancellationToken,
 }
 
 struct Record {
@@ -143,7 +146,10 @@ impl NetStreamProvider<SocketAddr> for Relays {
 
     async fn connect(&self, address: &SocketAddr, _options: &Self::ConnectOptions) -> io::Result<Relay> {
         #[expect(clippy::disallowed_methods, reason = "Arti dials relays and bridges here, by address")]
-        let dialled = tokio::time::timeout(CONNECT, tokio::net::TcpStream::connect(*address)).await;
+        let dialling = tokio::time::timeout(CONNECT, tokio::net::TcpStream::connect(*address));
+        let Some(dialled) = self.ended.run_until_cancelled(dialling).await else {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        };
         let stream = dialled.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         self.record.note(stream.is_ok());
         let stream = stream?;
@@ -187,6 +193,21 @@ fn notice_death(stream: &tokio::net::TcpStream) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_was_ended_dials_nobody() {
+        let relay = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        relay.set_nonblocking(true).unwrap();
+        let address = relay.local_addr().unwrap();
+        let record =
+            Arc::new(Record { failures: AtomicU32::new(0), reach: watch::channel(Reach::default()).0 });
+        let relays = Relays { record, ended: CancellationToken::new() };
+        assert!(relays.connect(&address, &<_>::default()).await.is_ok());
+        relays.ended.cancel();
+        let refused = relays.clone().connect(&address, &<_>::default()).await;
+        assert_eq!(refused.err().unwrap().kind(), io::ErrorKind::ConnectionAborted);
+        assert!(relay.accept().is_ok() && relay.accept().is_err(), "one connection and no other");
+    }
 
     #[test]
     fn several_failures_in_a_row_mean_offline_and_one_success_ends_that() {

@@ -25,6 +25,7 @@ use arti_client::{BootstrapBehavior, DormantMode, HasKind as _, TorClient};
 use futures_util::StreamExt as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 use tor_error::ErrorKind;
 
@@ -92,6 +93,8 @@ struct Running {
     opened: Option<Instant>,
     jumps: Jumps,
     tasks: Vec<AbortOnDropHandle<()>>,
+    /// Dropped, has the client dial no relay any more.
+    dials: Option<DropGuard>,
 }
 
 /// What is known of the client, from whoever knows it.
@@ -179,6 +182,7 @@ impl Life {
             opened: None,
             jumps: Jumps::new(Instant::now(), clock.now()),
             tasks: Vec::new(),
+            dials: None,
         };
         let life = Arc::new_cyclic(|own| Self {
             config,
@@ -198,13 +202,16 @@ impl Life {
 
     /// A client that knows only what is on disk. The one before must be gone.
     fn begin(&self, running: &mut Running) -> Result<(), TorError> {
-        let (runtime, reach) = dial::runtime().map_err(|error| TorError::Storage(error.to_string()))?;
+        let ended = CancellationToken::new();
+        let (runtime, reach) =
+            dial::runtime(ended.clone()).map_err(|error| TorError::Storage(error.to_string()))?;
         let client = TorClient::with_runtime(runtime)
             .config(self.config.clone())
             .bootstrap_behavior(BootstrapBehavior::Manual)
             .create_unbootstrapped()
             .map_err(|error| refused(&error))?;
         let (own, epoch) = (self.own.clone(), running.epoch);
+        running.dials = Some(ended.drop_guard());
         running.tasks = vec![
             AbortOnDropHandle::new(tokio::spawn(follow(
                 own.clone(),
@@ -283,6 +290,7 @@ impl Life {
             // Whoever waits on the old one lets go of it.
             self.epoch.send_replace(running.epoch);
             self.change(&mut running, |facts| *facts = Facts { mode, ..Facts::default() });
+            drop(running.dials.take());
             (running.client.take(), std::mem::take(&mut running.tasks))
         };
         for task in tasks {

@@ -335,6 +335,25 @@ fn no_other_account_finds_the_window_and_it_ends_with_a_llmtor_that_was_killed()
 }
 
 #[test]
+fn while_paused_no_window_opens_and_nothing_is_asked_for() {
+    let room = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let set = ["--home", "h", "--set", "backend.identity_url=http://127.0.0.1:1", "--set", HEADLESS];
+        finish(program::command(room.path()).args(set).args(arguments), "")
+    };
+    assert!(run(&["pause"]).status.success());
+    // Each would otherwise get as far as its own complaint.
+    for way in [&["--browser", "/bin/false"][..], &["--paste"], &["--session-stdin"]] {
+        let output = run(&[&["login"], way].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{way:?}: {said}");
+        assert!(said.contains("llmtor resume"), "{way:?}: {said}");
+        assert!(!said.contains("window") && !said.contains("127.0.0.1:1"), "{way:?}: {said}");
+    }
+    assert!(!room.path().join("h/browser").exists(), "no profile was made");
+}
+
+#[test]
 fn what_stands_in_the_way_of_a_window_is_said_with_the_way_around_it() {
     let room = tempfile::tempdir().unwrap();
     let refused = |arguments: &[&str], words: &[&str]| {

@@ -38,6 +38,7 @@ use super::shared::{Pins, Shared};
 use crate::anonymous::transport::{Conversation, Exit, Opened, TransportError, TransportErrorKind, Wish};
 use crate::blind::Fingerprint;
 use crate::failpoint::{Point, at};
+use crate::passage::Passage;
 use crate::vault::{CallId, Doubt, Presented, RequestDigest, Reserved, Shortage, VaultError};
 use crate::wire::ModelName;
 
@@ -294,6 +295,10 @@ impl Course<'_> {
             if attempt > 0 && !self.wait(attempt, pause.take()).await {
                 break;
             }
+            // An attempt that was begun ends; no other is.
+            if self.shared.settings.gate.passage() == Passage::Paused {
+                return self.give_up(held, trail, RedeemErrorKind::Paused).await;
+            }
             let wish = route.wish();
             let departure = self.shared.transport.departure(&wish);
             let Opened { stream, exit } = match self.open(wish).await {
@@ -465,7 +470,7 @@ impl Course<'_> {
         }
     }
 
-    /// Waits before the next attempt; false if there is no time left for one.
+    /// Waits before the next attempt, or until the user pauses; false if there is no time left for one.
     async fn wait(&self, attempt: u32, pace: Option<Pace>) -> bool {
         let hint = match pace {
             Some(Pace::Now) => return !self.remaining().is_zero(),
@@ -479,7 +484,11 @@ impl Course<'_> {
         if pause >= self.remaining() {
             return false;
         }
-        tokio::time::sleep(pause).await;
+        let mut changes = self.shared.settings.gate.changes();
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = changes.wait_for(|passage| *passage == Passage::Paused) => {}
+        }
         true
     }
 

@@ -216,7 +216,7 @@ async fn keep<D: Dialer>(shelf: Arc<Shelf>, dialer: Arc<D>, limit: Duration) {
     let mut dozing = false;
     loop {
         shelf.notice_jump();
-        let (idle, target, warm) = {
+        let (idle, target, warm, generation) = {
             let mut state = shelf.lock();
             let is_paused = state.passage == Passage::Paused;
             let idle = is_paused || state.demand.is_idle(Instant::now());
@@ -225,17 +225,27 @@ async fn keep<D: Dialer>(shelf: Arc<Shelf>, dialer: Arc<D>, limit: Duration) {
             while state.warm.len() > target {
                 state.warm.pop_front();
             }
-            (idle, target, state.warm.len())
+            if is_paused {
+                dials.abort_all();
+            }
+            (idle, target, state.warm.len(), state.generation)
         };
         if idle && !dozing {
             dialer.doze();
         }
         dozing = idle;
         let wanted = target.saturating_sub(warm + dials.len()).min(DIALS - dials.len().min(DIALS));
-        if wanted > 0 && Instant::now() >= not_before && dialer.ready().await.is_ok() {
-            for _ in 0..wanted {
+        if wanted > 0 && Instant::now() >= not_before {
+            let is_ready = tokio::select! {
+                ready = dialer.ready() => ready.is_ok(),
+                // A pause, perhaps; what is wanted is counted anew.
+                () = shelf.changed.notified() => continue,
+            };
+            if shelf.lock().generation != generation {
+                continue;
+            }
+            for _ in 0..if is_ready { wanted } else { 0 } {
                 let (shelf, dialer) = (Arc::clone(&shelf), Arc::clone(&dialer));
-                let generation = shelf.lock().generation;
                 dials.spawn(async move {
                     let lane = dialer.lane();
                     let opened = isolated::dial(&*dialer, &lane, &[], limit).await.map_err(|_| ())?;
@@ -249,7 +259,8 @@ async fn keep<D: Dialer>(shelf: Arc<Shelf>, dialer: Arc<D>, limit: Duration) {
             () = shelf.changed.notified() => {}
             () = tokio::time::sleep_until(wake) => {}
             Some(dialled) = dials.join_next(), if !dials.is_empty() => {
-                if matches!(dialled, Ok(Ok(()))) {
+                // One that was called off says nothing of the network.
+                if matches!(dialled, Ok(Ok(())) | Err(_)) {
                     pause = None;
                     not_before = Instant::now();
                 } else {

@@ -42,6 +42,9 @@ impl Operations {
     pub(super) async fn logout(&self) -> Result<LogoutReport, AppError> {
         let _turn = self.turn.lock().await;
         // The session goes from here in any case.
+        if self.passable().is_err() {
+            return self.forget_session().await;
+        }
         let identity = self.identity(Unready::GoesOn).await?;
         let SignedOut { recovered, abandoned, untold } = identity.sign_out().await?;
         let mut notes = notes(&recovered);
@@ -50,6 +53,13 @@ impl Operations {
         }
         notes.extend(given_up(abandoned));
         Ok(LogoutReport { at_backend: untold.is_none(), notes })
+    }
+
+    /// A sign-out that nobody is told of, while nothing may leave.
+    async fn forget_session(&self) -> Result<LogoutReport, AppError> {
+        self.session_file.load()?.ok_or(IdentityError::NotSignedIn)?;
+        self.session_file.wipe()?;
+        Ok(LogoutReport { at_backend: false, notes: given_up(self.deposits.abandon_all().await?) })
     }
 
     /// The session as far as is known here.
@@ -72,6 +82,7 @@ impl Operations {
 
     /// The identity plane in the kept session.
     pub(super) async fn identity(&self, unready: Unready) -> Result<Identity, AppError> {
+        // The way out refuses, too; but what to do first is to resume, not to sign in.
         self.passable()?;
         // Before the session: a home without a backend has neither.
         self.identity_url()?;
@@ -80,7 +91,6 @@ impl Operations {
     }
 
     pub(super) async fn identity_of(&self, session: Session, unready: Unready) -> Result<Identity, AppError> {
-        self.passable()?;
         let url = self.identity_url()?;
         let (route, deadlines) = self.way.route(&url, unready).await?;
         Ok(Identity::new(Parts {

@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Read as _};
 use crate::app::sign_in;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Output;
-use crate::config::Config;
+use crate::config::{Config, IdentityTransport};
 use crate::control::message::SecretText;
 use crate::secret::Secret;
 
@@ -34,7 +34,7 @@ pub(super) fn from_stdin(output: Output) -> Result<SecretText, Failure> {
 /// Step by step; what is pasted is not shown.
 pub(super) fn guided(output: Output, config: &Config) -> Result<SecretText, Failure> {
     let (sign_in, account) = sign_in::pages(config)?;
-    output.remark(&guide(&sign_in, &account));
+    output.remark(&guide(&sign_in, &account, config.identity.transport));
     if !std::io::stdin().is_terminal() {
         return from_stdin(output);
     }
@@ -45,20 +45,32 @@ pub(super) fn guided(output: Output, config: &Config) -> Result<SecretText, Fail
     Ok(SecretText(Secret::new(text)))
 }
 
-fn guide(sign_in: &str, account: &str) -> String {
+/// Where the account goes through Tor, the user's own browser would undo that.
+fn guide(sign_in: &str, account: &str, transport: IdentityTransport) -> String {
+    let (browser, cookies) = match transport {
+        IdentityTransport::Direct => (
+            "your browser",
+            "\
+     Firefox:       press Shift+F9, then Storage > Cookies
+     Chrome, Edge:  press F12, then Application > Storage > Cookies
+     Safari:        Settings > Advanced > Show features for web developers; then Develop > Show Web Inspector >
+                    Storage > Cookies",
+        ),
+        IdentityTransport::Tor => (
+            "Tor Browser, never in your usual one, which would show your address,",
+            "     Tor Browser:   press Shift+F9, then Storage > Cookies",
+        ),
+    };
     format!(
         "\
-1. Open this address in your browser and sign in:
+1. Open this address in {browser} and sign in:
      {sign_in}
    At the end the browser says that it cannot open a page at 127.0.0.1:5139. That is as it should be.
 2. In the same browser, open:
      {account}
    It shows your account.
 3. While that page is open, look at its cookies:
-     Firefox:       press Shift+F9, then Storage > Cookies
-     Chrome, Edge:  press F12, then Application > Storage > Cookies
-     Safari:        Settings > Advanced > Show features for web developers; then Develop > Show Web Inspector >
-                    Storage > Cookies
+{cookies}
 4. Copy the value of the cookie sessionID, paste it here, and press Enter. Whoever has it is signed in as you: paste it
    nowhere else."
     )
@@ -70,11 +82,20 @@ mod tests {
 
     #[test]
     fn the_guide_names_both_pages_the_cookie_and_each_browser() {
-        let text = guide("https://b.example/signin", "https://b.example/me");
+        let text = guide("https://b.example/signin", "https://b.example/me", IdentityTransport::Direct);
         for words in
             ["https://b.example/signin", "https://b.example/me", "sessionID", "Firefox", "Chrome", "Safari"]
         {
             assert!(text.contains(words), "{words}");
+        }
+    }
+
+    #[test]
+    fn where_the_account_goes_through_tor_so_does_the_browser_of_the_guide() {
+        let text = guide("https://b.example/signin", "https://b.example/me", IdentityTransport::Tor);
+        assert!(text.contains("Open this address in Tor Browser") && text.contains("Tor Browser:"), "{text}");
+        for other in ["in your browser", "Chrome", "Safari"] {
+            assert!(!text.contains(other), "{other} is in {text}");
         }
     }
 }

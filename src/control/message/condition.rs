@@ -76,7 +76,13 @@ impl StatusReport {
     /// Nobody works, or nobody is to.
     fn off(&self) -> Option<Condition> {
         if self.daemon.is_none() {
-            let next = "run `llmtor serve`, or `llmtor service install` to have it started for you";
+            let next = match self.identity_url {
+                Some(_) => "run `llmtor serve`, or `llmtor service install` to have it started for you",
+                // It could not start.
+                None => {
+                    "run `llmtor login --backend URL --keys FILE`; or `llmtor demo`, which needs no backend"
+                }
+            };
             return Some(condition(State::Trouble, "llmtor is not running.", Some(next)));
         }
         (self.passage == Passage::Paused).then(|| {
@@ -224,6 +230,15 @@ mod tests {
 
     fn tor(report: &mut StatusReport) -> &mut TorReport {
         report.daemon.as_mut().unwrap().tor.as_mut().unwrap()
+    }
+
+    #[test]
+    fn without_a_daemon_the_first_advice_is_one_that_can_be_followed() {
+        let off = StatusReport { daemon: None, ..ready() };
+        assert!(off.condition().next.unwrap().contains("`llmtor serve`"));
+        let bare = StatusReport { identity_url: None, ..off };
+        let next = bare.condition().next.unwrap();
+        assert!(next.contains("llmtor login --backend") && !next.contains("llmtor serve"), "{next}");
     }
 
     #[test]

@@ -72,6 +72,27 @@ fn a_session_without_a_service_manager_is_told_what_to_do() {
     assert!(!room.path().join(".config/systemd/user/llmtor.service").exists());
     let status = succeed(room.path(), &["service", "status", "--home", "client"], "");
     assert!(status.stdout.contains("llmtor service install"), "{}", status.stdout);
+    // Nothing to remove is no failure: whoever removes the package is told to run it.
+    let removed = llmtor(room.path(), &[("PATH", &path)], &["service", "uninstall", "--home", "client"], "");
+    assert_eq!(removed.code, Some(0), "{}", removed.all());
+}
+
+#[test]
+fn a_daemon_that_is_started_goes_by_the_same_sets_as_whoever_needs_it() {
+    let room = tempfile::tempdir().unwrap();
+    let key =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/rsa2048-a.pem")).unwrap();
+    fs::write(room.path().join("keys.json"), serde_json::json!({ "gpt-4.1": key }).to_string()).unwrap();
+    let init = ["init", "--home", "client", "--backend", "http://127.0.0.1:1", "--keys", "keys.json"];
+    succeed(room.path(), &init, "");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let set = format!("server.listen=127.0.0.1:{port}");
+    let done = llmtor(room.path(), &[], &["--home", "client", "--set", &set, "setup", "codex", "--yes"], "");
+    let status = succeed(room.path(), &["--home", "client", "status", "--json"], "").json();
+    if let Some(pid) = status["daemon"]["pid"].as_u64() {
+        assert!(Command::new("kill").arg(pid.to_string()).status().unwrap().success());
+    }
+    assert_eq!(status["daemon"]["base_url"], format!("http://127.0.0.1:{port}/v1"), "{}", done.all());
 }
 
 /// Does what it is told, and writes down what that was.
@@ -111,6 +132,14 @@ fn a_service_is_installed_asked_and_removed_and_other_homes_and_files_are_left_a
         let said = fs::read_to_string(room.path().join("asked")).unwrap();
         assert!(said.lines().any(|line| line == asked), "{said}");
     }
+    // It would not know of them.
+    let asked = fs::read_to_string(room.path().join("asked")).unwrap();
+    for word in ["start", "install"] {
+        let arguments = ["--set", "identity.transport=tor", "service", word, "--home", "client"];
+        let refused = llmtor(room.path(), &[("PATH", &path)], &arguments, "");
+        refused.refused(2, &["--set identity.transport=tor", "config.toml"]);
+    }
+    assert_eq!(fs::read_to_string(room.path().join("asked")).unwrap(), asked);
     service("stop", "other").refused(1, &["another home"]);
     assert_eq!(service("uninstall", "client").code, Some(0));
     assert!(!unit.exists() && home.is_dir());

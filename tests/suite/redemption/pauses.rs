@@ -9,6 +9,7 @@ use llmtor::anonymous::transport::loopback::Loopback;
 use llmtor::anonymous::transport::{
     Departure, Exit, Opened, Opening, Transport, TransportError, TransportErrorKind, Wish,
 };
+use llmtor::passage::{Gate, Passage};
 
 use super::{Bench, first, prompt, settings};
 use crate::support::scripted::{Act, Scripted};
@@ -84,4 +85,21 @@ async fn a_way_that_is_never_open_is_given_up_sooner_than_a_call_that_has_gone_o
         assert_eq!((error.kind(), error.token()), (&kind, token));
         assert_eq!(exits.opened.load(Ordering::SeqCst), tries);
     }
+}
+
+#[tokio::test]
+async fn once_the_user_pauses_no_further_attempt_is_begun() {
+    let gate = Gate::default();
+    let closing = gate.clone();
+    let backend = Scripted::start(move |_, _| {
+        closing.set(Passage::Paused);
+        Act::text(502, "restarting")
+    });
+    let bench = Bench::new(1, backend.await).await;
+    let settings = llmtor::anonymous::redeem::Settings { gate, ..settings() };
+    let redeemer = Redeemer::new(bench.vault.withdrawals(), Exits::new(&bench.backend, u8::MAX), settings);
+    let error = redeemer.redeem(prompt("hello"), first()).await.err().unwrap();
+    assert!(matches!(error.kind(), RedeemErrorKind::Paused), "{error}");
+    assert_eq!(error.token(), TokenFate::InDoubt, "the same request resumes it");
+    assert_eq!(bench.backend.seen().len(), 1);
 }

@@ -289,3 +289,63 @@ async fn a_pause_drops_what_is_warm_and_nothing_is_dialled_until_it_is_over() {
     place.until_warm(1).await;
     assert_eq!(place.lanes().len(), 2);
 }
+
+/// Is ready, and dials, when it is let.
+struct Slow {
+    ready: tokio::sync::Semaphore,
+    dial: tokio::sync::Semaphore,
+    begun: AtomicUsize,
+    dialled: AtomicUsize,
+    target: Target,
+}
+
+impl Dialer for Arc<Slow> {
+    type Lane = ();
+    fn lane(&self) {}
+    async fn dial(&self, (): &(), _avoid: &[Exit]) -> Result<Opened, TransportError> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        self.dial.acquire().await.unwrap().forget();
+        self.dialled.fetch_add(1, Ordering::SeqCst);
+        Err(TransportError::new(TransportErrorKind::Connect))
+    }
+    async fn ready(&self) -> Result<(), TransportError> {
+        self.ready.acquire().await.unwrap().forget();
+        Ok(())
+    }
+    fn target(&self) -> &Target {
+        &self.target
+    }
+    fn way(&self) -> Way {
+        Way::Tor
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_stops_dials_that_are_about_to_begin_or_under_way() {
+    let slow = Arc::new(Slow {
+        ready: tokio::sync::Semaphore::new(0),
+        dial: tokio::sync::Semaphore::new(0),
+        begun: AtomicUsize::new(0),
+        dialled: AtomicUsize::new(0),
+        target: Target::new("https://backend.test").unwrap(),
+    });
+    let settings = place(IsolationRule::PerCall, 1, &[]).transport.settings.clone();
+    let transport = Isolated::new(Arc::clone(&slow), settings);
+    let counts = || (slow.begun.load(Ordering::SeqCst), slow.dialled.load(Ordering::SeqCst));
+    let a_while = || tokio::time::sleep(Duration::from_millis(100));
+    // Waiting until dialling is worthwhile, then paused, then it is.
+    a_while().await;
+    transport.follow(Passage::Paused);
+    slow.ready.add_permits(1);
+    a_while().await;
+    assert_eq!(counts(), (0, 0));
+    // Dialling, then paused, then somebody would have answered.
+    transport.follow(Passage::Open);
+    a_while().await;
+    assert_eq!(counts(), (1, 0));
+    transport.follow(Passage::Paused);
+    a_while().await;
+    slow.dial.add_permits(1);
+    a_while().await;
+    assert_eq!(counts(), (1, 0));
+}
