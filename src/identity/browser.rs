@@ -178,8 +178,9 @@ async fn with_profile(
     stop: &CancellationToken,
 ) -> Result<Secret<String>, BrowserError> {
     let unstartable = || BrowserError::Unstartable(executable.clone());
-    let mut started =
-        Started::launch(&executable, &arguments(order, profile)).await.map_err(|_| unstartable())?;
+    let mut started = Started::launch(&executable, profile.path(), &arguments(order, profile))
+        .await
+        .map_err(|_| unstartable())?;
     // The default of the library is to take any certificate.
     let config = HandlerConfig { ignore_https_errors: false, viewport: None, ..HandlerConfig::default() };
     let connected = Browser::connect_with_config(started.url(), config).await;

@@ -83,7 +83,6 @@ const ROOMS: [(&str, Room); 28] = [
     ("backup", Room::Foundation),
     ("browse", Room::Foundation),
     ("blind", Room::Foundation),
-    ("browse", Room::Foundation),
     ("clock", Room::Foundation),
     ("config", Room::Foundation),
     ("datadir", Room::Foundation),

@@ -37,11 +37,13 @@ pub(super) struct Piped {
 }
 
 impl Piped {
-    /// Starts it.
-    pub(super) async fn launch(executable: &Path, arguments: &[String]) -> io::Result<Self> {
+    /// Starts it with `profile`, which `arguments` name, too.
+    pub(super) async fn launch(executable: &Path, profile: &Path, arguments: &[String]) -> io::Result<Self> {
         let ((told, tell), (hear, answers)) = (io::pipe()?, io::pipe()?);
         let mut command = Command::new(executable);
         command.arg("--remote-debugging-pipe").args(arguments);
+        // Its reports of crashes belong into no other place either.
+        command.env("CHROME_CONFIG_HOME", profile).env("BREAKPAD_DUMP_LOCATION", profile);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         command
             .fd_mappings(vec![
@@ -145,7 +147,7 @@ mod tests {
         let program = room.path().join("echo");
         std::fs::write(&program, "#!/bin/sh\nexec cat <&3 >&4\n").unwrap();
         std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        let mut piped = Piped::launch(&program, &[]).await.unwrap();
+        let mut piped = Piped::launch(&program, room.path(), &[]).await.unwrap();
         let stranger = piped.url().rsplit_once('/').unwrap().0.to_owned() + "/0123";
         assert!(async_tungstenite::tokio::connect_async(&stranger).await.is_err());
         let (mut socket, _) = async_tungstenite::tokio::connect_async(piped.url()).await.unwrap();

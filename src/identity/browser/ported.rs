@@ -3,7 +3,7 @@
 //! While the window is open, other programs and accounts of this machine can find the port, and drive the window too.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -21,12 +21,13 @@ pub(super) struct Ported {
 }
 
 impl Ported {
-    /// Starts it; `arguments` begin with the one that names the profile.
-    pub(super) async fn launch(executable: &Path, arguments: &[String]) -> io::Result<Self> {
-        let profile = arguments.first().and_then(|first| first.split_once('=')).map(|(_, path)| path);
-        let file = PathBuf::from(profile.unwrap_or_default()).join(PORT_FILE);
+    /// Starts it with `profile`, which `arguments` name, too.
+    pub(super) async fn launch(executable: &Path, profile: &Path, arguments: &[String]) -> io::Result<Self> {
+        let file = profile.join(PORT_FILE);
         let mut command = Command::new(executable);
         command.arg("--remote-debugging-port=0").args(arguments);
+        // Its reports of crashes belong into no other place either.
+        command.env("CHROME_CONFIG_HOME", profile).env("BREAKPAD_DUMP_LOCATION", profile);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         let mut child = command.spawn()?;
         loop {
