@@ -306,31 +306,36 @@ fn no_other_account_finds_the_window_and_it_ends_with_a_llmtor_that_was_killed()
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
     };
-    let name = profiles.to_str().unwrap();
-    // The page is there once the browser has written its cookies' file.
+    let names = || -> Vec<String> {
+        let entries = std::fs::read_dir(&profiles).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
+    };
+    let users = |names: &[String]| -> Vec<u32> { names.iter().flat_map(|name| processes(name)).collect() };
     let is_open = || {
-        let mut profiles = std::fs::read_dir(&profiles).into_iter().flatten().flatten();
-        profiles.any(|profile| profile.path().join("Default").exists()) && processes(name).len() > 3
+        let names = names();
+        names.iter().any(|name| profiles.join(name).join("Default").exists()) && users(&names).len() > 3
     };
 
     let mut killed = begin();
     until("a window", &is_open);
-    for pid in processes(name) {
+    let first = names();
+    for pid in users(&first) {
         assert_eq!(listening(pid), 0, "the browser waits for connections");
     }
     killed.kill().unwrap();
     killed.wait().unwrap();
-    until("the browser's end", &|| processes(name).is_empty());
+    until("the browser's end", &|| users(&first).is_empty());
 
     // What that left is gone with the next sign-in, and a closed terminal leaves nothing at all.
     let mut hung_up = begin();
-    until("another window", &is_open);
-    assert_eq!(std::fs::read_dir(&profiles).unwrap().count(), 1, "the profile of the one that was killed");
+    until("another window", &|| names() != first && is_open());
+    let second = names();
+    assert_eq!(second.len(), 1, "the profile of the one that was killed");
     let hangup = Command::new("kill").args(["-HUP", &hung_up.id().to_string()]).status().unwrap();
     assert!(hangup.success());
     hung_up.wait().unwrap();
-    until("the browser's end", &|| processes(name).is_empty());
-    assert_eq!(std::fs::read_dir(&profiles).unwrap().count(), 0, "no profile is left");
+    until("the browser's end", &|| users(&second).is_empty());
+    assert!(names().is_empty(), "no profile is left");
     drop(turn);
 }
 
