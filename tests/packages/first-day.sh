@@ -72,7 +72,9 @@ chmod 755 "$work/login"
 python3 - "$work/login" "$backend" "/proc/$room_process/root/home/$person/.local/share/llmtor/browser" "$invite" >"$work/order" <<'END'
 import json, sys
 program, backend, profiles, code = sys.argv[1:]
-arguments = ["login", "--backend", backend, "--keys", "keys.json", "--first-tokens", "15"]
+# The hands of somebody at the window: llmtor itself drives it over a pipe, and opens no port.
+hands = 'login.browser_args=["--remote-debugging-port=0"]'
+arguments = ["login", "--set", hands, "--backend", backend, "--keys", "keys.json", "--first-tokens", "15"]
 environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 print(json.dumps({"program": program, "arguments": arguments, "environment": environment, "profiles": profiles, "act": "code", "code": code}))
 END
