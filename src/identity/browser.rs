@@ -25,7 +25,8 @@ mod piped;
 mod ported;
 mod profile;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use chromiumoxide::cdp::browser_protocol::browser::CloseParams;
@@ -36,6 +37,7 @@ use chromiumoxide::error::CdpError;
 use chromiumoxide::handler::HandlerConfig;
 use chromiumoxide::{Browser, Page};
 use futures_util::StreamExt as _;
+use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -214,6 +216,14 @@ fn arguments(order: &BrowserOrder, profile: &Profile) -> Vec<String> {
         .extend(order.arguments.iter().map(|argument| format!("--{}", argument.trim_start_matches('-'))));
     arguments.push("about:blank".into());
     arguments
+}
+
+/// Starts `executable`, and ends it when it is dropped. What it says goes nowhere, and its reports of crashes go into `profile`.
+fn command(executable: &Path, profile: &Path) -> Command {
+    let mut command = Command::new(executable);
+    command.env("CHROME_CONFIG_HOME", profile).env("BREAKPAD_DUMP_LOCATION", profile);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command
 }
 
 /// Waits for the callback, and takes the session.

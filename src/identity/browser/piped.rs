@@ -11,7 +11,7 @@
 
 use std::io;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 
 use async_tungstenite::tokio::accept_hdr_async;
 use async_tungstenite::tungstenite::Message;
@@ -21,7 +21,7 @@ use futures_util::StreamExt as _;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::unix::pipe;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 /// Where a browser reads what it is told, and where it answers.
 const TOLD: i32 = 3;
@@ -40,11 +40,8 @@ impl Piped {
     /// Starts it with `profile`, which `arguments` name, too.
     pub(super) async fn launch(executable: &Path, profile: &Path, arguments: &[String]) -> io::Result<Self> {
         let ((told, tell), (hear, answers)) = (io::pipe()?, io::pipe()?);
-        let mut command = Command::new(executable);
+        let mut command = super::command(executable, profile);
         command.arg("--remote-debugging-pipe").args(arguments);
-        // Its reports of crashes belong into no other place either.
-        command.env("CHROME_CONFIG_HOME", profile).env("BREAKPAD_DUMP_LOCATION", profile);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         command
             .fd_mappings(vec![
                 FdMapping { parent_fd: told.into(), child_fd: TOLD },

@@ -4,10 +4,10 @@
 
 use std::io;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 const STEP: Duration = Duration::from_millis(50);
 /// What the browser writes into its profile once it listens: the port, and the path on it.
@@ -24,11 +24,8 @@ impl Ported {
     /// Starts it with `profile`, which `arguments` name, too.
     pub(super) async fn launch(executable: &Path, profile: &Path, arguments: &[String]) -> io::Result<Self> {
         let file = profile.join(PORT_FILE);
-        let mut command = Command::new(executable);
+        let mut command = super::command(executable, profile);
         command.arg("--remote-debugging-port=0").args(arguments);
-        // Its reports of crashes belong into no other place either.
-        command.env("CHROME_CONFIG_HOME", profile).env("BREAKPAD_DUMP_LOCATION", profile);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         let mut child = command.spawn()?;
         loop {
             if let Ok(text) = std::fs::read_to_string(&file)
