@@ -53,21 +53,25 @@ pub(super) fn start(
 /// As at the control socket: the home's owner, and root. Who is not known to be one of them is none.
 #[cfg(target_os = "linux")]
 fn doorman(operations: &Operations) -> Doorman {
-    use super::holder::{Owner, owner_of_connection};
+    use super::holder::{Owner, owners_of_connections};
     use std::os::unix::fs::MetadataExt as _;
 
     let owner = std::fs::metadata(operations.home().root()).map(|home| home.uid()).ok();
-    Box::new(move |from, to| match owner_of_connection(from, to) {
+    let visitor = move |of| match of {
         Owner::User(uid) if uid == 0 || Some(uid) == owner => Visitor::Ours,
         Owner::User(_) | Owner::Nobody => Visitor::Stranger,
         Owner::Untold => Visitor::Untold,
+    };
+    Box::new(move |all| {
+        let all: Vec<_> = all.iter().map(|ends| (ends.from, ends.to)).collect();
+        owners_of_connections(&all).into_iter().map(visitor).collect()
     })
 }
 
 /// Other systems do not tell without a program of root's; the link and the cookie are what counts there.
 #[cfg(not(target_os = "linux"))]
 fn doorman(_operations: &Operations) -> Doorman {
-    Box::new(|_, _| Visitor::Untold)
+    Box::new(|all| vec![Visitor::Untold; all.len()])
 }
 
 /// What the page reads.
