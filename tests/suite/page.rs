@@ -119,6 +119,7 @@ fn every_view_passes_in_a_real_browser_and_other_pages_get_nothing() {
         return;
     }
     let stage = Stage::set();
+    stage.house.report("client", &["account"]);
     for question in ["one", "two"] {
         assert_eq!(stage.daemon.ask(question).status, 200);
     }
@@ -206,6 +207,8 @@ fn nothing_of_a_call_s_content_is_on_any_view_or_among_the_numbers() {
     let stage = Stage::set();
     let reply = stage.daemon.ask("canaryPagePrompt51");
     assert!(reply.body.contains("canaryPagePrompt51"), "the model echoes: {}", reply.body);
+    // So that the account's side has something to list.
+    stage.house.report("client", &["account"]);
     let link = stage.link();
     let session = link.enter();
     let mut shown = String::new();
@@ -214,6 +217,7 @@ fn nothing_of_a_call_s_content_is_on_any_view_or_among_the_numbers() {
     }
     // The call is there, its content is not; neither is the key.
     assert!(shown.contains("answered") && shown.contains("content-length: 4096"));
+    assert!(shown.contains("GET /api/v1/me<") && shown.contains("your account<"), "{shown}");
     let numbers = stage.daemon.get("/metrics", &[]);
     assert_eq!(numbers.status, 200);
     assert!(numbers.body.contains("llmtor_calls_total{outcome=\"answered\"} 1"), "{}", numbers.body);

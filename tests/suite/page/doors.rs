@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use llmtor::control::Refusal;
 use llmtor::control::message::StatusReport;
-use llmtor::dashboard::desk::{Answer, Call, Setting};
+use llmtor::dashboard::desk::{Answer, Call, Errand, Setting};
 use llmtor::dashboard::{Desk, Ends, Gate, Page, Visitor};
 use llmtor::passage::Passage;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -26,6 +26,10 @@ impl Desk for Bare {
     }
 
     fn calls(&self) -> Vec<Call> {
+        Vec::new()
+    }
+
+    fn errands(&self) -> Vec<Errand> {
         Vec::new()
     }
 
