@@ -24,7 +24,7 @@ use crate::anonymous::transport::{NotReady, TransportError, TransportErrorKind, 
 use crate::clock::Timestamp;
 use crate::config::{Config, IdentityTransport};
 use crate::control::message::{Check, CheckName, DoctorReport, SessionState, Verdict};
-use crate::control::{Operation, RefusalKind, Report};
+use crate::control::{Operation, Progress, ProgressSender, RefusalKind, Report};
 use crate::datadir::{Home, HomeError};
 use crate::identity::{IdentityError, IdentityUrl};
 use crate::keys::Keyring;
@@ -47,29 +47,62 @@ const STREAM_MARGIN: Duration = Duration::from_secs(5);
 /// What to do about a pause.
 const RESUME: &str = "`llmtor resume` lets calls leave again";
 
-/// Looks into everything. What cannot be looked at is a finding, not a failure.
-pub async fn diagnose(home: &Home, config: &Config) -> DoctorReport {
-    let (progress, _) = watch::channel(None);
+/// Looks into everything. What cannot be looked at is a finding, not a failure. `tell` hears of each as soon as it is known,
+/// in the report's order: some take long.
+pub async fn diagnose(home: &Home, config: &Config, mut tell: impl FnMut(&Check)) -> DoctorReport {
+    let (progress, mut watched) = watch::channel(None);
     // Whoever opens the files closes them to others, too.
     let was_exposed = exposed(home);
-    match access::perform(home, config, Operation::Doctor, progress).await {
-        Ok(Report::Doctor(mut report)) => {
-            report.checks.insert(0, directory(home, was_exposed, report.daemon));
-            if report.daemon.is_none() {
-                report.checks.insert(2, endpoint(config));
-            }
-            report
+    // What is looked at from here, once.
+    let mut own = None;
+    let mut assemble = |mut report: DoctorReport| {
+        let (directory, endpoint) = own.get_or_insert_with(|| {
+            let endpoint = report.daemon.is_none().then(|| endpoint(config));
+            (directory(home, was_exposed.clone(), report.daemon), endpoint)
+        });
+        report.checks.insert(0, directory.clone());
+        if let Some(endpoint) = endpoint {
+            report.checks.insert(report.checks.len().min(2), endpoint.clone());
         }
-        Ok(_) => unusable(CheckName::Home, AppError::Internal),
+        report
+    };
+    let mut found = DoctorReport { daemon: None, checks: Vec::new() };
+    let mut work = std::pin::pin!(access::perform(home, config, Operation::Doctor, progress));
+    let result = loop {
+        let latest = tokio::select! {
+            biased;
+            result = &mut work => break result,
+            Ok(()) = watched.changed() => watched.borrow_and_update().clone(),
+        };
+        if let Some(Progress::Found(latest)) = latest {
+            let latest = assemble(latest);
+            latest.checks.iter().skip(found.checks.len()).for_each(&mut tell);
+            found = latest;
+        }
+    };
+    let report = match result {
+        Ok(Report::Doctor(report)) => assemble(report),
+        Ok(_) => broken_off(&found, unusable(CheckName::Home, AppError::Internal)),
         Err(error) => {
             let name = place(&error);
             let mut report = unusable(name, error);
             if name != CheckName::Home {
                 report.checks.insert(0, directory(home, was_exposed, None));
             }
-            report
+            broken_off(&found, report)
         }
-    }
+    };
+    report.checks.iter().skip(found.checks.len()).for_each(tell);
+    report
+}
+
+/// What was found until the end came early, and then why it came.
+fn broken_off(found: &DoctorReport, end: DoctorReport) -> DoctorReport {
+    let is_new = |check: &Check| {
+        check.verdict == Verdict::Problem || found.checks.iter().all(|other| other.name != check.name)
+    };
+    let rest: Vec<Check> = end.checks.into_iter().filter(is_new).collect();
+    DoctorReport { daemon: found.daemon, checks: [found.checks.clone(), rest].concat() }
 }
 
 /// A report that ends before it began.
@@ -88,24 +121,36 @@ pub fn unusable(name: CheckName, error: AppError) -> DoctorReport {
     DoctorReport { daemon: None, checks }
 }
 
+/// What was found, told as it grows.
+struct Findings<'p> {
+    report: DoctorReport,
+    progress: &'p ProgressSender,
+}
+
+impl Findings<'_> {
+    fn add(&mut self, check: Check) {
+        self.report.checks.push(check);
+        self.progress.send_replace(Some(Progress::Found(self.report.clone())));
+    }
+}
+
 /// Everything but the home, by whoever holds it.
-pub(super) async fn examine(operations: &Operations) -> DoctorReport {
+pub(super) async fn examine(operations: &Operations, progress: &ProgressSender) -> DoctorReport {
     let daemon = operations.way_out();
     let is_shut = operations.gate().passage() == Passage::Paused;
+    let pid = daemon.is_some().then(std::process::id);
+    let mut findings = Findings { report: DoctorReport { daemon: pid, checks: Vec::new() }, progress };
+    findings.add(settings(operations.config()));
+    findings.add(keys(&operations.keyring()));
     let session = session(operations).await;
-    let mut checks = vec![
-        settings(operations.config()),
-        keys(&operations.keyring()),
-        vault(operations, session.verdict).await,
-        abuse(operations, session.verdict).await,
-        session,
-    ];
-    let running = daemon.is_some();
+    findings.add(vault(operations, session.verdict).await);
+    findings.add(abuse(operations, session.verdict).await);
+    findings.add(session);
     if is_shut {
-        checks.push(clock(operations.clock().now(), None));
-        checks.push(warning_with(CheckName::Tor, "at rest: llmtor is paused, so nothing leaves", RESUME));
-        checks.push(skipped(CheckName::Backend, "not tried while llmtor is paused"));
-        return DoctorReport { daemon: running.then(std::process::id), checks };
+        findings.add(clock(operations.clock().now(), None));
+        findings.add(warning_with(CheckName::Tor, "at rest: llmtor is paused, so nothing leaves", RESUME));
+        findings.add(skipped(CheckName::Backend, "not tried while llmtor is paused"));
+        return findings.report;
     }
     let way = match daemon {
         Some(way) => Ok(way),
@@ -120,10 +165,10 @@ pub(super) async fn examine(operations: &Operations) -> DoctorReport {
         Some(check) if check.name == CheckName::Tor => (check.clone(), None),
         _ => tor(operations, way.as_ref()).await,
     };
-    checks.push(clock(operations.clock().now(), status.as_ref()));
+    findings.add(clock(operations.clock().now(), status.as_ref()));
     let tor_failed = tor.verdict == Verdict::Problem;
-    checks.push(tor);
-    checks.push(match (way, hindered) {
+    findings.add(tor);
+    findings.add(match (way, hindered) {
         (Some(WayOut { tor: Some(_), .. }), _) if tor_failed => {
             skipped(CheckName::Backend, "not tried before Tor is ready")
         }
@@ -131,7 +176,7 @@ pub(super) async fn examine(operations: &Operations) -> DoctorReport {
         (None, Some(check)) if check.name == CheckName::Backend => check,
         (None, _) => skipped(CheckName::Backend, "not tried before Tor is ready"),
     });
-    DoctorReport { daemon: running.then(std::process::id), checks }
+    findings.report
 }
 
 /// As the daemon's would be, with nothing kept warm.
@@ -514,6 +559,20 @@ mod tests {
             );
             assert!(wrong.advice.is_some_and(|advice| advice.contains("set it")));
         }
+    }
+
+    #[test]
+    fn what_was_found_before_the_daemon_broke_off_stays_and_the_end_is_told() {
+        let found = DoctorReport {
+            daemon: Some(7),
+            checks: vec![ok(CheckName::Home, "here"), ok(CheckName::Keys, "pinned")],
+        };
+        let report = broken_off(&found, unusable(CheckName::Home, AppError::Internal));
+        assert_eq!(report.checks[..2], found.checks[..]);
+        assert_eq!((report.checks[2].name, report.checks[2].verdict), (CheckName::Home, Verdict::Problem));
+        let keys = report.checks.iter().filter(|check| check.name == CheckName::Keys);
+        assert_eq!(keys.count(), 1);
+        assert!(report.checks[3..].iter().all(|check| check.verdict == Verdict::Skipped));
     }
 
     #[test]
