@@ -353,17 +353,3 @@ async fn webhook(provider: Provider, State(shared): App, headers: HeaderMap, bod
     })
     .await
 }
-
-/// A page that nothing foreign gets into but what `policy` lets, and that nobody keeps.
-fn html(status: StatusCode, policy: &str, body: String) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, policy),
-        // To the payment provider the origin alone: the address may have a token in it.
-        (header::REFERRER_POLICY, "strict-origin"),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-    ];
-    (status, headers, body).into_response()
-}
