@@ -15,17 +15,15 @@
 //! Deliberately absent: a question to the identity plane (its time and the stream's would be told side by side;
 //! `llmtor account` asks), any other way than the configured one, and any secret.
 
-use std::path::PathBuf;
-use std::time::Duration;
+mod asking;
 
-use tokio::sync::watch;
+use std::time::Duration;
 
 use crate::anonymous::transport::{NotReady, TransportError, TransportErrorKind, Wish};
 use crate::clock::Timestamp;
 use crate::config::{Config, IdentityTransport};
 use crate::control::message::{Check, CheckName, DoctorReport, SessionState, Verdict};
-use crate::control::{Operation, Progress, ProgressSender, RefusalKind, Report};
-use crate::datadir::{Home, HomeError};
+use crate::control::{Progress, ProgressSender, RefusalKind};
 use crate::identity::{IdentityError, IdentityUrl};
 use crate::keys::Keyring;
 use crate::passage::Passage;
@@ -35,7 +33,9 @@ use crate::wire::redemption::Epoch;
 
 use super::operations::month;
 use super::redemption::{self, WayOut};
-use super::{AppError, Operations, access, listen};
+use super::{AppError, Operations};
+
+pub use asking::{diagnose, unusable};
 
 /// 2026-01-01. No clock that is right shows an earlier time.
 const EARLIEST: i64 = 1_767_225_600;
@@ -46,80 +46,6 @@ const STREAM_MARGIN: Duration = Duration::from_secs(5);
 
 /// What to do about a pause.
 const RESUME: &str = "`llmtor resume` lets calls leave again";
-
-/// Looks into everything. What cannot be looked at is a finding, not a failure. `tell` hears of each as soon as it is known,
-/// in the report's order: some take long.
-pub async fn diagnose(home: &Home, config: &Config, mut tell: impl FnMut(&Check)) -> DoctorReport {
-    let (progress, mut watched) = watch::channel(None);
-    // Whoever opens the files closes them to others, too.
-    let was_exposed = exposed(home);
-    // What is looked at from here, once.
-    let mut own = None;
-    let mut assemble = |mut report: DoctorReport| {
-        let (directory, endpoint) = own.get_or_insert_with(|| {
-            let endpoint = report.daemon.is_none().then(|| endpoint(config));
-            (directory(home, was_exposed.clone(), report.daemon), endpoint)
-        });
-        report.checks.insert(0, directory.clone());
-        if let Some(endpoint) = endpoint {
-            report.checks.insert(report.checks.len().min(2), endpoint.clone());
-        }
-        report
-    };
-    let mut found = DoctorReport { daemon: None, checks: Vec::new() };
-    let mut work = std::pin::pin!(access::perform(home, config, Operation::Doctor, progress));
-    let result = loop {
-        let latest = tokio::select! {
-            biased;
-            result = &mut work => break result,
-            Ok(()) = watched.changed() => watched.borrow_and_update().clone(),
-        };
-        if let Some(Progress::Found(latest)) = latest {
-            let latest = assemble(latest);
-            latest.checks.iter().skip(found.checks.len()).for_each(&mut tell);
-            found = latest;
-        }
-    };
-    let report = match result {
-        Ok(Report::Doctor(report)) => assemble(report),
-        Ok(_) => broken_off(&found, unusable(CheckName::Home, AppError::Internal)),
-        Err(error) => {
-            let name = place(&error);
-            let mut report = unusable(name, error);
-            if name != CheckName::Home {
-                report.checks.insert(0, directory(home, was_exposed, None));
-            }
-            broken_off(&found, report)
-        }
-    };
-    report.checks.iter().skip(found.checks.len()).for_each(tell);
-    report
-}
-
-/// What was found until the end came early, and then why it came.
-fn broken_off(found: &DoctorReport, end: DoctorReport) -> DoctorReport {
-    let is_new = |check: &Check| {
-        check.verdict == Verdict::Problem || found.checks.iter().all(|other| other.name != check.name)
-    };
-    let rest: Vec<Check> = end.checks.into_iter().filter(is_new).collect();
-    DoctorReport { daemon: found.daemon, checks: [found.checks.clone(), rest].concat() }
-}
-
-/// A report that ends before it began.
-pub fn unusable(name: CheckName, error: AppError) -> DoctorReport {
-    let mut checks = vec![failed(name, error)];
-    let rest = [
-        CheckName::Keys,
-        CheckName::Vault,
-        CheckName::Abuse,
-        CheckName::Session,
-        CheckName::Tor,
-        CheckName::Backend,
-    ];
-    let others = rest.into_iter().filter(|other| *other != name);
-    checks.extend(others.map(|other| skipped(other, "not looked into before the problem above is solved")));
-    DoctorReport { daemon: None, checks }
-}
 
 /// What was found, told as it grows.
 struct Findings<'p> {
@@ -190,40 +116,6 @@ fn own_way(operations: &Operations) -> Result<WayOut, AppError> {
     Ok(way)
 }
 
-fn directory(home: &Home, was_exposed: Option<PathBuf>, daemon: Option<u32>) -> Check {
-    let at = home.root().display();
-    if let Some(exposed) = exposed(home) {
-        let detail = format!("{} can be read by others", exposed.display());
-        let advice = format!("chmod go= {}", exposed.display());
-        return problem(CheckName::Home, RefusalKind::Failed, detail, advice);
-    }
-    if let Some(path) = was_exposed {
-        let detail = format!("{} could be read by others; now it cannot", path.display());
-        let advice = "if others use this machine, take it that they have read it";
-        return Check { advice: Some(advice.into()), ..warning(CheckName::Home, detail) };
-    }
-    match daemon {
-        Some(pid) => ok(CheckName::Home, format!("{at}; a daemon works in it (pid {pid})")),
-        None => ok(CheckName::Home, format!("{at}; no daemon runs, `llmtor serve` starts one")),
-    }
-}
-
-/// A file of the home that is not its owner's alone. Elsewhere than on Unix the directory's access list decides.
-#[cfg(unix)]
-fn exposed(home: &Home) -> Option<PathBuf> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let secrets =
-        [home.vault_path(), home.session_path(), home.api_key_path(), home.root().join("master.key")];
-    let others =
-        |path: &PathBuf| std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o077 != 0);
-    secrets.into_iter().find(others)
-}
-
-#[cfg(not(unix))]
-fn exposed(_home: &Home) -> Option<PathBuf> {
-    None
-}
-
 fn settings(config: &Config) -> Check {
     let Some(url) = config.backend.identity_url() else {
         return failed(CheckName::Settings, AppError::NoBackend);
@@ -242,14 +134,6 @@ fn settings(config: &Config) -> Check {
             ok(CheckName::Settings, format!("the account is at {url} ({way}), prompts go to {prompts}"))
         }
         Err(error) => failed(CheckName::Settings, error.into()),
-    }
-}
-
-/// Whether the endpoint could listen, while no daemon does.
-fn endpoint(config: &Config) -> Check {
-    match listen::bind(config.server.listen) {
-        Ok(_) => ok(CheckName::Endpoint, format!("{} is free", config.server.listen)),
-        Err(error) => failed(CheckName::Endpoint, error),
     }
 }
 
@@ -476,22 +360,6 @@ async fn backend(config: &Config, way: &WayOut) -> Check {
     }
 }
 
-/// Where an error belongs that came before anything could be looked at.
-fn place(error: &AppError) -> CheckName {
-    match error {
-        AppError::Keys(_) => CheckName::Keys,
-        AppError::Vault(_)
-        | AppError::Home(
-            HomeError::KeyringUnavailable
-            | HomeError::NoKeyring
-            | HomeError::OtherStore { .. }
-            | HomeError::KeyGone
-            | HomeError::KeyDamaged,
-        ) => CheckName::Vault,
-        _ => CheckName::Home,
-    }
-}
-
 fn ok(name: CheckName, detail: impl Into<String>) -> Check {
     Check { name, verdict: Verdict::Ok, detail: detail.into(), advice: None, kind: None }
 }
@@ -559,27 +427,5 @@ mod tests {
             );
             assert!(wrong.advice.is_some_and(|advice| advice.contains("set it")));
         }
-    }
-
-    #[test]
-    fn what_was_found_before_the_daemon_broke_off_stays_and_the_end_is_told() {
-        let found = DoctorReport {
-            daemon: Some(7),
-            checks: vec![ok(CheckName::Home, "here"), ok(CheckName::Keys, "pinned")],
-        };
-        let report = broken_off(&found, unusable(CheckName::Home, AppError::Internal));
-        assert_eq!(report.checks[..2], found.checks[..]);
-        assert_eq!((report.checks[2].name, report.checks[2].verdict), (CheckName::Home, Verdict::Problem));
-        let keys = report.checks.iter().filter(|check| check.name == CheckName::Keys);
-        assert_eq!(keys.count(), 1);
-        assert!(report.checks[3..].iter().all(|check| check.verdict == Verdict::Skipped));
-    }
-
-    #[test]
-    fn what_comes_before_everything_skips_the_rest() {
-        let report = unusable(CheckName::Vault, HomeError::KeyGone.into());
-        let (first, rest) = report.checks.split_first().unwrap();
-        assert_eq!((first.name, first.verdict), (CheckName::Vault, Verdict::Problem));
-        assert!(rest.iter().all(|check| check.verdict == Verdict::Skipped && check.name != CheckName::Vault));
     }
 }
