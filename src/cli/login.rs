@@ -11,6 +11,7 @@
 
 mod by_hand;
 mod first_tokens;
+mod whose;
 
 use std::collections::BTreeMap;
 
@@ -61,8 +62,7 @@ pub(super) async fn run(options: &LoginOptions, context: &Context) -> Result<Exi
     } else {
         by_browser(options, context, &home, &config).await?
     };
-    let perform = async |operation| operate_in(context.output, &home, &config, operation).await;
-    let Report::Login(login) = perform(Operation::Login { session }).await? else { return Err(mismatch()) };
+    let login = whose::sign_in(session, options, context.output, &home, &config).await?;
     let mut done = Done { login, abuse_obtained: Vec::new(), minted: Vec::new(), supply: BTreeMap::new() };
     if let Err(failure) = follow_up(&mut done, options, context, &home, &config).await {
         done.login.notes.push(said(&failure));

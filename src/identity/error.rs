@@ -34,6 +34,14 @@ pub enum IdentityError {
     /// The backend does not know the session any more: a new sign-in deletes every earlier one.
     #[error("the session has expired or was replaced by a newer sign-in; run `llmtor login` again")]
     SessionExpired,
+    /// What is held was obtained as somebody else.
+    #[error(
+        "this is another account than the one that the tokens in this home were obtained as; nothing was changed. These \
+         tokens would stay in use, and calls paid by either account would carry the same abuse tokens, by which the backend \
+         can tell that they are one user's. Give this account a home of its own (--home DIR), or sign in again with \
+         --another-account if the two may be connected"
+    )]
+    OtherAccount,
     /// No connection, a broken connection, or no answer in time.
     #[error(
         "the backend cannot be reached ({0}); check `backend.identity_url` and the network, then try again"
@@ -249,6 +257,7 @@ impl IdentityError {
             | Self::NotOffered(_)
             | Self::AbuseAlreadyIssued
             | Self::AbuseExhausted
+            | Self::OtherAccount
             | Self::NoServerBackup => ErrorKind::Refused,
             Self::NoQuota(_) => ErrorKind::NoQuota,
             Self::ForgedSignature { .. } => ErrorKind::Alarm,

@@ -5,7 +5,8 @@
 //! the ledger marks of the same account (see [`crate::identity::issuance`]), so that signing out, or in
 //! as somebody else, forgets both at once, and a tag of the account: HMAC-SHA-256 of its id under the same key. The
 //! tag answers one question, whether a sign-in is the same account's, on which hangs what becomes of
-//! issuances that are pending.
+//! issuances that are pending. The vault keeps one more, of whoever what is held there was obtained as
+//! ([`crate::identity::sign_in`]).
 //!
 //! Deliberately absent: the account's id, name or address on disk, and the session in any `Debug`.
 
@@ -135,7 +136,8 @@ impl SessionFile {
         }
     }
 
-    fn tag(&self, id: &str) -> Option<[u8; 32]> {
+    /// The tag of the account with this `id`; none if the backend gave it no id.
+    pub(super) fn tag(&self, id: &str) -> Option<[u8; 32]> {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.key.expose()).ok().filter(|_| !id.is_empty())?;
         mac.update(TAG_LABEL);
         mac.update(id.as_bytes());

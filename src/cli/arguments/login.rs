@@ -22,6 +22,9 @@ pub(in crate::cli) struct LoginOptions {
     /// Mints up to N tokens a model at once: usable now, but the backend can match this mint and your first calls by their times
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(in crate::cli) first_tokens: Option<u32>,
+    /// Takes another account than before, though tokens of that one are here: calls paid by either can then be seen to be one user's
+    #[arg(long)]
+    pub(in crate::cli) another_account: bool,
     /// Sets this home up for a backend first: the base URL of its identity plane
     #[arg(long, value_name = "URL", requires = "keys")]
     pub(in crate::cli) backend: Option<String>,
