@@ -58,7 +58,7 @@ pub(super) async fn run(options: &LoginOptions, context: &Context) -> Result<Exi
     let session = if options.session_stdin {
         by_hand::from_stdin(context.output)?
     } else if options.paste {
-        by_hand::guided(context.output, &config)?
+        by_hand::guided(context.output, &config).await?
     } else {
         by_browser(options, context, &home, &config).await?
     };
@@ -146,7 +146,9 @@ async fn follow_up(
         }
     }
     if status.custody == Custody::Ours {
-        for (model, count) in first_tokens::wanted(options, context.output, &status, &done.login.credits) {
+        for (model, count) in
+            first_tokens::wanted(options, context.output, &status, &done.login.credits).await?
+        {
             match perform(first_tokens::order(model.clone(), count)).await {
                 Ok(Report::Mint(report)) => done.minted.push(report),
                 Ok(_) => return Err(mismatch()),

@@ -244,7 +244,10 @@ mod tests {
         let refusal = ask(&daemon.socket, &Operation::Tokens, &progress).await.unwrap();
         assert_eq!(refusal, Err(Refusal::new(RefusalKind::NoCredit, "none").advise("buy")));
         let session = SecretText(crate::secret::Secret::new("four".into()));
-        let refusal = ask(&daemon.socket, &Operation::Login { session, other: OtherAccount::Refuse }, &progress).await.unwrap();
+        let refusal =
+            ask(&daemon.socket, &Operation::Login { session, other: OtherAccount::Refuse }, &progress)
+                .await
+                .unwrap();
         assert_eq!(refusal.unwrap_err().message, "4");
         drop(watched);
         daemon.stop.cancel();

@@ -1,11 +1,12 @@
 //! A sign-in as another account than the one that what is in this home was obtained as: never without having been asked for.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 
 use crate::cli::arguments::LoginOptions;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::operate::{mismatch, operate_in};
 use crate::cli::output::Output;
+use crate::cli::typed;
 use crate::config::Config;
 use crate::control::message::{LoginReport, OtherAccount, SecretText};
 use crate::control::{Operation, Report};
@@ -29,22 +30,20 @@ pub(super) async fn sign_in(
     };
     let other = if options.another_account { OtherAccount::Take } else { OtherAccount::Refuse };
     match perform(other).await {
-        Err(failure) if failure.kind == "other_account" && is_somebody_there(output) => {
-            if say_yes() {
+        Err(failure) if failure.kind == "other_account" && typed::is_somebody_there(output) => {
+            ask();
+            if typed::yes().await? {
                 return perform(OtherAccount::Take).await;
             }
-            Err(Failure::new(Exit::Failed, "not signed in; nothing was changed")
-                .advise("give this account a home of its own: llmtor login --home DIR --backend URL --keys FILE"))
+            Err(Failure::new(Exit::Failed, "not signed in; nothing was changed").advise(
+                "give this account a home of its own: llmtor login --home DIR --backend URL --keys FILE",
+            ))
         }
         result => result,
     }
 }
 
-fn is_somebody_there(output: Output) -> bool {
-    !output.is_json() && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
-}
-
-fn say_yes() -> bool {
+fn ask() {
     let mut stderr = std::io::stderr().lock();
     let _ = write!(
         stderr,
@@ -53,7 +52,4 @@ fn say_yes() -> bool {
          Two accounts that must never be connected belong in two homes (--home DIR).\nUse this account here all the same? [y/N] "
     );
     let _ = stderr.flush();
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
