@@ -87,14 +87,29 @@ pub enum IdentityError {
     /// An alarm: the backend signed with another key than the published one.
     #[error(
         "ALARM: the backend's signature does not verify under the pinned key of `{name}` ({fingerprint}). \
-         Nothing was stored. Either the operator rotated the key (compare with what others see, then \
-         `llmtor keys import FILE --replace`) or someone tries to mark you with a key of your own"
+         Nothing was stored. Either the keys file was not this backend's, or the operator rotated the key (compare \
+         `llmtor keys list` with what the operator publishes and others see, then `llmtor keys import FILE --replace`), or \
+         someone tries to mark you with a key of your own"
     )]
     ForgedSignature {
         /// The key's name.
         name: KeyName,
         /// The pinned key.
         fingerprint: Fingerprint,
+    },
+    /// The backend could not or would not sign.
+    #[error(
+        "the backend did not sign for the pinned key of `{name}` ({fingerprint}; HTTP {status}). Either the keys file was not \
+         this backend's: compare `llmtor keys list` with what its operator publishes, and `llmtor keys import FILE --replace` \
+         pins the right ones. Or the backend is in trouble: then try again later"
+    )]
+    Unsigned {
+        /// The key's name.
+        name: KeyName,
+        /// The pinned key.
+        fingerprint: Fingerprint,
+        /// What it answered.
+        status: u16,
     },
     /// The permanent abuse token was issued before, and its ten minutes of grace are over.
     #[error(
@@ -252,6 +267,7 @@ impl IdentityError {
             | Self::NotTheBackend(..)
             | Self::Internal => ErrorKind::Transient,
             Self::Refused(_)
+            | Self::Unsigned { .. }
             | Self::NoCheckout
             | Self::Voucher(_)
             | Self::NotOffered(_)

@@ -19,7 +19,7 @@ impl Operations {
         let noted = if self.schedule.is_ended().await? {
             self.schedule.signed_in(&account.active).await
         } else {
-            self.schedule.credits_seen(&account.active).await
+            self.schedule.account_seen(&account.active).await
         };
         supply::noted(noted);
         self.told(account)

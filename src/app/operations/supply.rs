@@ -161,7 +161,7 @@ fn report(Outlook { level, days, next }: Outlook, is_running: bool) -> SupplyRep
         Next::Off => NextTopUp::Off,
         Next::SignIn => NextTopUp::SignIn,
         Next::Stopped => NextTopUp::Stopped,
-        Next::NoCredit(due) => NextTopUp::NoCredit { before: before(due) },
+        Next::NoCredit(due) => NextTopUp::NoCredit { before: due.filter(|_| is_running).map(before) },
         Next::Look(_) | Next::Refused(_) | Next::Unplanned if !is_running => NextTopUp::NotRunning,
         Next::Look(due) => NextTopUp::Look { before: before(due) },
         Next::Refused(due) => NextTopUp::Refused { before: before(due) },
@@ -203,5 +203,11 @@ mod tests {
         let look = NextTopUp::Look { before: "2026-12-01".into() };
         assert_eq!(report(outlook(Next::Look(due)), true).next, look);
         assert_eq!(report(outlook(Next::SignIn), false).next, NextTopUp::SignIn);
+        assert_eq!(
+            report(outlook(Next::NoCredit(Some(due))), false).next,
+            NextTopUp::NoCredit { before: None }
+        );
+        let before = Some("2026-12-01".into());
+        assert_eq!(report(outlook(Next::NoCredit(Some(due))), true).next, NextTopUp::NoCredit { before });
     }
 }

@@ -34,6 +34,9 @@ pub(in crate::cli) struct LoginOptions {
     /// Base URL of the anonymous plane, with --backend [default: the same]
     #[arg(long, value_name = "URL", requires = "backend")]
     pub(in crate::cli) anonymous_url: Option<String>,
+    /// Replaces the backend of an existing configuration, and keys that differ, with --backend
+    #[arg(long, requires = "backend")]
+    pub(in crate::cli) force: bool,
 }
 
 /// `backend invite …`

@@ -83,3 +83,49 @@ fn another_account_is_taken_by_whoever_says_so_and_by_nobody_else() {
     let taken = succeed(room, &[&login[..], &["--another-account"]].concat(), &hana).stdout;
     assert!(taken.contains("logged in as hana") && taken.contains("obtained as another account"), "{taken}");
 }
+
+#[test]
+fn a_login_with_another_backend_s_keys_says_so_and_force_takes_another_backend() {
+    let backend = Backend::start(5);
+    let room = backend.room();
+    // The names are right and the keys are not: each is another one's.
+    let keys: Value = serde_json::from_slice(&std::fs::read(room.join("keys.json")).unwrap()).unwrap();
+    let pems: Vec<&Value> = keys.as_object().unwrap().values().collect();
+    let names = keys.as_object().unwrap().keys();
+    let wrong: serde_json::Map<_, _> =
+        names.zip(pems.iter().cycle().skip(1)).map(|(name, pem)| (name.clone(), (*pem).clone())).collect();
+    std::fs::write(room.join("wrong.json"), Value::Object(wrong).to_string()).unwrap();
+    let elsewhere = ["init", "--home", "client", "--backend", "http://127.0.0.1:1", "--keys", "wrong.json"];
+    succeed(room, &elsewhere, "");
+    std::fs::write(room.join("client/session.sealed"), "another backend's").unwrap();
+
+    let login = ["login", "--session-stdin", "--home", "client", "--backend", &backend.url, "--keys"];
+    let login_with = |more: &[&str]| llmtor(room, &[], &[&login[..], more].concat(), &backend.session);
+    login_with(&["wrong.json"]).refused(2, &["names another backend", "--force"]);
+    let forced = login_with(&["wrong.json", "--force", "--first-tokens", "3"]);
+    assert_eq!(forced.code, Some(0), "{}", forced.all());
+    for words in [
+        "logged in as alice",
+        "keys file was not this backend's",
+        "llmtor keys list",
+        "next: what the note says",
+    ] {
+        assert!(forced.stdout.contains(words), "{words}: {}", forced.all());
+    }
+    let account = succeed(room, &["--json", "account", "--home", "client"], "").json();
+    assert_eq!(account["used"].as_object().unwrap().len(), 0, "no credit was lost: {account}");
+
+    login_with(&["keys.json"]).refused(1, &["--force"]);
+    let right = login_with(&["keys.json", "--force"]);
+    assert_eq!(right.code, Some(0), "{}", right.all());
+    assert!(right.stdout.contains("abuse tokens fetched: permanent, transient"), "{}", right.all());
+    // Of a model without credits nothing comes by itself; and it is said before a daemon ever ran.
+    let other = right
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("gpt-4.1:"))
+        .unwrap_or_else(|| panic!("{}", right.all()));
+    assert!(other.contains("`llmtor buy gpt-4.1`") && !other.contains("by itself"), "{other}");
+    let status = succeed(room, &["status", "--home", "client"], "").stdout;
+    assert!(status.contains("`llmtor buy gpt-4.1`"), "{status}");
+}

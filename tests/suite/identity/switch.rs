@@ -1,6 +1,8 @@
 //! Another account signs in, or the first one out: nothing begun under one account is sent under another.
 
-use llmtor::identity::{Admit, Identity, IdentityError, MintOrder, Obtained, Predecessor, Readiness, Session};
+use llmtor::identity::{
+    Admit, Identity, IdentityError, MintOrder, Obtained, Predecessor, Readiness, Session,
+};
 use llmtor::vault::LossReason;
 
 use super::issuer::Fault;
@@ -66,7 +68,7 @@ async fn the_same_account_in_a_new_session_goes_on_with_what_is_pending() {
     assert_eq!(signed_in.predecessor, Predecessor::Same);
     assert_eq!((signed_in.abandoned.credits, signed_in.abandoned.abuse), (0, 0));
     assert_eq!(again.recover().await.expect("recovered").made, 1);
-    assert_eq!(again.abuse_setup().await.expect("setup").permanent, Obtained::Resumed);
+    assert_eq!(again.abuse_setup().await.expect("setup").transient, Obtained::Resumed);
     assert_eq!(world.issuer.used(), 1);
 }
 
@@ -120,7 +122,7 @@ async fn a_sign_out_finishes_what_is_pending() {
         (1, 0, 0)
     );
     assert_eq!((process.stock().await.available, process.stock().await.blinded), (1, 0));
-    assert!(process.identity.abuse_status().await.expect("status").permanent);
+    assert!(process.identity.abuse_status().await.expect("status").transient.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
