@@ -39,6 +39,8 @@ use crate::vault::{Census, Deposits, Stock, Vault, Withdrawals};
 use crate::wire::ModelName;
 use crate::wire::redemption::Epoch;
 
+pub(super) use supply::unknown;
+
 use super::identity::{IdentityWay, Unready};
 use super::redemption::{WayOut, pinned};
 use super::{AppError, SESSION, doctor};
