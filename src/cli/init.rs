@@ -66,10 +66,11 @@ pub(super) async fn set_up<'a>(options: &'a InitOptions, context: &Context) -> R
         configuration(&home, identity_url, anonymous_url, options.force)?
     {
         // A session is its own backend's secret, and would go to the other one with the next question.
-        if is_other && let Err(error) = std::fs::remove_file(home.session_path()) {
-            if error.kind() != std::io::ErrorKind::NotFound {
-                return Err(HomeError::Unreadable { path: home.session_path(), kind: error.kind() }.into());
-            }
+        if is_other
+            && let Err(error) = std::fs::remove_file(home.session_path())
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(HomeError::Unreadable { path: home.session_path(), kind: error.kind() }.into());
         }
         write(&home, &text)?;
     }

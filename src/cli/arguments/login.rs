@@ -9,6 +9,7 @@ use crate::wire::ModelName;
 
 /// `login`
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(in crate::cli) struct LoginOptions {
     /// Guides you by hand: for a browser that llmtor cannot drive, or on another machine
     #[arg(long, conflicts_with_all = ["session_stdin", "browser"])]
