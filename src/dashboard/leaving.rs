@@ -25,7 +25,9 @@ pub(super) fn body(calls: &[Call], account: AccountWay) -> Markup {
         p.intro {
             "Below is every header line that was really written for a call, copied from the connection as it went out. Your \
              tool's own headers, its name, your operating system, your language: none of it is there. The rest of what left is \
-             the body: model, messages, and the token that pays, filled up with spaces to one of a few sizes."
+             the body: model, messages, the token that pays with its signature, and the two abuse tokens with theirs, filled up \
+             with spaces to one of a few sizes. The abuse tokens are the same in all your calls of a month, so the backend can \
+             tie those calls to one another, though not to your account."
         }
         @if left.is_empty() {
             div.empty {
