@@ -33,7 +33,7 @@ use crate::tor::{Blockage, Phase, Status};
 use crate::vault::{Custody, VaultError};
 use crate::wire::redemption::Epoch;
 
-use super::operations::month;
+use super::operations::{month, unknown};
 use super::redemption::{self, WayOut};
 use super::{AppError, Operations, access, listen};
 
@@ -95,7 +95,7 @@ pub(super) async fn examine(operations: &Operations) -> DoctorReport {
     let session = session(operations).await;
     let mut checks = vec![
         settings(operations.config()),
-        keys(&operations.keyring()),
+        keys(operations.config(), &operations.keyring()),
         vault(operations, session.verdict).await,
         abuse(operations, session.verdict).await,
         session,
@@ -208,7 +208,7 @@ fn endpoint(config: &Config) -> Check {
     }
 }
 
-fn keys(keyring: &Keyring) -> Check {
+fn keys(config: &Config, keyring: &Keyring) -> Check {
     let models: Vec<_> = keyring.models().map(ToString::to_string).collect();
     let import = "run `llmtor keys import FILE` with the operator's published keys";
     if models.is_empty() {
@@ -223,6 +223,11 @@ fn keys(keyring: &Keyring) -> Check {
             return Check { advice: Some(import.into()), ..warning(CheckName::Keys, detail) };
         }
     };
+    if let [first, ..] = unknown(config, keyring).as_slice() {
+        let detail = format!("`topup.models` names {first}, which no key is pinned for: it does nothing");
+        let advice = format!("correct it in config.toml; keys are pinned for {}", models.join(", "));
+        return Check { advice: Some(advice), ..warning(CheckName::Keys, detail) };
+    }
     ok(CheckName::Keys, format!("pinned for {} {abuse}", models.join(", ")))
 }
 
