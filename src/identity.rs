@@ -20,12 +20,14 @@ pub mod dial;
 pub mod error;
 pub mod issuance;
 pub mod purchase;
+pub mod record;
 mod recovery;
 pub mod schedule;
 pub mod session;
 mod sign_in;
 pub mod url;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -73,6 +75,8 @@ pub struct Parts {
     pub deposits: Deposits,
     /// Decides on the five minutes of a RequestID, on `not_before` and on the abuse tokens' month.
     pub clock: SharedClock,
+    /// Told of every request that leaves.
+    pub witness: Arc<dyn record::Witness>,
 }
 
 /// The identity plane of one account.
@@ -92,7 +96,7 @@ pub struct Identity {
 impl Identity {
     /// Puts the plane together. Nothing is sent yet.
     pub fn new(parts: Parts) -> Result<Self, IdentityError> {
-        let api = api::Api::new(parts.url, parts.route, &parts.deadlines, &parts.session)?;
+        let api = api::Api::new(parts.url, parts.route, &parts.deadlines, &parts.session, parts.witness)?;
         Ok(Self {
             api,
             pace: parts.pace,

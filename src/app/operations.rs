@@ -248,7 +248,7 @@ impl Operations {
             Operation::OpenPage => self.open_page().map(Report::Page),
             Operation::Pause => self.set_passage(Passage::Paused).map(Report::Passage),
             Operation::Resume => self.set_passage(Passage::Open).map(Report::Passage),
-            Operation::Doctor => Ok(Report::Doctor(doctor::examine(self).await)),
+            Operation::Doctor => Ok(Report::Doctor(doctor::examine(self, &progress).await)),
         }
     }
 
@@ -292,7 +292,8 @@ impl Operations {
         };
         let order = MintOrder { model: model.clone(), count: count as usize, readiness };
         let tell = |latest: crate::identity::MintProgress| {
-            progress.send_replace(Some(Progress { done: narrow(latest.done), total: narrow(latest.total) }));
+            let (done, total) = (narrow(latest.done), narrow(latest.total));
+            progress.send_replace(Some(Progress::Minted { done, total }));
         };
         // Who asked may go away, which drops this; a pause lets what is in flight end.
         let never = CancellationToken::new();

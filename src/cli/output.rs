@@ -47,6 +47,13 @@ impl Output {
         }
     }
 
+    /// A part of the result that is known before the rest: for a person, who would wait; a program gets one object.
+    pub(super) fn in_between(self, text: impl FnOnce() -> String) {
+        if self.0 == Reader::Person {
+            line(&text());
+        }
+    }
+
     /// Something said on the way, to a person only, and not into a pipe.
     pub(super) fn remark(self, text: &str) {
         if self.0 == Reader::Person {

@@ -176,12 +176,18 @@ impl<'de> Deserialize<'de> for SecretText {
 }
 
 /// How far an operation is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
-    /// Tokens finished.
-    pub done: u32,
-    /// Tokens asked for.
-    pub total: u32,
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Progress {
+    /// Of [`Operation::Mint`].
+    Minted {
+        /// Tokens finished.
+        done: u32,
+        /// Tokens asked for.
+        total: u32,
+    },
+    /// Of [`Operation::Doctor`]: all that was found until now, in the report's order.
+    Found(DoctorReport),
 }
 
 /// What the daemon says.

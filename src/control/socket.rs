@@ -131,7 +131,7 @@ async fn converse<P: Perform>(stream: UnixStream, performer: &P) {
             result = &mut work => break result,
             changed = progress.changed(), if telling => {
                 telling = changed.is_ok();
-                let latest = *progress.borrow_and_update();
+                let latest = progress.borrow_and_update().clone();
                 if let Some(latest) = latest
                     && write_event(&mut writer, &Event::Progress(latest)).await.is_err()
                 {
@@ -201,7 +201,7 @@ mod tests {
             operation: Operation,
             progress: super::super::ProgressSender,
         ) -> Result<Report, Refusal> {
-            progress.send_replace(Some(Progress { done: 1, total: 2 }));
+            progress.send_replace(Some(Progress::Minted { done: 1, total: 2 }));
             match operation {
                 Operation::Account => {
                     let _guard = self.cancelled.clone().drop_guard();

@@ -8,11 +8,13 @@
 //! tokens is [`schedule`](super::schedule)'s affair.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use url::Url;
 
 use crate::identity::api::{Api, Rejected};
 use crate::identity::error::Foreign;
+use crate::identity::record::Witness;
 use crate::identity::{Account, Deadlines, Identity, IdentityError, IdentityUrl, Route};
 use crate::secret::Secret;
 use crate::wire::ModelName;
@@ -78,8 +80,9 @@ pub async fn offers(
     url: IdentityUrl,
     route: Route,
     deadlines: &Deadlines,
+    witness: Arc<dyn Witness>,
 ) -> Result<Vec<Offer>, IdentityError> {
-    let pricing: Pricing = Api::public(url, route, deadlines)?.get(&["model-pricing"]).await?;
+    let pricing: Pricing = Api::public(url, route, deadlines, witness)?.get(&["model-pricing"]).await?;
     // One without a name or a price cannot be bought.
     let sold = pricing.packages.into_iter().filter(|package| !package.id.is_empty() && package.tokens > 0);
     Ok(sold.map(Offer::from).collect())

@@ -131,6 +131,7 @@ impl Operations {
             keyring: self.keyring(),
             deposits: self.deposits.clone(),
             clock: self.clock.clone(),
+            witness: self.way.witness(),
         })?)
     }
 
