@@ -5,8 +5,9 @@
 //! | --- | --- |
 //! | length | the text is cut behind its last token that fits |
 //! | calls | where tools are on offer, calls are read out of it |
-//! | form | where there are none and a form was asked for, it is brought into that |
-//! | stop | what is left as text ends before the first stop sequence; no call follows it |
+//! | stop | what was said beside calls ends before the first stop sequence; those behind it are not made, those before it are |
+//! | form | where there are no calls and a form was asked for, it is brought into that |
+//! | stop | so does what is left as text |
 //!
 //! A refusal goes through untouched. Nothing is invented, and nothing that was cut is completed.
 
@@ -52,17 +53,21 @@ impl Reading {
         }
         let ending = if finish == Finish::Stop { Ending::Whole } else { Ending::Cut };
         let mut heard = self.read(text, ending);
-        if let Some(text) = &mut heard.text
-            && let Some((end, stop)) =
-                self.stop.iter().filter_map(|stop| Some((text.find(stop.as_str())?, stop))).min()
+        if heard.calls.is_empty()
+            && let Some(text) = &mut heard.text
+            && let Some((end, stop)) = self.first_stop(text)
         {
             text.truncate(end);
             heard.stopped_at = Some(stop.clone());
-            heard.calls.clear();
+        }
+        if heard.stopped_at.is_some() {
             finish = Finish::Stop;
         }
         heard.finish = match finish {
-            Finish::Stop if !heard.calls.is_empty() => Finish::ToolCalls,
+            Finish::Stop if !heard.calls.is_empty() => {
+                heard.stopped_at = None;
+                Finish::ToolCalls
+            }
             other => other,
         };
         if heard.text.as_ref().is_some_and(|text| text.len() == length) {
@@ -74,12 +79,24 @@ impl Reading {
         heard
     }
 
+    /// Where the first stop sequence begins, and which it is.
+    fn first_stop(&self, text: &str) -> Option<(usize, &String)> {
+        self.stop.iter().filter_map(|stop| Some((text.find(stop.as_str())?, stop))).min()
+    }
+
     fn read(&self, text: String, ending: Ending) -> Heard {
-        let mut complaint = None;
+        let (mut complaint, mut stopped_at) = (None, None);
         let (text, calls) = if self.toolset.tools.is_empty() || self.toolset.choice == Choice::None {
             (text, Vec::new())
         } else {
-            let parsed = tools::parse(&text, &self.toolset, ending);
+            let mut parsed = tools::parse(&text, &self.toolset, ending);
+            if !parsed.calls.is_empty()
+                && let Some((end, stop)) = self.first_stop(&parsed.text)
+            {
+                parsed.text.truncate(end);
+                parsed.calls.retain(|call| call.behind <= end);
+                stopped_at = Some(stop.clone());
+            }
             complaint = tools::repair_prompt(&parsed, &self.toolset);
             (parsed.text, parsed.calls)
         };
@@ -88,7 +105,7 @@ impl Reading {
                 Format::Text => (text, Conformity::Kept),
                 Format::JsonObject | Format::Schema(_) => format::read(&self.format, &text),
             };
-            return Heard { text: Some(text), conformity, ..Heard::default() };
+            return Heard { text: Some(text), conformity, stopped_at, ..Heard::default() };
         }
         let calls = calls.into_iter().enumerate().map(|(index, call)| MadeCall {
             id: tools::id(&self.seed, index, &call.name, &call.arguments),
@@ -97,8 +114,9 @@ impl Reading {
             arguments: call.arguments,
         });
         Heard {
-            text: Some(text).filter(|text| !text.is_empty()),
+            text: Some(text).filter(|text| !text.trim().is_empty() || calls.len() == 0),
             calls: calls.collect(),
+            stopped_at,
             conformity: complaint.map_or(Conformity::Kept, Conformity::Miscalled),
             ..Heard::default()
         }
@@ -126,6 +144,7 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ask::{Input, Tool};
     use super::*;
 
     fn reading() -> Reading {
@@ -158,6 +177,31 @@ mod tests {
         assert!(heard.finish == Finish::Stop && heard.annotations.is_none());
         assert_eq!(heard.stopped_at.as_deref(), Some("STOP"));
         assert_eq!(reading.hear(given("nothing")).stopped_at, None);
+    }
+
+    #[test]
+    fn a_stop_sequence_ends_what_follows_it_and_not_the_calls_before_it() {
+        let call = "<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>";
+        let tool = Tool { name: "f".into(), description: None, input: Input::Json { schema: None } };
+        let toolset = Toolset { tools: vec![tool], ..Toolset::default() };
+        let reading = Reading { toolset, stop: vec!["Observation:".into(), "STOP".into()], ..reading() };
+        let cases = [
+            (format!("{call}\nObservation: sunny"), None, 1),
+            (format!("I look.\n{call}\nIt is Observation: sunny\n{call}"), Some("I look.\n\nIt is "), 1),
+            (format!("{call}\n{call}\nObservation: sunny\n{call}"), None, 2),
+            (format!("Wait. STOP\n{call}"), Some("Wait. "), 0),
+            (format!("STOP\n{call}"), Some(""), 0),
+        ];
+        for (text, left, calls) in cases {
+            let heard = reading.hear(given(&text));
+            assert_eq!((heard.text.as_deref(), heard.calls.len()), (left, calls), "{text}");
+            assert!(heard.conformity == Conformity::Kept);
+            // Why it ended is said once.
+            assert_eq!(heard.stopped_at.is_some(), calls == 0);
+            assert_eq!(heard.finish, if calls > 0 { Finish::ToolCalls } else { Finish::Stop });
+        }
+        let heard = reading.hear(given(&call.replace("{}", "{\"a\": \"STOP\"}")));
+        assert_eq!((heard.calls.len(), heard.stopped_at), (1, None));
     }
 
     #[test]

@@ -17,12 +17,14 @@
 //! text: what could be read twice burns [`Fuel`].
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::super::answer::CallKind;
 use super::super::ask::{Parallel, Toolset};
 use super::offer::Offer;
 
 mod block;
+mod braces;
 mod code;
 mod envelope;
 mod markup;
@@ -31,6 +33,7 @@ mod tag;
 mod whole;
 
 use block::block;
+use braces::Braces;
 use code::Code;
 use tag::{Kind, Side, Tag};
 
@@ -65,6 +68,8 @@ pub struct Call {
     pub arguments: String,
     /// What is wrong with the arguments; names nothing but what the schema says.
     pub complaint: Option<String>,
+    /// How much of the text was said before it, in bytes.
+    pub behind: usize,
 }
 
 /// Takes an answer apart.
@@ -107,23 +112,40 @@ fn fenced(text: &str, offer: &Offer<'_>, ending: Ending, fuel: &mut Fuel) -> Opt
         let calls = parts.into_iter().flat_map(|part| part.calls).collect();
         return Some(Parsed { text: String::new(), calls });
     }
-    let whole = whole::whole(text, offer, ending, fuel)?;
-    Some(Parsed { text: whole.said, calls: whole.calls })
+    let whole::Whole { mut calls, said } = whole::whole(text, offer, ending, fuel)?;
+    calls.iter_mut().for_each(|call| call.behind = said.len());
+    Some(Parsed { text: said, calls })
 }
 
 /// What may still be read more than once. A text that needs more is one that was made to cost something.
-struct Fuel(usize);
+struct Fuel {
+    left: usize,
+    /// The block that was last looked for: in which text, from where on, and to where.
+    region: Option<(*const str, Range<usize>)>,
+}
 
 impl Fuel {
     fn of(text: &str) -> Self {
-        Self(8 * text.len() + 4096)
+        Self { left: 8 * text.len() + 4096, region: None }
     }
 
     /// Whether there was that much left.
     fn burn(&mut self, bytes: usize) -> bool {
-        let enough = self.0 >= bytes;
-        self.0 = self.0.saturating_sub(bytes);
+        let enough = self.left >= bytes;
+        self.left = self.left.saturating_sub(bytes);
         enough
+    }
+
+    /// Where the block ends in which `at` stands. A block with many objects in it is not read to its end for each.
+    fn region(&mut self, text: &str, at: usize) -> usize {
+        match &self.region {
+            Some((of, known)) if std::ptr::eq(*of, text) && known.contains(&at) => known.end,
+            _ => {
+                let end = block::region(text, at);
+                self.region = Some((text, at..end));
+                end
+            }
+        }
     }
 }
 
@@ -141,15 +163,16 @@ struct Scan<'t, 'o, 'a> {
     calls: Vec<Call>,
     /// Where thinking begins that nothing closes: it ends with the first call.
     unclosed: Option<usize>,
-    /// On this line stands what may be JSON, so that a tag may stand in one of its strings.
-    braced: bool,
+    /// Whether a tag may stand in a string of what may be JSON.
+    braces: Braces,
 }
 
 impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
     fn new(text: &'t str, offer: &'o Offer<'a>, ending: Ending) -> Self {
         let from = orphaned_thinking(text);
         let (kept, calls) = (Vec::new(), Vec::new());
-        Self { text, offer, ending, at: from, line: from, from, kept, calls, unclosed: None, braced: false }
+        let braces = Braces::default();
+        Self { text, offer, ending, at: from, line: from, from, kept, calls, unclosed: None, braces }
     }
 
     fn run(&mut self, fuel: &mut Fuel) {
@@ -158,7 +181,7 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
             self.go(self.at + found);
             if !self.text[self.at..].starts_with('<') {
                 let end = code.skip(self.text, self.at, self.begins_line());
-                self.go(end);
+                self.skip(end);
                 continue;
             }
             let Some(tag) = tag::at(self.text, self.at) else {
@@ -166,7 +189,9 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
                 continue;
             };
             match (tag.kind, tag.side) {
-                (Kind::Call, Side::Open) if !self.braced && !self.is_quoted() => self.block(&tag, fuel),
+                (Kind::Call, Side::Open) if !self.braces.are_open() && !self.is_quoted() => {
+                    self.block(&tag, fuel)
+                }
                 (Kind::Thinking | Kind::Reflection, Side::Open) if self.begins_line() => self.thinking(&tag),
                 (Kind::Response, Side::Open) if self.begins_line() && !self.calls.is_empty() => {
                     self.keep(self.at);
@@ -179,7 +204,7 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
     }
 
     fn block(&mut self, open: &Tag<'t>, fuel: &mut Fuel) {
-        if self.ending == Ending::Cut && self.begins_line() && is_barely_begun(&self.text[open.end..]) {
+        if self.ending == Ending::Cut && self.begins_line() && is_barely_begun(open, &self.text[open.end..]) {
             self.keep(self.at);
             self.from = self.text.len();
             self.go(self.from);
@@ -193,8 +218,10 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
         if !block.calls.is_empty() {
             let thinking = self.unclosed.take().filter(|begun| *begun >= self.from);
             self.keep(thinking.unwrap_or(self.at));
+            // In parts, until it is known what they come to.
+            let behind = self.kept.len();
+            self.calls.extend(block.calls.into_iter().map(|call| Call { behind, ..call }));
             self.kept.extend(block.beside);
-            self.calls.extend(block.calls);
             // One tag too many, or the wrong one, closes the call all the same.
             while let Some(stray) = tag::at(self.text, markup::skip_space(self.text, end))
                 && stray.side == Side::Close
@@ -204,8 +231,13 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
             }
             self.from = end;
         }
-        self.go(end);
-        self.braced &= !block.is_sound;
+        let begun = self.at;
+        self.skip(end);
+        self.braces = if block.is_sound {
+            Braces::default()
+        } else {
+            Braces::in_doubt(&self.text[self.line.max(begun)..end])
+        };
     }
 
     fn thinking(&mut self, open: &Tag<'t>) {
@@ -232,11 +264,17 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
     }
 
     fn go(&mut self, to: usize) {
+        let from = self.at;
+        self.skip(to);
+        self.braces.read(&self.text[self.line.max(from)..to]);
+    }
+
+    /// Past what is no prose.
+    fn skip(&mut self, to: usize) {
         if let Some(newline) = self.text[self.at..to].rfind('\n') {
             self.line = self.at + newline + 1;
-            self.braced = false;
+            self.braces = Braces::default();
         }
-        self.braced |= self.text[self.line.max(self.at)..to].contains('{');
         self.at = to;
     }
 
@@ -257,9 +295,14 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
         }
         self.keep(self.text.len());
         let mut text = Cow::Borrowed("");
-        let kept = self.kept.iter().enumerate().filter(|(_, part)| !part.trim().is_empty());
         let last = self.kept.len() - 1;
-        for (index, part) in kept {
+        // How long the text is before each part.
+        let mut lengths = Vec::with_capacity(self.kept.len() + 1);
+        for (index, part) in self.kept.iter().enumerate() {
+            lengths.push(text.len());
+            if part.trim().is_empty() {
+                continue;
+            }
             // The edges of the answer itself stay as they are.
             let part = if index == 0 && self.kept.len() > 1 { part.trim_end() } else { part };
             let part = if index == last {
@@ -272,21 +315,28 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
             if text.is_empty() {
                 text = Cow::Borrowed(part);
             } else {
-                text = Cow::Owned([&text, "\n\n", part].concat());
+                let text = text.to_mut();
+                text.push_str("\n\n");
+                text.push_str(part);
             }
         }
+        lengths.push(text.len());
         // A byte order mark beside calls is not said to anybody.
         let says_nothing = text.chars().all(|c| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}'));
         let text = if says_nothing && !self.calls.is_empty() { String::new() } else { text.into_owned() };
+        for call in &mut self.calls {
+            call.behind = lengths[call.behind].min(text.len());
+        }
         Parsed { text, calls: self.calls }
     }
 }
 
 /// Whether a call was cut before it said of which tool it is.
-fn is_barely_begun(rest: &str) -> bool {
+fn is_barely_begun(open: &Tag<'_>, rest: &str) -> bool {
     let rest = rest.trim();
     // The key has two quotation marks, and the name two more.
-    rest.is_empty() || (rest.starts_with('{') && rest.bytes().filter(|byte| *byte == b'"').count() < 4)
+    let has_name = || rest.bytes().filter(|byte| *byte == b'"').take(4).count() == 4;
+    rest.is_empty() || (rest.starts_with('{') && open.label.is_none() && !has_name())
 }
 
 /// The text without the beginning of `tag`, with which it was cut.
