@@ -55,10 +55,14 @@ impl Reading {
         let mut heard = self.read(text, ending);
         if heard.calls.is_empty()
             && let Some(text) = &mut heard.text
-            && let Some((end, stop)) = self.first_stop(text)
+            && let Some((end, stop)) = tools::first_stop(&self.stop, text)
         {
             text.truncate(end);
             heard.stopped_at = Some(stop.clone());
+            // It may have ended in the middle of what had its form.
+            if heard.conformity == Conformity::Kept {
+                heard.conformity = format::read(&self.format, text).1;
+            }
         }
         if heard.stopped_at.is_some() {
             finish = Finish::Stop;
@@ -79,31 +83,24 @@ impl Reading {
         heard
     }
 
-    /// Where the first stop sequence begins, and which it is.
-    fn first_stop(&self, text: &str) -> Option<(usize, &String)> {
-        self.stop.iter().filter_map(|stop| Some((text.find(stop.as_str())?, stop))).min()
-    }
-
     fn read(&self, text: String, ending: Ending) -> Heard {
         let (mut complaint, mut stopped_at) = (None, None);
         let (text, calls) = if self.toolset.tools.is_empty() || self.toolset.choice == Choice::None {
             (text, Vec::new())
         } else {
-            let mut parsed = tools::parse(&text, &self.toolset, ending);
-            if !parsed.calls.is_empty()
-                && let Some((end, stop)) = self.first_stop(&parsed.text)
-            {
-                parsed.text.truncate(end);
-                parsed.calls.retain(|call| call.behind <= end);
-                stopped_at = Some(stop.clone());
-            }
+            let parsed = tools::parse_until(&text, &self.toolset, ending, &self.stop);
             complaint = tools::repair_prompt(&parsed, &self.toolset);
+            stopped_at = parsed.stopped_at;
             (parsed.text, parsed.calls)
         };
-        if calls.is_empty() && complaint.is_none() {
+        if calls.is_empty() {
             let (text, conformity) = match self.format {
                 Format::Text => (text, Conformity::Kept),
                 Format::JsonObject | Format::Schema(_) => format::read(&self.format, &text),
+            };
+            let conformity = match (conformity, complaint) {
+                (Conformity::Kept, Some(complaint)) => Conformity::Miscalled(complaint),
+                (conformity, _) => conformity,
             };
             return Heard { text: Some(text), conformity, stopped_at, ..Heard::default() };
         }
@@ -114,12 +111,18 @@ impl Reading {
             arguments: call.arguments,
         });
         Heard {
-            text: Some(text).filter(|text| !text.trim().is_empty() || calls.len() == 0),
+            text: Some(text).filter(|text| !text.trim().is_empty()),
             calls: calls.collect(),
             stopped_at,
             conformity: complaint.map_or(Conformity::Kept, Conformity::Miscalled),
             ..Heard::default()
         }
+    }
+
+    /// What there is to say about calls where none was made.
+    fn missing_call(&self, heard: &Heard) -> Option<String> {
+        let none = tools::Parsed { text: String::new(), calls: Vec::new(), stopped_at: None };
+        heard.calls.is_empty().then(|| tools::repair_prompt(&none, &self.toolset))?
     }
 
     /// What to say to the model after an answer that has not the form it should have: its own words, and what is wrong
@@ -130,7 +133,10 @@ impl Reading {
         }
         let complaint = match &heard.conformity {
             Conformity::Kept => return None,
-            Conformity::Violated(_) => format::repair_prompt(&self.format, &heard.conformity)?,
+            // Where there should be a call, its form comes after it.
+            Conformity::Violated(_) => {
+                self.missing_call(heard).or_else(|| format::repair_prompt(&self.format, &heard.conformity))?
+            }
             Conformity::Miscalled(complaint) => complaint.clone(),
         };
         let text = |text: &str| conversation::Said {
@@ -200,8 +206,39 @@ mod tests {
             assert_eq!(heard.stopped_at.is_some(), calls == 0);
             assert_eq!(heard.finish, if calls > 0 { Finish::ToolCalls } else { Finish::Stop });
         }
+        // The line break that stands behind the call is a part of it.
+        let broken = Reading { stop: vec!["\nObservation".into()], ..reading };
+        let heard = broken.hear(given(&format!("{call}\nObservation: sunny")));
+        assert_eq!((heard.text, heard.calls.len()), (None, 1));
+        let reading = Reading { stop: vec!["STOP".into()], ..broken };
+        let bare = "{\"name\": \"f\", \"arguments\": {}}";
+        for text in [format!("{bare}\nSTOP: sunny"), format!("```json\n{bare}\n```\nSTOP")] {
+            let heard = reading.hear(given(&text));
+            assert_eq!((heard.text, heard.calls.len()), (None, 1), "{text}");
+        }
         let heard = reading.hear(given(&call.replace("{}", "{\"a\": \"STOP\"}")));
         assert_eq!((heard.calls.len(), heard.stopped_at), (1, None));
+    }
+
+    #[test]
+    fn a_form_that_is_not_kept_is_said_whatever_took_it() {
+        let reading = Reading { format: Format::JsonObject, stop: vec!["}".into()], ..reading() };
+        let heard = reading.hear(given("{\"a\": {\"b\": 1}, \"c\": 2}"));
+        assert_eq!(heard.text.as_deref(), Some("{\"a\": {\"b\": 1"));
+        assert!(matches!(heard.conformity, Conformity::Violated(_)));
+
+        let tool = Tool { name: "f".into(), description: None, input: Input::Json { schema: None } };
+        let toolset = Toolset { tools: vec![tool], choice: Choice::Required, ..Toolset::default() };
+        let reading = Reading { toolset, stop: Vec::new(), ..reading };
+        let heard = reading.hear(given("just text"));
+        assert!(matches!(heard.conformity, Conformity::Violated(_)));
+        let Some([_, conversation::Turn::User(said)]) = reading.second_try("just text", &heard) else {
+            panic!("nothing to say")
+        };
+        assert!(
+            matches!(&said.parts[..], [conversation::Part::Text(text)] if text.contains("at least one is required"))
+        );
+        assert!(matches!(reading.hear(given("{\"a\": 1}")).conformity, Conformity::Miscalled(_)));
     }
 
     #[test]

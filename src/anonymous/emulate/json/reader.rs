@@ -432,17 +432,20 @@ fn is_key(text: &str) -> bool {
     let window = &text[..window];
     if let Some(quote) = window.chars().next().filter(|c| matches!(c, '"' | '\'')) {
         let inner = &window[1..];
-        // Too long to be seen whole: then it is taken for what it looks like.
         let mut escaped = false;
         let end = inner.find(|c| {
             let ends = c == quote && !escaped;
             escaped = c == '\\' && !escaped;
             ends
         });
-        return end.is_none_or(|end| {
-            let behind = inner[end + 1..].trim_start();
-            behind.starts_with(':') || (behind.is_empty() && window.len() < text.len())
-        });
+        // Too long to be seen whole: then it is taken for what it looks like.
+        let is_short = window.len() == text.len();
+        let name = &inner[..end.unwrap_or(inner.len())];
+        return !name.contains('\n')
+            && end.map_or(!is_short, |end| {
+                let behind = inner[end + 1..].trim_start();
+                behind.starts_with(':') || (behind.is_empty() && !is_short)
+            });
     }
     let word = window.trim_start_matches(|c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | '-'));
     word.len() < window.len() && word.trim_start().starts_with(':')

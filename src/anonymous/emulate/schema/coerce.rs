@@ -269,6 +269,7 @@ fn integral(number: &Number) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -342,6 +343,32 @@ mod tests {
         }
         let text = r#"{"s": "1.10", "z": 12345678901234567890123}"#;
         assert!(coerced(&schema, text, &serde_json::from_str(text).unwrap()).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_what_was_wanted(
+            texts in prop::collection::vec("[ -~]{0,8}|-?[0-9]{1,4}|true|null|\\[1\\]", 4), n in any::<f64>(), i in any::<i64>(),
+            pretty in any::<bool>(),
+        ) {
+            let schema = json!({"additionalProperties": true, "properties": {
+                "i": {"type": "integer"}, "f": {"type": "number"}, "b": {"type": ["boolean", "null"]},
+                "l": {"type": "array", "items": {"type": "integer"}},
+                "o": {"type": "object", "properties": {"i": {"type": "integer"}}},
+            }});
+            let [a, b, c, d] = texts.as_slice() else { return Ok(()) };
+            let value = json!({"i": a, "f": b, "x": [n, i, a], "b": c, "l": [d, i], "o": {"i": d, "n": n, "s": c}});
+            let text = if pretty { format!("{value:#}") } else { value.to_string() };
+            let mut wanted = value.clone();
+            coerce(&schema, &mut wanted);
+            match coerced(&schema, &text, &value) {
+                Some((text, read)) => {
+                    prop_assert_eq!(&read, &wanted);
+                    prop_assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), wanted);
+                }
+                None => prop_assert_eq!(wanted, value),
+            }
+        }
     }
 
     #[test]

@@ -223,12 +223,27 @@ fn object<'a>(
             }
         }
     }
+    let is_closed = tag::at(text, first).is_some_and(|tag| tag.kind == Kind::Call && tag.side == Side::Close);
     read.map(|mut read| {
-        if let Shut::Broken(_) = read.shut {
+        if let Shut::Broken(miss) = read.shut {
             read.end = first - at;
+            if let Some((_, Wrote::Broken(source))) = read.calls.last_mut()
+                && miss == Miss::Cut
+                && is_closed
+            {
+                without_own_brace(source);
+            }
         }
         read
     })
+}
+
+/// Takes away the brace that closes the call, where it was taken for a part of a string in its arguments.
+fn without_own_brace(source: &mut String) {
+    let count = |brace: char| source.matches(brace).count();
+    if source.starts_with('{') && source.ends_with('}') && count('}') == count('{') + 1 {
+        source.pop();
+    }
 }
 
 /// The JSON at `at` as arguments, and `at` behind it.

@@ -67,7 +67,7 @@ pub(super) fn settle(offer: &Offer<'_>, tool: &Tool, wrote: Wrote) -> Option<Cal
         }
         Input::Text { .. } => (CallKind::Custom, (custom(wrote)?, None)),
     };
-    Some(Call { name: tool.name.clone(), kind, arguments, complaint, behind: 0 })
+    Some(Call { name: tool.name.clone(), kind, arguments, complaint })
 }
 
 type Settled = (String, Option<String>);

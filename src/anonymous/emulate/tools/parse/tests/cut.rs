@@ -73,3 +73,10 @@ fn a_call_in_a_string_that_was_cut_is_not_made() {
     );
     assert_eq!(calls.len(), 1, "{calls:?}");
 }
+
+#[test]
+fn the_first_byte_of_a_tag_is_not_said() {
+    assert_eq!(read("Looking.\n<", Ending::Cut), (Vec::new(), "Looking.".to_owned()));
+    assert_eq!(read("1 <", Ending::Cut), (Vec::new(), "1 <".to_owned()));
+    assert_eq!(read("Looking.\n<", Ending::Whole), (Vec::new(), "Looking.\n<".to_owned()));
+}

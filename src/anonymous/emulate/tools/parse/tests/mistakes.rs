@@ -222,12 +222,77 @@ fn a_command_line_is_no_list() {
 }
 
 #[test]
-fn every_call_knows_what_was_said_before_it() {
+fn an_answer_is_left_off_at_a_stop_sequence_beside_its_calls() {
     let now = "<tool_call>{\"name\": \"now\"}</tool_call>";
-    let behind = |text: &str| -> Vec<usize> {
-        parse(text, &tools(), Ending::Whole).calls.iter().map(|call| call.behind).collect()
+    let stopped = |text: &str, stop: &str| {
+        let parsed = parse_until(text, &tools(), Ending::Whole, &[stop.to_owned()]);
+        (parsed.text, parsed.calls.len(), parsed.stopped_at.is_some())
     };
-    assert_eq!(behind(&format!("One.\n{now}\nTwo.\n{now}{now}\nThree.")), [4, 10, 10]);
-    assert_eq!(behind(&format!("{now}\nOne.")), [0]);
-    assert_eq!(behind(r#"{"content": "One.", "tool_calls": [{"name": "now", "arguments": {}}]}"#), [4]);
+    let text = format!("One.\n{now}\nTwo.\n{now}{now}\nThree.");
+    for (stop, left, calls, found) in [
+        ("One", "", 0, true),
+        ("Two", "One.", 1, true),
+        ("\nTwo", "One.", 1, true),
+        (".\nThree", "One.\n\nTwo.\n\nThree.", 3, false),
+        ("Three", "One.\n\nTwo.", 3, true),
+        ("now", "One.\n\nTwo.\n\nThree.", 3, false),
+    ] {
+        assert_eq!(stopped(&text, stop), (left.to_owned(), calls, found), "{stop}");
+    }
+    let message = r#"{"content": "One. Two.", "tool_calls": [{"name": "now", "arguments": {}}]}"#;
+    assert_eq!(stopped(message, "Three"), ("One. Two.".to_owned(), 1, false));
+    assert_eq!(stopped(message, "Two"), ("One. ".to_owned(), 0, true));
+    let bare = "{\"name\": \"any\", \"arguments\": {\"a\": \"STOP\"}}";
+    assert_eq!(stopped(bare, "STOP"), (String::new(), 1, false));
+    assert_eq!(stopped(&format!("{bare}\nEND and so on"), "END"), (String::new(), 1, true));
+    let text = format!("{bare} STOP");
+    assert_eq!(stopped(&text, "STOP"), (text.clone(), 0, false));
+}
+
+#[test]
+fn calls_that_are_only_shown_are_text() {
+    let now = "<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>";
+    let line = "<tool_call>{\"name\": \"now\", \"arguments\": {}}</tool_call>";
+    for text in [
+        format!("\"\"\"\n{now}\n\"\"\""),
+        format!("So:\n\"\"\"\n{now}\n\"\"\"\nThat is it."),
+        format!("<code>{line}</code>"),
+        format!("Write <code class=\"x\">{line}</code> to call."),
+        format!("<pre>\n{now}\n</pre>"),
+        format!("<pre><code>{line}</code></pre>"),
+        format!("<!-- {now} -->"),
+        format!("\\{line}"),
+    ] {
+        check(&[(&text, &[], &text)]);
+    }
+    let one: &[&str] = &["now {}"];
+    for before in [
+        "Use <code> for code.",
+        "<pre> is a tag",
+        "\"\"\"",
+        "\"\"\"quoted\"\"\"",
+        "<!-- unfinished",
+        "<codec>",
+    ] {
+        check(&[(&format!("{before}\n{now}"), one, before)]);
+    }
+    check(&[(
+        &format!("Write <code> first.\n{}", line.replace("{}", "{\"a\": \"</code>\"}")),
+        &["now {\"a\": \"</code>\"}"],
+        "Write <code> first.",
+    )]);
+}
+
+#[test]
+fn raw_line_breaks_and_quotes_are_read_together() {
+    for content in ["x = \"a\"\ny = \"b\"\n", "return \"hi\"\n", "echo \"x\"\necho \"y\"\n", "key: \"v\"\n"] {
+        let text = format!(
+            "<tool_call>\n{{\"name\": \"write_file\", \"arguments\": {{\"path\": \"a\", \"content\": \"{content}\"}}}}\n</tool_call>"
+        );
+        let arguments = json!({"path": "a", "content": content}).to_string();
+        check(&[(&text, &[&format!("write_file {arguments}")], "")]);
+    }
+    // What is not understood is handed over without what is not its own.
+    let text = "<tool_call>\n{\"name\": \"write_file\", \"arguments\": {\"path\": \"a\", \"content\": \"x\ny}}\n</tool_call>";
+    check(&[(text, &["write_file! {\"path\": \"a\", \"content\": \"x\ny}"], "")]);
 }
