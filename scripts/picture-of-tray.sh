@@ -1,10 +1,12 @@
 #!/bin/sh
 # Takes docs/pictures/tray.png anew: the tray in a real panel (Xfce's) on a display that nobody sees, its menu open.
 # Needs xfce4-panel, xvfb, xdotool, imagemagick, dbus (Debian), and llmtor built: scripts/picture-of-tray.sh [PROGRAM]
+# PICTURES is another folder than docs/pictures. It fails where no menu opens.
 set -eu
 cd "$(dirname "$0")/.."
 program="$(realpath "${1:-target/debug/llmtor}")"
-picture="$PWD/docs/pictures/tray.png"
+mkdir -p "${PICTURES:-docs/pictures}"
+picture="$(realpath "${PICTURES:-docs/pictures}")/tray.png"
 room="$(mktemp -d)"
 export HOME="$room/user" XDG_CONFIG_HOME="$room/user/.config" XDG_RUNTIME_DIR="$room/run"
 mkdir -p "$XDG_CONFIG_HOME/xfce4/xfconf/xfce-perchannel-xml" "$XDG_RUNTIME_DIR"
@@ -83,11 +85,15 @@ children="$children $!"
 until [ -S client/control.sock ]; do sleep 0.2; done
 "$program" status --home client --json | sed 's/.*"pid":\([0-9]*\).*/\1/' >daemon
 sleep 4
+import -window root before.png
 # The clock is rightmost; the icon is beside it.
 xdotool mousemove 715 16 click 3
 sleep 2
 xdotool mousemove_relative 0 60
 sleep 1
 import -window root shot.png
+# A menu is thousands of points that were desktop before; a look of the pointer or a new minute is not.
+changed="$(compare -metric AE -fuzz 5% before.png shot.png null: 2>&1)" || true
+[ "${changed%%[!0-9]*}" -gt 20000 ] || { echo "no menu opened: ${changed} points changed" >&2; cat tray.log panel.log >&2; exit 1; }
 convert shot.png -crop 420x330+380+0 +repage -fill '#33475b' -opaque black "$picture"
 echo "$picture"

@@ -6,6 +6,7 @@
 //! ```text
 //! → {"op":"mint","model":"gpt-4.1","count":10,"readiness":"now"}
 //! ← {"event":"progress","done":3,"total":10}
+//! ← {"event":"progress","daemon":4711,"checks":[…]}    (of `doctor`: what was found until now)
 //! ← {"event":"done","report":"mint", …}            or {"event":"failed","kind":"no_credit","message":…,"advice":…}
 //! ```
 //!

@@ -18,7 +18,7 @@
 //! | a page of another origin, another port of this machine included | `Sec-Fetch-Site` and `Origin`; no CORS; a form token; SameSite=Strict; frames forbidden |
 //! | a name that was rebound to 127.0.0.1 | `Host` |
 //! | whoever saw the one-time link | it is used up, or a minute old |
-//! | another account of this machine | the link is told on the control socket only, and is in no program's arguments (`browse`); on Linux the connection's owner is asked of the system as well, and without one there is no way in |
+//! | another account of this machine | the link is told on the control socket only, and is in no program's arguments (`browse`); on Linux the connection's owner is asked of the system as well, before anything is read, and without one there is no way in; what others hold open takes no place of the owner's |
 //! | a server on another port, to which browsers send the cookies of this one | the cookie's path, which is random |
 //!
 //! Invariants: nothing is loaded from elsewhere (the policy forbids it); no response is kept by the browser; nothing shown is
@@ -43,4 +43,4 @@ mod workshop;
 
 pub use access::Gate;
 pub use desk::Desk;
-pub use serve::{Doorman, Page, Visitor};
+pub use serve::{Doorman, Ends, Page, Visitor};

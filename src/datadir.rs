@@ -27,6 +27,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use crate::draft::{self, Mode};
 use crate::passage::Passage;
 
 pub use master_key::{KeyStore, MasterKey};
@@ -276,31 +277,10 @@ impl Home {
         self.root.join("control.sock")
     }
 
-    /// Replaces a small file whole: temporary file (0600), fsync, rename, fsync of the directory. After a crash
-    /// the file is the old or the new one.
+    /// Replaces a small file whole, readable by its owner alone ([`draft`]).
     pub fn write_private(&self, path: &Path, bytes: &[u8]) -> Result<(), HomeError> {
-        let mut draft = path.as_os_str().to_owned();
-        draft.push(format!(".{:016x}.new", rand::random::<u64>()));
-        let draft = PathBuf::from(draft);
-        let written = replace(path, &draft, bytes);
-        if written.is_err() {
-            // It may hold a secret, and it may not have been made at all.
-            drop(fs::remove_file(&draft));
-        }
-        written.map_err(|error| HomeError::Unwritable { path: path.to_path_buf(), kind: error.kind() })
-    }
-}
-
-fn replace(path: &Path, draft: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = private_file().create_new(true).open(draft)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(draft, path)?;
-    match path.parent() {
-        Some(directory) if cfg!(unix) && !directory.as_os_str().is_empty() => {
-            File::open(directory)?.sync_all()
-        }
-        _ => Ok(()),
+        draft::replace(path, bytes, Mode::Private)
+            .map_err(|error| HomeError::Unwritable { path: path.to_path_buf(), kind: error.kind() })
     }
 }
 

@@ -20,12 +20,14 @@ pub mod dial;
 pub mod error;
 pub mod issuance;
 pub mod purchase;
+pub mod record;
 mod recovery;
 pub mod schedule;
 pub mod session;
 mod sign_in;
 pub mod url;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -46,7 +48,7 @@ pub use purchase::{Checkout, CheckoutLink, Offer};
 pub use recovery::Recovered;
 pub use schedule::{Activity, Obstacle, Office, Schedule, ScheduleParts};
 pub use session::{Predecessor, Session, SessionFile};
-pub use sign_in::{SignedIn, SignedOut};
+pub use sign_in::{Admit, SignedIn, SignedOut};
 pub use url::IdentityUrl;
 
 pub use crate::vault::{Abandoned, Readiness};
@@ -73,6 +75,8 @@ pub struct Parts {
     pub deposits: Deposits,
     /// Decides on the five minutes of a RequestID, on `not_before` and on the abuse tokens' month.
     pub clock: SharedClock,
+    /// Told of every request that leaves.
+    pub witness: Arc<dyn record::Witness>,
 }
 
 /// The identity plane of one account.
@@ -92,7 +96,7 @@ pub struct Identity {
 impl Identity {
     /// Puts the plane together. Nothing is sent yet.
     pub fn new(parts: Parts) -> Result<Self, IdentityError> {
-        let api = api::Api::new(parts.url, parts.route, &parts.deadlines, &parts.session)?;
+        let api = api::Api::new(parts.url, parts.route, &parts.deadlines, &parts.session, parts.witness)?;
         Ok(Self {
             api,
             pace: parts.pace,
@@ -114,9 +118,9 @@ impl Identity {
 
     /// Asks the backend whose session it is and keeps it. Pending issuances stay if the session kept before was the
     /// same account's; otherwise they are wiped first; see [`sign_in`].
-    pub async fn sign_in(&self) -> Result<SignedIn, IdentityError> {
+    pub async fn sign_in(&self, admit: Admit) -> Result<SignedIn, IdentityError> {
         let _turn = self.turn.lock().await;
-        self.sign_in_in_turn().await
+        self.sign_in_in_turn(admit).await
     }
 
     /// Finishes what is pending as far as that goes in [`Pace::parting`], signs out at the backend (the session ends

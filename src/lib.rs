@@ -22,6 +22,7 @@ pub mod dashboard;
 pub mod datadir;
 #[cfg(all(feature = "desktop", feature = "identity", feature = "anonymous", feature = "backend"))]
 pub mod desktop;
+mod draft;
 pub mod failpoint;
 #[cfg(feature = "identity")]
 pub mod identity;

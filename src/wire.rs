@@ -10,6 +10,7 @@ pub mod identity;
 pub mod lenient;
 pub mod redemption;
 pub mod refusal;
+pub mod shown;
 pub mod voucher;
 
 use std::fmt;

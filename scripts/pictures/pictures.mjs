@@ -6,9 +6,12 @@
 //
 // LLMTOR_BIN is another program than target/debug/llmtor, PICTURES another folder. Needs curl and jq. A new picture is a new
 // row of `pictures`.
+//
+// Beside each picture NAME.txt has its words, without numbers and what else is of one run alone. With PICTURES they are compared
+// with those of docs/pictures: where they differ, the guide shows what is no longer there, and the script fails.
 import { spawn, spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -43,6 +46,9 @@ const pictures = [
   // Its own script has the desktop that it needs, and writes where the others are.
   { name: "tray", script: 'scripts/picture-of-tray.sh' },
 ];
+
+// Pictures that show what is not there.
+const stale = [];
 
 // A view that this build of the program does not have.
 class Absent extends Error {}
@@ -85,6 +91,28 @@ async function terminal(page, world, commands) {
   await page.setContent(`<!doctype html><html lang="en"><meta charset="utf-8"><style>${style}</style><pre>${typed.join('\n')}</pre>`);
   const height = await page.evaluate(() => document.documentElement.scrollHeight);
   await page.setViewportSize({ width: page.viewportSize().width, height: Math.ceil(height) });
+}
+
+// What a picture says, one line a line; what differs from run to run (numbers, ids, dates, paths of this run) is a `#`.
+async function keepWords(page, name) {
+  const shown = await page.evaluate(() => document.body.innerText);
+  const lines = shown.split('\n').map((line) => line
+    .replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/gi, '#')
+    .replace(/\b[0-9a-f]{2}[0-9a-f.:… -]{9,}[0-9a-f]\b/gi, '#')
+    .replace(/\b(Jan|Feb|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)\w*\b/g, '#')
+    .replace(/[\w+/=]{24,}/g, '#')
+    .replace(/\d+([.,:]\d+)*/g, '#')
+    .replace(/(# ?)+/g, '# ')
+    .trim()).filter(Boolean);
+  const words = `${lines.join('\n')}\n`;
+  writeFileSync(join(folder, `${name}.txt`), words);
+  if (!process.env.PICTURES) return;
+  const kept = join(root, 'docs/pictures', `${name}.txt`);
+  if (!existsSync(kept)) return stale.push(`${name}: docs/pictures has no words of it`);
+  const known = readFileSync(kept, 'utf8').split('\n');
+  const fresh = words.split('\n');
+  const at = fresh.findIndex((line, at) => line !== known[at]);
+  if (words !== known.join('\n')) stale.push(`${name}: it says «${fresh[at] ?? ''}» where the picture has «${known[at] ?? ''}»`);
 }
 
 const plain = (text) => text.replace(/[&<>]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;' })[c]);
@@ -189,8 +217,7 @@ try {
   for (const { name, size: [width, height] = [], make, script } of pictures) {
     if (wanted.length && !wanted.includes(name)) continue;
     if (script) {
-      if (process.env.PICTURES) console.log(`left out: ${name}: ${script} writes into docs/pictures`);
-      else if (spawnSync(join(root, script), [program], { stdio: 'inherit' }).status !== 0) throw new Error(`${script} failed`);
+      if (spawnSync(join(root, script), [program], { stdio: 'inherit' }).status !== 0) throw new Error(`${script} failed`);
       continue;
     }
     const context = await browser.newContext({ viewport: { width, height }, deviceScaleFactor: 2, colorScheme: 'light', reducedMotion: 'reduce', locale: 'en-GB' });
@@ -198,14 +225,19 @@ try {
     try {
       await make(page, world);
       await page.screenshot({ path: join(folder, `${name}.png`) });
+      await keepWords(page, name);
       console.log(join(folder, `${name}.png`));
     } catch (error) {
       if (!(error instanceof Absent)) throw error;
-      console.log(`left out: ${name}: ${error.message}`);
+      stale.push(`${name}: ${error.message}`);
     }
     await context.close();
   }
 } finally {
   await browser.close();
   world.close();
+}
+if (stale.length) {
+  console.error(`the guide's pictures are not of this program; make them anew (see ${import.meta.url.split('/').slice(-3).join('/')}):\n${stale.join('\n')}`);
+  process.exit(1);
 }

@@ -15,17 +15,15 @@
 //! Deliberately absent: a question to the identity plane (its time and the stream's would be told side by side;
 //! `llmtor account` asks), any other way than the configured one, and any secret.
 
-use std::path::PathBuf;
-use std::time::Duration;
+mod asking;
 
-use tokio::sync::watch;
+use std::time::Duration;
 
 use crate::anonymous::transport::{NotReady, TransportError, TransportErrorKind, Wish};
 use crate::clock::Timestamp;
 use crate::config::{Config, IdentityTransport};
 use crate::control::message::{Check, CheckName, DoctorReport, SessionState, Verdict};
-use crate::control::{Operation, RefusalKind, Report};
-use crate::datadir::{Home, HomeError};
+use crate::control::{Progress, ProgressSender, RefusalKind};
 use crate::identity::{IdentityError, IdentityUrl};
 use crate::keys::Keyring;
 use crate::passage::Passage;
@@ -33,9 +31,11 @@ use crate::tor::{Blockage, Phase, Status};
 use crate::vault::{Custody, VaultError};
 use crate::wire::redemption::Epoch;
 
-use super::operations::month;
+use super::operations::{month, unknown};
 use super::redemption::{self, WayOut};
-use super::{AppError, Operations, access, listen};
+use super::{AppError, Operations};
+
+pub use asking::{diagnose, unusable};
 
 /// 2026-01-01. No clock that is right shows an earlier time.
 const EARLIEST: i64 = 1_767_225_600;
@@ -47,65 +47,36 @@ const STREAM_MARGIN: Duration = Duration::from_secs(5);
 /// What to do about a pause.
 const RESUME: &str = "`llmtor resume` lets calls leave again";
 
-/// Looks into everything. What cannot be looked at is a finding, not a failure.
-pub async fn diagnose(home: &Home, config: &Config) -> DoctorReport {
-    let (progress, _) = watch::channel(None);
-    // Whoever opens the files closes them to others, too.
-    let was_exposed = exposed(home);
-    match access::perform(home, config, Operation::Doctor, progress).await {
-        Ok(Report::Doctor(mut report)) => {
-            report.checks.insert(0, directory(home, was_exposed, report.daemon));
-            if report.daemon.is_none() {
-                report.checks.insert(2, endpoint(config));
-            }
-            report
-        }
-        Ok(_) => unusable(CheckName::Home, AppError::Internal),
-        Err(error) => {
-            let name = place(&error);
-            let mut report = unusable(name, error);
-            if name != CheckName::Home {
-                report.checks.insert(0, directory(home, was_exposed, None));
-            }
-            report
-        }
+/// What was found, told as it grows.
+struct Findings<'p> {
+    report: DoctorReport,
+    progress: &'p ProgressSender,
+}
+
+impl Findings<'_> {
+    fn add(&mut self, check: Check) {
+        self.report.checks.push(check);
+        self.progress.send_replace(Some(Progress::Found(self.report.clone())));
     }
 }
 
-/// A report that ends before it began.
-pub fn unusable(name: CheckName, error: AppError) -> DoctorReport {
-    let mut checks = vec![failed(name, error)];
-    let rest = [
-        CheckName::Keys,
-        CheckName::Vault,
-        CheckName::Abuse,
-        CheckName::Session,
-        CheckName::Tor,
-        CheckName::Backend,
-    ];
-    let others = rest.into_iter().filter(|other| *other != name);
-    checks.extend(others.map(|other| skipped(other, "not looked into before the problem above is solved")));
-    DoctorReport { daemon: None, checks }
-}
-
 /// Everything but the home, by whoever holds it.
-pub(super) async fn examine(operations: &Operations) -> DoctorReport {
+pub(super) async fn examine(operations: &Operations, progress: &ProgressSender) -> DoctorReport {
     let daemon = operations.way_out();
     let is_shut = operations.gate().passage() == Passage::Paused;
+    let pid = daemon.is_some().then(std::process::id);
+    let mut findings = Findings { report: DoctorReport { daemon: pid, checks: Vec::new() }, progress };
+    findings.add(settings(operations.config()));
+    findings.add(keys(operations.config(), &operations.keyring()));
     let session = session(operations).await;
-    let mut checks = vec![
-        settings(operations.config()),
-        keys(&operations.keyring()),
-        vault(operations, session.verdict).await,
-        abuse(operations, session.verdict).await,
-        session,
-    ];
-    let running = daemon.is_some();
+    findings.add(vault(operations, session.verdict).await);
+    findings.add(abuse(operations, session.verdict).await);
+    findings.add(session);
     if is_shut {
-        checks.push(clock(operations.clock().now(), None));
-        checks.push(warning_with(CheckName::Tor, "at rest: llmtor is paused, so nothing leaves", RESUME));
-        checks.push(skipped(CheckName::Backend, "not tried while llmtor is paused"));
-        return DoctorReport { daemon: running.then(std::process::id), checks };
+        findings.add(clock(operations.clock().now(), None));
+        findings.add(warning_with(CheckName::Tor, "at rest: llmtor is paused, so nothing leaves", RESUME));
+        findings.add(skipped(CheckName::Backend, "not tried while llmtor is paused"));
+        return findings.report;
     }
     let way = match daemon {
         Some(way) => Ok(way),
@@ -120,10 +91,10 @@ pub(super) async fn examine(operations: &Operations) -> DoctorReport {
         Some(check) if check.name == CheckName::Tor => (check.clone(), None),
         _ => tor(operations, way.as_ref()).await,
     };
-    checks.push(clock(operations.clock().now(), status.as_ref()));
+    findings.add(clock(operations.clock().now(), status.as_ref()));
     let tor_failed = tor.verdict == Verdict::Problem;
-    checks.push(tor);
-    checks.push(match (way, hindered) {
+    findings.add(tor);
+    findings.add(match (way, hindered) {
         (Some(WayOut { tor: Some(_), .. }), _) if tor_failed => {
             skipped(CheckName::Backend, "not tried before Tor is ready")
         }
@@ -131,7 +102,7 @@ pub(super) async fn examine(operations: &Operations) -> DoctorReport {
         (None, Some(check)) if check.name == CheckName::Backend => check,
         (None, _) => skipped(CheckName::Backend, "not tried before Tor is ready"),
     });
-    DoctorReport { daemon: running.then(std::process::id), checks }
+    findings.report
 }
 
 /// As the daemon's would be, with nothing kept warm.
@@ -143,40 +114,6 @@ fn own_way(operations: &Operations) -> Result<WayOut, AppError> {
         operations.adopt_tor(tor);
     }
     Ok(way)
-}
-
-fn directory(home: &Home, was_exposed: Option<PathBuf>, daemon: Option<u32>) -> Check {
-    let at = home.root().display();
-    if let Some(exposed) = exposed(home) {
-        let detail = format!("{} can be read by others", exposed.display());
-        let advice = format!("chmod go= {}", exposed.display());
-        return problem(CheckName::Home, RefusalKind::Failed, detail, advice);
-    }
-    if let Some(path) = was_exposed {
-        let detail = format!("{} could be read by others; now it cannot", path.display());
-        let advice = "if others use this machine, take it that they have read it";
-        return Check { advice: Some(advice.into()), ..warning(CheckName::Home, detail) };
-    }
-    match daemon {
-        Some(pid) => ok(CheckName::Home, format!("{at}; a daemon works in it (pid {pid})")),
-        None => ok(CheckName::Home, format!("{at}; no daemon runs, `llmtor serve` starts one")),
-    }
-}
-
-/// A file of the home that is not its owner's alone. Elsewhere than on Unix the directory's access list decides.
-#[cfg(unix)]
-fn exposed(home: &Home) -> Option<PathBuf> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let secrets =
-        [home.vault_path(), home.session_path(), home.api_key_path(), home.root().join("master.key")];
-    let others =
-        |path: &PathBuf| std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o077 != 0);
-    secrets.into_iter().find(others)
-}
-
-#[cfg(not(unix))]
-fn exposed(_home: &Home) -> Option<PathBuf> {
-    None
 }
 
 fn settings(config: &Config) -> Check {
@@ -200,15 +137,7 @@ fn settings(config: &Config) -> Check {
     }
 }
 
-/// Whether the endpoint could listen, while no daemon does.
-fn endpoint(config: &Config) -> Check {
-    match listen::bind(config.server.listen) {
-        Ok(_) => ok(CheckName::Endpoint, format!("{} is free", config.server.listen)),
-        Err(error) => failed(CheckName::Endpoint, error),
-    }
-}
-
-fn keys(keyring: &Keyring) -> Check {
+fn keys(config: &Config, keyring: &Keyring) -> Check {
     let models: Vec<_> = keyring.models().map(ToString::to_string).collect();
     let import = "run `llmtor keys import FILE` with the operator's published keys";
     if models.is_empty() {
@@ -223,6 +152,11 @@ fn keys(keyring: &Keyring) -> Check {
             return Check { advice: Some(import.into()), ..warning(CheckName::Keys, detail) };
         }
     };
+    if let [first, ..] = unknown(config, keyring).as_slice() {
+        let detail = format!("`topup.models` names {first}, which no key is pinned for: it does nothing");
+        let advice = format!("correct it in config.toml; keys are pinned for {}", models.join(", "));
+        return Check { advice: Some(advice), ..warning(CheckName::Keys, detail) };
+    }
     ok(CheckName::Keys, format!("pinned for {} {abuse}", models.join(", ")))
 }
 
@@ -431,22 +365,6 @@ async fn backend(config: &Config, way: &WayOut) -> Check {
     }
 }
 
-/// Where an error belongs that came before anything could be looked at.
-fn place(error: &AppError) -> CheckName {
-    match error {
-        AppError::Keys(_) => CheckName::Keys,
-        AppError::Vault(_)
-        | AppError::Home(
-            HomeError::KeyringUnavailable
-            | HomeError::NoKeyring
-            | HomeError::OtherStore { .. }
-            | HomeError::KeyGone
-            | HomeError::KeyDamaged,
-        ) => CheckName::Vault,
-        _ => CheckName::Home,
-    }
-}
-
 fn ok(name: CheckName, detail: impl Into<String>) -> Check {
     Check { name, verdict: Verdict::Ok, detail: detail.into(), advice: None, kind: None }
 }
@@ -514,13 +432,5 @@ mod tests {
             );
             assert!(wrong.advice.is_some_and(|advice| advice.contains("set it")));
         }
-    }
-
-    #[test]
-    fn what_comes_before_everything_skips_the_rest() {
-        let report = unusable(CheckName::Vault, HomeError::KeyGone.into());
-        let (first, rest) = report.checks.split_first().unwrap();
-        assert_eq!((first.name, first.verdict), (CheckName::Vault, Verdict::Problem));
-        assert!(rest.iter().all(|check| check.verdict == Verdict::Skipped && check.name != CheckName::Vault));
     }
 }

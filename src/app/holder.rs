@@ -83,30 +83,47 @@ pub(super) enum Owner {
 
 /// How often the table is read for a line that must be there: it changes while it is read, and may skip one.
 #[cfg(all(target_os = "linux", feature = "desktop"))]
-const LOOKS: u32 = 3;
+const LOOKS: usize = 3;
 
-/// Whose connection it is that goes from `from` to `to`, both on this machine. Decides who gets in, so whatever is not
-/// known for certain is [`Owner::Nobody`]; only a system without the table is [`Owner::Untold`].
+/// Whose connections they are, each from its first address to its second, both on this machine. Decides who gets in, so
+/// whatever is not known for certain is [`Owner::Nobody`]; only a system without the table is [`Owner::Untold`].
+///
+/// The table is read as often for many as for one: it is as long as everybody on this machine makes it.
 #[cfg(all(target_os = "linux", feature = "desktop"))]
-pub(super) fn owner_of_connection(from: SocketAddr, to: SocketAddr) -> Owner {
-    use std::io::ErrorKind::{NotFound, PermissionDenied};
-
+pub(super) fn owners_of_connections(wanted: &[(SocketAddr, SocketAddr)]) -> Vec<Owner> {
+    let keys: Vec<proc::Key> = wanted.iter().map(|(from, to)| proc::key(*from, *to)).collect();
+    let mut owners = vec![None; keys.len()];
     // An IPv4 address may also be dialled with a socket of IPv6, which is in the other table.
-    let (first, second) = ("/proc/net/tcp", "/proc/net/tcp6");
-    let (own, other) = if from.is_ipv4() { (first, Some(second)) } else { (second, None) };
-    for _ in 0..LOOKS {
-        let table = match std::fs::read_to_string(own) {
-            Ok(table) => table,
-            Err(error) if matches!(error.kind(), NotFound | PermissionDenied) => return Owner::Untold,
-            // Such as too many open files, which others can bring about.
-            Err(_) => return Owner::Nobody,
-        };
-        let in_other = || proc::owner_of(&std::fs::read_to_string(other?).ok()?, from, to);
-        if let Some(owner) = proc::owner_of(&table, from, to).or_else(in_other) {
-            return owner;
+    let tables = [("/proc/net/tcp", true), ("/proc/net/tcp6", false)];
+    for (table, has_ipv4) in std::iter::repeat_n(tables, LOOKS).flatten() {
+        let is_own = |at: usize| wanted[at].0.is_ipv4() == has_ipv4;
+        let open: Vec<usize> = (0..keys.len())
+            .filter(|at| owners[*at].is_none() && (is_own(*at) || wanted[*at].0.is_ipv4()))
+            .collect();
+        if open.is_empty() {
+            continue;
+        }
+        let found = std::fs::read_to_string(table)
+            .map(|text| proc::owners(&text, &open.iter().map(|at| keys[*at]).collect()));
+        for at in open {
+            owners[at] = match &found {
+                Ok(found) => found.get(&keys[at]).copied(),
+                Err(_) if !is_own(at) => None,
+                Err(error) => Some(unreadable(error)),
+            };
         }
     }
-    Owner::Nobody
+    owners.into_iter().map(|owner| owner.unwrap_or(Owner::Nobody)).collect()
+}
+
+#[cfg(all(target_os = "linux", feature = "desktop"))]
+fn unreadable(error: &std::io::Error) -> Owner {
+    use std::io::ErrorKind::{NotFound, PermissionDenied};
+    match error.kind() {
+        NotFound | PermissionDenied => Owner::Untold,
+        // Such as too many open files, which others can bring about.
+        _ => Owner::Nobody,
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -140,6 +157,8 @@ struct Listener {
 
 #[cfg(target_os = "linux")]
 mod proc {
+    #[cfg(feature = "desktop")]
+    use std::collections::{HashMap, HashSet};
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
     #[cfg(feature = "desktop")]
@@ -151,21 +170,35 @@ mod proc {
         table.lines().skip(1).filter_map(listener).collect()
     }
 
-    /// Whose connection goes from `from` to `to`, whatever state it is in: either side may have said all that it had to say.
+    /// A connection as it is looked for: an IPv4 address is the same in both tables.
+    #[cfg(feature = "desktop")]
+    pub(super) type Key = [(IpAddr, u16); 2];
+
+    #[cfg(feature = "desktop")]
+    pub(super) fn key(from: SocketAddr, to: SocketAddr) -> Key {
+        [from, to].map(|address| (address.ip().to_canonical(), address.port()))
+    }
+
+    /// Whose the `wanted` connections are, whatever state they are in: either side may have said all that it had to say.
     /// A line without an inode belongs to no process any more, and the user in it says nothing (it is 0).
     #[cfg(feature = "desktop")]
-    pub(super) fn owner_of(table: &str, from: SocketAddr, to: SocketAddr) -> Option<Owner> {
-        let canonical = |address: SocketAddr| (address.ip().to_canonical(), address.port());
-        let wanted = [canonical(from), canonical(to)];
-        table.lines().skip(1).find_map(|line| {
+    pub(super) fn owners(table: &str, wanted: &HashSet<Key>) -> HashMap<Key, Owner> {
+        let mut owners = HashMap::new();
+        for line in table.lines().skip(1) {
             let fields: Vec<&str> = line.split_whitespace().collect();
-            let seen = [canonical(address(fields.get(1)?)?), canonical(address(fields.get(2)?)?)];
-            let (user, inode) = (fields.get(7)?, fields.get(9)?);
-            (seen == wanted).then(|| match user.parse() {
-                Ok(user) if *inode != "0" => Owner::User(user),
-                _ => Owner::Nobody,
-            })
-        })
+            let [_, from, to, _, _, _, _, user, _, inode, ..] = fields.as_slice() else { continue };
+            let (Some(from), Some(to)) = (address(from), address(to)) else { continue };
+            let seen = key(from, to);
+            if wanted.contains(&seen) {
+                let owner = match user.parse() {
+                    Ok(user) if *inode != "0" => Owner::User(user),
+                    _ => Owner::Nobody,
+                };
+                // The first line counts.
+                owners.entry(seen).or_insert(owner);
+            }
+        }
+        owners
     }
 
     fn address(text: &str) -> Option<SocketAddr> {
@@ -258,7 +291,11 @@ mod proc {
             let (from, to) = ("127.0.0.1:40000".parse().unwrap(), "127.0.0.1:8787".parse().unwrap());
             let (source, target) = ("0100007F:9C40", "0100007F:2253");
             let elsewhere = line(source, "0100007F:2254", "01", 1000, 1);
-            let owner = |lines: &str| owner_of(&format!("heading\n{elsewhere}{lines}"), from, to);
+            let wanted = key(from, to);
+            let owner = |lines: &str| {
+                let table = format!("heading\n{elsewhere}{lines}");
+                owners(&table, &HashSet::from([wanted])).get(&wanted).copied()
+            };
             assert_eq!(owner(""), None);
             // The other end of the same connection is ours.
             assert_eq!(owner(&line(target, source, "01", 1000, 2)), None);

@@ -6,12 +6,13 @@
 //! Invariant: while llmtor is paused no way is given to anybody, and no client is started. Whoever reaches the backend on this
 //! plane has asked here.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::SharedClock;
 use crate::config::{Config, IdentityTransport};
 use crate::datadir::Home;
+use crate::identity::record::{RequestLog, Witness};
 use crate::identity::{Deadlines, IdentityUrl, Route, TorRoute};
 use crate::passage::{Gate, Passage};
 use crate::tor::{Status, Tor};
@@ -25,6 +26,7 @@ pub(super) struct IdentityWay {
     clock: SharedClock,
     gate: Gate,
     tor: Mutex<Option<TorRoute>>,
+    log: Arc<RequestLog>,
 }
 
 /// What is done while Tor is not ready.
@@ -38,7 +40,19 @@ pub(super) enum Unready {
 
 impl IdentityWay {
     pub(super) fn new(home: &Home, config: &Config, clock: SharedClock, gate: Gate) -> Self {
-        Self { home: home.clone(), config: config.clone(), clock, gate, tor: Mutex::new(None) }
+        let log = RequestLog::new(clock.clone());
+        Self { home: home.clone(), config: config.clone(), clock, gate, tor: Mutex::new(None), log }
+    }
+
+    /// Sees what goes this way.
+    pub(super) fn witness(&self) -> Arc<dyn Witness> {
+        Arc::clone(&self.log) as Arc<dyn Witness>
+    }
+
+    /// What went this way.
+    #[cfg(feature = "desktop")]
+    pub(super) fn log(&self) -> Arc<RequestLog> {
+        Arc::clone(&self.log)
     }
 
     /// Refuses while nothing may leave.

@@ -39,6 +39,8 @@ use crate::vault::{Census, Deposits, Stock, Vault, Withdrawals};
 use crate::wire::ModelName;
 use crate::wire::redemption::Epoch;
 
+pub(super) use supply::unknown;
+
 use super::identity::{IdentityWay, Unready};
 use super::redemption::{WayOut, pinned};
 use super::{AppError, SESSION, doctor};
@@ -233,7 +235,7 @@ impl Operations {
             Operation::AbuseRestore(order) => self.abuse_restore(order).await.map(Report::AbuseRestore),
             Operation::Backup(order) => self.backup(order).await.map(Report::Backup),
             Operation::TakeOver { sentence } => self.take_over(&sentence).await.map(Report::TakeOver),
-            Operation::Login { session } => self.login(&session.0).await.map(Report::Login),
+            Operation::Login { session, other } => self.login(&session.0, other).await.map(Report::Login),
             Operation::Logout => self.logout().await.map(Report::Logout),
             Operation::KeysImport { files, changed } => self.import(&files, changed).map(Report::KeysImport),
             Operation::KeysList => Ok(Report::KeysList(self.keys())),
@@ -246,7 +248,7 @@ impl Operations {
             Operation::OpenPage => self.open_page().map(Report::Page),
             Operation::Pause => self.set_passage(Passage::Paused).map(Report::Passage),
             Operation::Resume => self.set_passage(Passage::Open).map(Report::Passage),
-            Operation::Doctor => Ok(Report::Doctor(doctor::examine(self).await)),
+            Operation::Doctor => Ok(Report::Doctor(doctor::examine(self, &progress).await)),
         }
     }
 
@@ -290,7 +292,8 @@ impl Operations {
         };
         let order = MintOrder { model: model.clone(), count: count as usize, readiness };
         let tell = |latest: crate::identity::MintProgress| {
-            progress.send_replace(Some(Progress { done: narrow(latest.done), total: narrow(latest.total) }));
+            let (done, total) = (narrow(latest.done), narrow(latest.total));
+            progress.send_replace(Some(Progress::Minted { done, total }));
         };
         // Who asked may go away, which drops this; a pause lets what is in flight end.
         let never = CancellationToken::new();

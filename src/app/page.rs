@@ -10,8 +10,9 @@ use crate::anonymous::transport::{Company, Way};
 use crate::config::Config;
 use crate::control::message::StatusReport;
 use crate::control::{Operation, Perform as _, Refusal, Report};
-use crate::dashboard::desk::{self, Answer, Call, Ending, Setting};
+use crate::dashboard::desk::{self, AccountWay, Answer, Call, Ending, Errand, Setting};
 use crate::dashboard::{Desk, Doorman, Gate, Page, Visitor};
+use crate::identity::record::{self as errands, RequestLog};
 use crate::passage::Passage;
 use crate::supervisor::Supervisor;
 
@@ -39,7 +40,8 @@ pub(super) fn start(
     let links = Arc::clone(&gate);
     operations.show_page(Box::new(move || links.link(Instant::now(), &mut rand::rng())));
     let settings = Settings::new(operations.home().clone(), config);
-    let desk = Arc::new(OperationsDesk { operations: Arc::downgrade(operations), log, settings });
+    let errands = operations.identity_way().log();
+    let desk = Arc::new(OperationsDesk { operations: Arc::downgrade(operations), log, errands, settings });
     for listener in listeners {
         let page = Page::new(Arc::clone(&desk) as Arc<dyn Desk>, Arc::clone(&gate), doorman(operations));
         let stop = supervisor.stop();
@@ -53,21 +55,25 @@ pub(super) fn start(
 /// As at the control socket: the home's owner, and root. Who is not known to be one of them is none.
 #[cfg(target_os = "linux")]
 fn doorman(operations: &Operations) -> Doorman {
-    use super::holder::{Owner, owner_of_connection};
+    use super::holder::{Owner, owners_of_connections};
     use std::os::unix::fs::MetadataExt as _;
 
     let owner = std::fs::metadata(operations.home().root()).map(|home| home.uid()).ok();
-    Box::new(move |from, to| match owner_of_connection(from, to) {
+    let visitor = move |of| match of {
         Owner::User(uid) if uid == 0 || Some(uid) == owner => Visitor::Ours,
         Owner::User(_) | Owner::Nobody => Visitor::Stranger,
         Owner::Untold => Visitor::Untold,
+    };
+    Box::new(move |all| {
+        let all: Vec<_> = all.iter().map(|ends| (ends.from, ends.to)).collect();
+        owners_of_connections(&all).into_iter().map(visitor).collect()
     })
 }
 
 /// Other systems do not tell without a program of root's; the link and the cookie are what counts there.
 #[cfg(not(target_os = "linux"))]
 fn doorman(_operations: &Operations) -> Doorman {
-    Box::new(|_, _| Visitor::Untold)
+    Box::new(|all| vec![Visitor::Untold; all.len()])
 }
 
 /// What the page reads.
@@ -75,6 +81,7 @@ struct OperationsDesk {
     /// Weak: the page must not keep the vault open.
     operations: Weak<Operations>,
     log: Arc<CallLog>,
+    errands: Arc<RequestLog>,
     settings: Settings,
 }
 
@@ -97,6 +104,10 @@ impl Desk for OperationsDesk {
 
     fn calls(&self) -> Vec<Call> {
         self.log.latest().into_iter().map(call).collect()
+    }
+
+    fn errands(&self) -> Vec<Errand> {
+        self.errands.latest().into_iter().map(|(ended, sent)| errand(ended.unix(), sent)).collect()
     }
 
     fn settings(&self) -> Vec<Setting> {
@@ -161,6 +172,24 @@ fn sending(sent: record::Sending) -> desk::Sending {
             Company::Nobody => desk::Company::Nobody,
             Company::Conversation => desk::Company::Conversation,
             Company::Anybody => desk::Company::Anybody,
+        },
+    }
+}
+
+fn errand(ended: i64, sent: errands::Sent) -> Errand {
+    Errand {
+        ended,
+        method: sent.method,
+        path: sent.path,
+        body: sent.body,
+        way: match sent.way {
+            errands::Way::Direct => AccountWay::Direct,
+            errands::Way::Tor => AccountWay::Tor,
+            errands::Way::Loopback => AccountWay::Loopback,
+        },
+        bearing: match sent.bearing {
+            errands::Bearing::Account => desk::Bearing::Account,
+            errands::Bearing::Nobody => desk::Bearing::Nobody,
         },
     }
 }

@@ -6,6 +6,7 @@
 //! Nothing of a request is logged: no path, no header, no body, no address.
 
 mod anonymous;
+mod html;
 mod identity;
 mod serve;
 mod sign_in;

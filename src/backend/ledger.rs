@@ -55,6 +55,7 @@ pub(super) const SCHEMA: &[&str] = &[
 ",
     sign_in::SCHEMA,
     super::store::SCHEMA,
+    super::store::CHECKOUTS_OF_A_PACKAGE,
 ];
 
 /// SHA-256 of a session id.

@@ -52,6 +52,10 @@ pub(super) use event::{Unread, Unsigned};
 pub(super) use guesses::Guesser;
 pub use vouchers::{Voucher, VoucherState};
 
+/// Added later: what a checkout was opened for.
+pub(super) const CHECKOUTS_OF_A_PACKAGE: &str =
+    "ALTER TABLE checkouts ADD COLUMN package TEXT NOT NULL DEFAULT '';";
+
 /// What a ledger needs for it.
 pub(super) const SCHEMA: &str = "
     CREATE TABLE checkouts (
@@ -219,14 +223,16 @@ impl Store {
         self.transients.owner(claimed, token)
     }
 
-    /// Opens a checkout of `account`; durable. Its reference is random, and all that the payment provider is told of it:
-    /// `proposed`, or that of an earlier one where the account has opened many today.
+    /// Opens a checkout of `account` for `package`; durable. Its reference is random, and all that the payment provider is
+    /// told of it: `proposed`, or that of one just opened for the same, or of the last one where the account has opened
+    /// many today. So a page that is loaded again, or ahead of a click, changes nothing.
     pub(super) async fn open_checkout(
         &self,
         proposed: String,
         account: AccountId,
+        package: &PackageSettings,
     ) -> Result<String, StoreError> {
-        self.books.open_checkout(proposed, account, self.clock.now()).await
+        self.books.open_checkout(proposed, account, package.id.clone(), self.clock.now()).await
     }
 
     /// Whether a checkout has this reference.

@@ -58,12 +58,12 @@ pub(super) async fn operate_in(
 pub(super) async fn show(output: Output, mut watched: watch::Receiver<Option<Progress>>) {
     let bar = output.bar();
     while watched.changed().await.is_ok() {
-        if let Some(progress) = *watched.borrow_and_update() {
+        if let Some(Progress::Minted { done, total }) = *watched.borrow_and_update() {
             // Not before: most operations have no progress to show.
             bar.set_message("minting");
             bar.enable_steady_tick(Duration::from_millis(200));
-            bar.set_length(progress.total.into());
-            bar.set_position(progress.done.into());
+            bar.set_length(total.into());
+            bar.set_position(done.into());
         }
     }
     bar.finish_and_clear();

@@ -25,7 +25,7 @@ const LINES: usize = 100;
 
 pub(super) async fn run(options: &ReportOptions, context: &Context) -> Result<Exit, Failure> {
     let path = context.home_path()?;
-    let found = doctor::examine(context).await?;
+    let found = doctor::examine(context, |_| ()).await?;
     let home = Home::open(&path).ok();
     let layers = home.as_ref().and_then(|home| context.layers(Some(home), &[]).ok());
     let settings = layers

@@ -20,6 +20,9 @@ pub trait Desk: Send + Sync + 'static {
     /// The calls that are remembered, the newest first.
     fn calls(&self) -> Vec<Call>;
 
+    /// What the account's side sent, as far as it is remembered, the newest first.
+    fn errands(&self) -> Vec<Errand>;
+
     /// The settings that the page shows, as they are in effect and as they will be after the next start.
     fn settings(&self) -> Vec<Setting>;
 
@@ -106,6 +109,43 @@ pub struct Call {
     pub attempts: u32,
     /// What left, in order; the first ones, if there are very many.
     pub sendings: Vec<Sending>,
+}
+
+/// Which way the account's side goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccountWay {
+    /// From this machine's own address.
+    Direct,
+    /// Through Tor.
+    Tor,
+    /// A backend on this machine.
+    Loopback,
+}
+
+/// In whose name something was asked of the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bearing {
+    /// The account's.
+    Account,
+    /// Nobody's.
+    Nobody,
+}
+
+/// A request of the account's side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errand {
+    /// When it was over, Unix seconds.
+    pub ended: i64,
+    /// `GET` or another.
+    pub method: &'static str,
+    /// Without what names anybody.
+    pub path: String,
+    /// Bytes of the body.
+    pub body: u64,
+    /// By which way.
+    pub way: AccountWay,
+    /// In whose name.
+    pub bearing: Bearing,
 }
 
 /// A setting, as text.

@@ -1,35 +1,34 @@
-//! What left this machine for calls: for each every header line as it was written, the size, the way out, and who shares it.
+//! What left this machine: for calls, each header line as it was written, the size, the way out, and who shares it; for the
+//! account's side, what was asked, when, how large, by which way, and in whose name.
 //!
 //! The lines come from the stream itself (`anonymous::redeem::record`), so this view cannot be prettier than the truth. What
 //! is explained here is why each is there; a line that is not known says so.
 
 use maud::{Markup, html};
 
-use super::desk::{Call, Company, Sending, Way};
+use super::desk::{AccountWay, Bearing, Call, Company, Errand, Sending, Way};
 use super::words::{company, duration, ending, moment, size, way};
-
-/// Which way the account's side goes, which this view does not list.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum AccountWay {
-    Direct,
-    Tor,
-}
 
 /// How many are shown at once, so that the page stays light.
 const SHOWN: usize = 12;
+/// The same for the account's side, whose lines are short.
+const ERRANDS_SHOWN: usize = 50;
 
 /// The view.
-pub(super) fn body(calls: &[Call], account: AccountWay) -> Markup {
+pub(super) fn body(calls: &[Call], errands: &[Errand], account: AccountWay) -> Markup {
     let left: Vec<&Call> = calls.iter().filter(|call| !call.sendings.is_empty()).collect();
     html! {
         p.intro {
-            "Below is every header line that was really written for a call, copied from the connection as it went out. Your \
+            "First, your calls: every header line that was really written for one, copied from the connection as it went out. Your \
              tool's own headers, its name, your operating system, your language: none of it is there. The rest of what left is \
-             the body: model, messages, and the token that pays, filled up with spaces to one of a few sizes."
+             the body: model, messages, the token that pays with its signature, and the two abuse tokens with theirs, filled up \
+             with spaces to one of a few sizes. The abuse tokens are the same in all your calls of a month, so the backend can \
+             tie those calls to one another, though not to your account. Below the calls is what was sent in your account's \
+             name: " a href="#account" { "another list" } "."
         }
         @if left.is_empty() {
             div.empty {
-                p { strong { "Nothing has left yet." } }
+                p { strong { "Nothing has left for a call yet." } }
                 p { "Make a call, then look here again. While no call is made, llmtor keeps Tor circuits ready and says nothing on them." }
             }
         } @else {
@@ -38,7 +37,7 @@ pub(super) fn body(calls: &[Call], account: AccountWay) -> Markup {
             }
             @if left.len() > SHOWN { p.fine { "The last " (SHOWN) " of " (left.len()) "." } }
         }
-        (other_side(account))
+        (other_side(errands, account))
         (check(left.first().and_then(|call| call.sendings.first()), account))
     }
 }
@@ -152,21 +151,70 @@ fn isolation(sent: &Sending) -> &'static str {
     }
 }
 
-fn other_side(account: AccountWay) -> Markup {
+fn other_side(errands: &[Errand], account: AccountWay) -> Markup {
     html! {
         section aria-labelledby="account" {
-            h2 #account { "What is not in this list: your account" }
+            h2 #account { "And in your account's name" }
             p {
-                "Only calls are listed here. llmtor also speaks to the backend as you: when tokens are made, by themselves or at \
-                 your command, when you sign in or buy, and when it looks after your credits. Those requests carry your session, \
-                 so they say who you are, and never a prompt or a token that can be spent."
+                "llmtor also speaks to the backend as you: when tokens are made, by themselves or at your command, when you sign \
+                 in or buy, and when it looks after your credits. Those requests carry your session, so they say who you are, and \
+                 never a prompt or a token that can be spent."
             }
             @match account {
-                AccountWay::Direct => p {
+                AccountWay::Direct | AccountWay::Loopback => p {
                     "They go from this machine's own address, straight to the backend (" code { "identity.transport = \"direct\"" } "). \
                      Under Settings they can be sent through Tor."
                 },
                 AccountWay::Tor => p { "They go through Tor too, by your setting." },
+            }
+            @if errands.is_empty() {
+                div.empty {
+                    p { strong { "Nothing has been sent in your account's name since llmtor was started." } }
+                }
+            } @else {
+                div.scroll role="region" aria-label="Requests in your account's name" tabindex="0" {
+                    table {
+                        thead { tr {
+                            th scope="col" { "Over" }
+                            th scope="col" { "What was asked" }
+                            th.num scope="col" { "Body" }
+                            th scope="col" { "Way" }
+                            th scope="col" { "Carries" }
+                        } }
+                        tbody { @for errand in errands.iter().take(ERRANDS_SHOWN) { (request(errand)) } }
+                    }
+                }
+                @if errands.len() > ERRANDS_SHOWN {
+                    p.fine { "The last " (ERRANDS_SHOWN) " of " (errands.len()) " that are remembered." }
+                }
+            }
+            p.fine {
+                "… stands for a model's name or the like. Beside the body each has the ordinary header lines of HTTP, and the \
+                 cookie where the account is carried. In memory since llmtor was started, at most 200, and written nowhere. Not \
+                 here: what your browser sent when you signed in or paid there."
+            }
+        }
+    }
+}
+
+fn request(errand: &Errand) -> Markup {
+    html! {
+        tr {
+            td { (moment(errand.ended)) }
+            th scope="row" { code { (errand.method) " " (errand.path) } }
+            td.num { (size(errand.body)) }
+            td {
+                @match errand.way {
+                    AccountWay::Direct => "direct, from your own address",
+                    AccountWay::Tor => "Tor, on circuits of its own",
+                    AccountWay::Loopback => "this machine only",
+                }
+            }
+            td {
+                @match errand.bearing {
+                    Bearing::Account => "your account",
+                    Bearing::Nobody => "nobody's name",
+                }
             }
         }
     }
@@ -182,7 +230,7 @@ fn check(last: Option<&Sending>, account: AccountWay) -> Markup {
                     pre { code { "sudo tcpdump -n -i any 'tcp and not host 127.0.0.1 and not host ::1'" } }
                     p { "Of a call you see one or two Tor guards, and never the backend's address." }
                     @if account == AccountWay::Direct {
-                        p { "A connection to the backend itself, when no call is made, is your account's side, described above." }
+                        p { "A connection to the backend itself, when no call is made, is your account's side, listed above." }
                     }
                 }
                 li {
@@ -207,6 +255,39 @@ fn check(last: Option<&Sending>, account: AccountWay) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_account_s_side_sent_is_told_with_its_way_and_its_name() {
+        let errand = |bearing, way| Errand {
+            ended: 1_790_000_000,
+            method: "POST",
+            path: "/api/v1/auth-token/…".into(),
+            body: 421,
+            way,
+            bearing,
+        };
+        let errands = [
+            errand(Bearing::Account, AccountWay::Direct),
+            errand(Bearing::Nobody, AccountWay::Tor),
+            errand(Bearing::Account, AccountWay::Loopback),
+        ];
+        let shown = body(&[], &errands, AccountWay::Direct).into_string();
+        for word in [
+            "POST /api/v1/auth-token/…",
+            "421 B",
+            "2026-09-21 14:13:20 UTC",
+            "direct, from your own address",
+            "Tor, on circuits of its own",
+            "this machine only",
+            "your account<",
+            "nobody's name",
+        ] {
+            assert!(shown.contains(word), "{word}: {shown}");
+        }
+        assert!(
+            body(&[], &[], AccountWay::Tor).into_string().contains("Nothing has been sent in your account")
+        );
+    }
 
     #[test]
     fn every_line_that_is_sent_is_explained_and_any_other_is_not_glossed_over() {

@@ -14,10 +14,9 @@ use maud::Markup;
 use url::form_urlencoded;
 
 use super::access::{Admitted, Gate};
-use super::desk::{Desk, Setting};
+use super::desk::{AccountWay, Desk, Setting};
 use super::frame::{self, Door, Notice, View};
 use super::guard::{self, Followed, Objection};
-use super::leaving::AccountWay;
 use super::workshop::Workshop;
 use super::{calls, leaving, overview, settings, workings};
 use crate::control::{Refusal, RefusalKind};
@@ -186,7 +185,7 @@ async fn show_leaving(State(shared): State<Arc<Shared>>) -> Reply {
     let settings = settings_of(&shared).await;
     let is_direct = |setting: &Setting| setting.key == "identity.transport" && setting.now == "direct";
     let account = if settings.iter().any(is_direct) { AccountWay::Direct } else { AccountWay::Tor };
-    view(View::Leaving, None, &leaving::body(&shared.desk.calls(), account))
+    view(View::Leaving, None, &leaving::body(&shared.desk.calls(), &shared.desk.errands(), account))
 }
 
 async fn show_settings(

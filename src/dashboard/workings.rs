@@ -160,7 +160,9 @@ fn seen() -> Markup {
                 }
             }
             p {
-                "What remains: the words themselves. A prompt with your name in it has your name in it. And times and counts: how \
+                "What remains: the words themselves. A prompt with your name in it has your name in it. The two abuse tokens, \
+                 which go with every call: they are made blindly as well, so they name nobody, but they stay the same for a \
+                 month, and tie the calls of that month to one another. And times and counts: how \
                  they could be matched, and how well llmtor resists, is measured in the linking game of the documentation."
             }
         }

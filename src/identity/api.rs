@@ -3,6 +3,8 @@
 //! Answers are read up to a limit and judged by status and by the known refusal texts (protocol.md §2, §3). Nothing of
 //! an answer's text leaves this file.
 
+use std::sync::Arc;
+
 use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
@@ -10,6 +12,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::identity::dial::{Client, Deadlines, Lost, Route};
 use crate::identity::error::{Distrust, Failing, Foreign, IdentityError};
+use crate::identity::record::{Bearing, Sent, Watch, Witness, template};
 use crate::identity::session::Session;
 use crate::identity::url::IdentityUrl;
 use crate::wire::refusal::{Refusal, classify};
@@ -21,6 +24,7 @@ pub(crate) struct Api {
     client: Client,
     url: IdentityUrl,
     cookie: Option<HeaderValue>,
+    witness: Arc<dyn Witness>,
 }
 
 /// Why a call brought no data.
@@ -113,12 +117,13 @@ impl Api {
         route: Route,
         deadlines: &Deadlines,
         session: &Session,
+        witness: Arc<dyn Witness>,
     ) -> Result<Self, IdentityError> {
         let client = Client::new(&url, route, deadlines)?;
         let mut cookie = HeaderValue::from_str(&format!("{SESSION_COOKIE}={}", session.expose()))
             .map_err(|_| IdentityError::InvalidSession)?;
         cookie.set_sensitive(true);
-        Ok(Self { client, url, cookie: Some(cookie) })
+        Ok(Self { client, url, cookie: Some(cookie), witness })
     }
 
     /// For what everybody may ask: no cookie goes along.
@@ -126,8 +131,9 @@ impl Api {
         url: IdentityUrl,
         route: Route,
         deadlines: &Deadlines,
+        witness: Arc<dyn Witness>,
     ) -> Result<Self, IdentityError> {
-        Ok(Self { client: Client::new(&url, route, deadlines)?, url, cookie: None })
+        Ok(Self { client: Client::new(&url, route, deadlines)?, url, cookie: None, witness })
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<T, Rejected> {
@@ -176,7 +182,13 @@ impl Api {
         body: Option<Vec<u8>>,
     ) -> Result<Vec<u8>, Rejected> {
         let url = self.url.endpoint(segments);
-        let (status, body) = self.client.call(method, url, self.cookie.clone(), body).await?;
+        let mut watch = Watch::over(&*self.witness, self.sent(&method, segments, body.as_deref()));
+        let answer = self.client.call(method, url, self.cookie.clone(), body).await;
+        if matches!(answer, Err(Lost::Unreachable(Failing::Connecting) | Lost::Untrusted(_))) {
+            watch.nothing_left();
+        }
+        drop(watch);
+        let (status, body) = answer?;
         if status == StatusCode::OK {
             return Ok(body);
         }
@@ -185,6 +197,18 @@ impl Api {
             Rejected::Unauthorized if self.cookie.is_none() => Err(Rejected::Invalid(status.as_u16())),
             rejected => Err(rejected),
         }
+    }
+
+    /// What is remembered of a request.
+    fn sent(&self, method: &Method, segments: &[&str], body: Option<&[u8]>) -> Sent {
+        let method = match *method {
+            Method::GET => "GET",
+            Method::PUT => "PUT",
+            _ => "POST",
+        };
+        let bearing = if self.cookie.is_some() { Bearing::Account } else { Bearing::Nobody };
+        let body = body.map_or(0, <[u8]>::len) as u64;
+        Sent { method, path: template(segments), body, way: self.client.way(), bearing }
     }
 }
 

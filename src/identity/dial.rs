@@ -23,6 +23,7 @@ use reqwest::{Method, StatusCode};
 use url::Url;
 
 use crate::identity::error::{Distrust, Failing, Foreign, IdentityError};
+use crate::identity::record;
 use crate::identity::url::{IdentityUrl, Protection};
 
 pub use tor::TorRoute;
@@ -69,7 +70,7 @@ pub(crate) struct Client {
 }
 
 enum Way {
-    Direct(reqwest::Client),
+    Direct(reqwest::Client, record::Way),
     Tor(tor::Client),
 }
 
@@ -92,7 +93,11 @@ impl Client {
         let way = match route {
             Route::Direct => {
                 url.check_direct()?;
-                Way::Direct(direct(url, deadlines)?)
+                let way = match url.protection() {
+                    Protection::Tls | Protection::Onion => record::Way::Direct,
+                    Protection::Loopback => record::Way::Loopback,
+                };
+                Way::Direct(direct(url, deadlines)?, way)
             }
             Route::Tor(route) => {
                 url.check_tor()?;
@@ -100,6 +105,14 @@ impl Client {
             }
         };
         Ok(Self { way, answer_bytes: deadlines.answer_bytes })
+    }
+
+    /// How its requests leave.
+    pub(crate) fn way(&self) -> record::Way {
+        match &self.way {
+            Way::Direct(_, way) => *way,
+            Way::Tor(_) => record::Way::Tor,
+        }
     }
 
     /// One request, and its whole answer. Without a cookie it is nobody's.
@@ -111,7 +124,7 @@ impl Client {
         body: Option<Vec<u8>>,
     ) -> Result<(StatusCode, Vec<u8>), Lost> {
         match &self.way {
-            Way::Direct(client) => {
+            Way::Direct(client, _) => {
                 let request = client.request(method, url);
                 let request = match cookie {
                     Some(cookie) => request.header(COOKIE, cookie),

@@ -8,20 +8,27 @@
 //! tokens is [`schedule`](super::schedule)'s affair.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use url::Url;
 
 use crate::identity::api::{Api, Rejected};
 use crate::identity::error::Foreign;
+use crate::identity::record::Witness;
 use crate::identity::{Account, Deadlines, Identity, IdentityError, IdentityUrl, Route};
 use crate::secret::Secret;
+use crate::wire::ModelName;
 use crate::wire::identity::{Me, Package, PaymentLog, Pricing, VoucherRequest};
+use crate::wire::shown::shown;
 use crate::wire::voucher::{VoucherCode, VoucherRefusal};
 
 /// How long the purchase page's address is good for, seconds (protocol.md §3).
 pub const LINK_SECONDS: u32 = 300;
 
-/// A package.
+/// Longest id, model or price that is shown, characters.
+const LONGEST: usize = 120;
+
+/// A package, its texts fit for a terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     /// Names it.
@@ -59,10 +66,10 @@ pub struct Checkout {
 impl From<Package> for Offer {
     fn from(package: Package) -> Self {
         Self {
-            id: package.id,
-            model: package.model_id,
+            id: shown(&package.id, LONGEST),
+            model: shown(&package.model_id, LONGEST),
             credits: package.tokens,
-            price: package.price,
+            price: shown(&package.price, LONGEST),
             is_popular: package.popular,
         }
     }
@@ -73,8 +80,9 @@ pub async fn offers(
     url: IdentityUrl,
     route: Route,
     deadlines: &Deadlines,
+    witness: Arc<dyn Witness>,
 ) -> Result<Vec<Offer>, IdentityError> {
-    let pricing: Pricing = Api::public(url, route, deadlines)?.get(&["model-pricing"]).await?;
+    let pricing: Pricing = Api::public(url, route, deadlines, witness)?.get(&["model-pricing"]).await?;
     // One without a name or a price cannot be bought.
     let sold = pricing.packages.into_iter().filter(|package| !package.id.is_empty() && package.tokens > 0);
     Ok(sold.map(Offer::from).collect())
@@ -105,7 +113,9 @@ impl Identity {
         let answer = self.api.post_bare::<PaymentLog>(&["voucher"], &request).await;
         drop(Secret::new(request.code));
         match answer {
-            Ok(PaymentLog { tokens_granted: Some(granted), .. }) => Ok(granted),
+            Ok(PaymentLog { tokens_granted: Some(granted), .. }) => {
+                Ok(granted.into_iter().filter(|(model, _)| ModelName::new(model.as_str()).is_ok()).collect())
+            }
             Ok(_) => Err(IdentityError::NotTheBackend(Foreign::Incomplete, 200)),
             Err(Rejected::Invalid(404)) => Err(IdentityError::Voucher(VoucherRefusal::NotTaken)),
             Err(rejected) => Err(rejected.into()),
@@ -148,6 +158,19 @@ mod tests {
         let redirect = redirect.map(|url| Url::parse(url).unwrap());
         let url = Url::parse("https://h/api/v1/purchase").unwrap();
         link(url, package, "me&you", &token, redirect.as_ref()).expose().to_owned()
+    }
+
+    #[test]
+    fn a_package_that_cannot_be_read_takes_none_of_the_others_with_it() {
+        let all = packages(
+            r#"{"Packages":[{"ID":"a","Tokens":1.5},{"ID":"b","ModelID":"m","Tokens":5,"Price":"$1\u001b[2J\nx"},
+                {"ID":"c","Tokens":"100"},{"ID":"d","Tokens":5,"Price":1.5},7]}"#,
+        );
+        let offers: Vec<Offer> = all.into_iter().map(Offer::from).collect();
+        assert_eq!(
+            offers.iter().map(|offer| (&*offer.id, &*offer.price)).collect::<Vec<_>>(),
+            [("b", "$1�[2J x")]
+        );
     }
 
     #[test]

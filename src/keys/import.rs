@@ -172,7 +172,7 @@ fn add(keys: &mut Keyring, name: &str, pem: &str) -> Result<(), ImportError> {
 
 /// A name from a file, fit for a terminal.
 fn shown(name: &str) -> String {
-    name.trim().chars().filter(|c| !c.is_control()).take(80).collect()
+    crate::wire::shown::shown(name, 80)
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 //! A link is followed: dotfiles managers have the file elsewhere, and it stays theirs. One that has the key in it can be read
 //! by its owner alone, as long as the key is there; otherwise a file keeps its mode.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, Permissions};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::SetupError;
+use crate::draft::{self, Mode};
 
 /// More than any settings file is long.
 const LIMIT: u64 = 4 << 20;
@@ -77,15 +78,7 @@ pub(super) fn write(path: &Path, text: &str, like: Option<&Path>, access: Access
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(unwritable)?;
     }
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{:016x}.new", rand::random::<u64>()));
-    let draft = PathBuf::from(draft);
-    let written = replace(path, &draft, text, like.unwrap_or(path), access);
-    if written.is_err() {
-        // It may hold the key, and it may not have been made at all.
-        drop(fs::remove_file(&draft));
-    }
-    written.map_err(unwritable)
+    draft::replace(path, text.as_bytes(), mode(like.unwrap_or(path), access)).map_err(unwritable)
 }
 
 /// Takes a file away, if it is there.
@@ -140,35 +133,21 @@ pub(super) fn was_closed(path: &Path, before: &Path) -> bool {
     }
 }
 
-fn replace(path: &Path, draft: &Path, text: &str, like: &Path, access: Access) -> io::Result<()> {
-    #[cfg_attr(not(unix), expect(unused_mut, reason = "modes are of Unix"))]
-    let mut mode = fs::metadata(like).ok().map(|found| found.permissions());
+fn mode(like: &Path, access: Access) -> Mode {
+    match (fs::metadata(like).map(|found| found.permissions()), access) {
+        (Ok(permissions), Access::Usual) => Mode::As(permissions),
+        (Ok(permissions), Access::Owner) => Mode::As(of_the_owner(permissions)),
+        (Err(_), Access::Usual) => Mode::Usual,
+        (Err(_), Access::Owner) => Mode::Private,
+    }
+}
+
+#[cfg_attr(not(unix), expect(unused_mut, reason = "modes are of Unix"))]
+fn of_the_owner(mut permissions: Permissions) -> Permissions {
     #[cfg(unix)]
-    if let Some(mode) = &mut mode
-        && access == Access::Owner
     {
         use std::os::unix::fs::PermissionsExt as _;
-        mode.set_mode(mode.mode() & 0o700);
+        permissions.set_mode(permissions.mode() & 0o700);
     }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    if mode.is_some() || access == Access::Owner {
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    }
-    #[cfg(not(unix))]
-    let _ = access;
-    let mut file = options.open(draft)?;
-    file.write_all(text.as_bytes())?;
-    if let Some(mode) = mode {
-        file.set_permissions(mode)?;
-    }
-    file.sync_all()?;
-    fs::rename(draft, path)?;
-    match path.parent() {
-        Some(directory) if cfg!(unix) && !directory.as_os_str().is_empty() => {
-            File::open(directory)?.sync_all()
-        }
-        _ => Ok(()),
-    }
+    permissions
 }

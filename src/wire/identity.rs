@@ -17,6 +17,18 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// The packages that are of the protocol's shape: one that is not cannot be bought, and takes none of the others with it.
+fn readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Package>, D::Error> {
+    struct Entry(Option<Package>);
+    impl<'de> Deserialize<'de> for Entry {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            Ok(Self(Package::deserialize(deserializer).ok()))
+        }
+    }
+    let entries = Option::<Vec<Entry>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(entries.into_iter().filter_map(|entry| entry.0).collect())
+}
+
 /// `GET /api/v1/me` → data. Only what a client uses; unknown fields are passed over.
 #[derive(Serialize, Deserialize, Clone, Default)]
 #[serde(default)]
@@ -119,7 +131,7 @@ pub struct AbuseIssueAnswer {
 #[serde(default)]
 pub struct Pricing {
     /// What can be bought.
-    #[serde(rename = "Packages", deserialize_with = "null_as_default")]
+    #[serde(rename = "Packages", deserialize_with = "readable")]
     pub packages: Vec<Package>,
 }
 

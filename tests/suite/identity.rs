@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use llmtor::clock::{ManualClock, Timestamp};
 use llmtor::datadir::{Home, KeyStore};
+use llmtor::identity::record::Nobody;
 use llmtor::identity::{
     Deadlines, Identity, IdentityUrl, MintOrder, Minted, Pace, Parts, Readiness, Route, Session, SessionFile,
 };
@@ -107,6 +108,7 @@ impl World {
             keyring,
             deposits: vault.deposits(),
             clock: self.clock.clone(),
+            witness: Arc::new(Nobody),
         })
         .expect("identity")
     }

@@ -1,6 +1,8 @@
 //! The local page: in a real browser, and by whoever has no business there.
 #![expect(clippy::disallowed_methods, reason = "a test stands outside the house and dials it")]
 
+mod doors;
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -117,6 +119,7 @@ fn every_view_passes_in_a_real_browser_and_other_pages_get_nothing() {
         return;
     }
     let stage = Stage::set();
+    stage.house.report("client", &["account"]);
     for question in ["one", "two"] {
         assert_eq!(stage.daemon.ask(question).status, 200);
     }
@@ -204,6 +207,8 @@ fn nothing_of_a_call_s_content_is_on_any_view_or_among_the_numbers() {
     let stage = Stage::set();
     let reply = stage.daemon.ask("canaryPagePrompt51");
     assert!(reply.body.contains("canaryPagePrompt51"), "the model echoes: {}", reply.body);
+    // So that the account's side has something to list.
+    stage.house.report("client", &["account"]);
     let link = stage.link();
     let session = link.enter();
     let mut shown = String::new();
@@ -212,6 +217,7 @@ fn nothing_of_a_call_s_content_is_on_any_view_or_among_the_numbers() {
     }
     // The call is there, its content is not; neither is the key.
     assert!(shown.contains("answered") && shown.contains("content-length: 4096"));
+    assert!(shown.contains("GET /api/v1/me<") && shown.contains("your account<"), "{shown}");
     let numbers = stage.daemon.get("/metrics", &[]);
     assert_eq!(numbers.status, 200);
     assert!(numbers.body.contains("llmtor_calls_total{outcome=\"answered\"} 1"), "{}", numbers.body);
@@ -288,6 +294,17 @@ shutdown($asked, 1);
 print while <$asked>;
 "#;
 
+/// Opens very many connections, says so, and says nothing on them until it is told to end.
+#[cfg(target_os = "linux")]
+const CROWD: &str = r#"
+use IO::Socket::INET;
+my ($address, $port) = @ARGV;
+my @held = map { IO::Socket::INET->new(PeerAddr => $address, PeerPort => $port, Timeout => 20) } 1..300;
+$| = 1;
+print scalar(grep { defined } @held), "\n";
+<STDIN>;
+"#;
+
 /// Needs root, to be somebody else; and Linux, which tells whose a connection is.
 #[cfg(target_os = "linux")]
 #[test]
@@ -321,6 +338,23 @@ fn another_account_of_this_machine_gets_nothing_and_takes_nothing_away() {
     // Even with the link.
     let (reached, answer) = nobody(&[&link.whole]);
     assert!(reached && is_shut(&answer) && answer.contains("another account"), "{answer}");
+    // Nor by holding on to every place: their number costs its owner no time.
+    let mut crowd = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "perl", "-e", CROWD])
+        .args([link.address.ip().to_string(), link.address.port().to_string()])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut held = String::new();
+    let mut said = std::io::BufReader::new(crowd.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut said, &mut held).unwrap();
+    assert_eq!(held, "300\n");
+    let begun = Instant::now();
+    assert_eq!(status(&link.get("/style.css", &[])), 200);
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    drop(crowd.stdin.take());
+    assert!(crowd.wait().unwrap().success());
     // Nor by having said all before it is looked whose the connection is: what follows keeps it from being read to its end.
     let mut refused = 0;
     for _ in 0..20 {

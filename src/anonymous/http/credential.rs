@@ -7,8 +7,11 @@
 //! | `api-key: KEY` | Azure's |
 //! | `Authorization: Basic base64(anything:KEY)` | programs that can be given a URL only: `http://llmtor:KEY@127.0.0.1:8787` |
 //!
-//! Each header stands once at most, and all that are there must be right. A browser attaches Basic credentials that it
-//! remembers to whatever a page asks for; so these do not count in a request that a browser marked as its own.
+//! Each header stands once at most, and one of them must be right. What another holds is somebody else's: clients send the
+//! key of the service that they were made for beside the one that they were told (Anthropic's SDK sends `x-api-key` out of its
+//! environment together with a bearer's). Whoever has the right one gains nothing by a wrong one beside it, and headers of a
+//! client go no further than here. A browser attaches Basic credentials that it remembers to whatever a page asks for; so
+//! these do not count in a request that a browser marked as its own.
 //!
 //! Deliberately absent: a Basic challenge, at which browsers ask their user for a password.
 
@@ -25,13 +28,29 @@ const API_KEY: HeaderName = HeaderName::from_static("api-key");
 
 /// Compared in constant time, all that are offered.
 pub(super) fn check(headers: &HeaderMap, key: &Secret<String>) -> Result<(), Failure> {
-    let mut verdicts = [AUTHORIZATION, X_API_KEY, API_KEY]
-        .into_iter()
-        .filter(|name| headers.contains_key(name))
-        .map(|name| only(headers, &name).is_some_and(|value| is_right(&name, value, headers, key)));
+    let offered = [AUTHORIZATION, X_API_KEY, API_KEY].into_iter().filter(|name| headers.contains_key(name));
+    let mut verdicts = offered.map(|name| match only(headers, &name) {
+        Some(value) if is_right(&name, value, headers, key) => Verdict::Right,
+        Some(_) => Verdict::Foreign,
+        None => Verdict::Repeated,
+    });
     let Some(first) = verdicts.next() else { return Err(Failure::MissingKey) };
-    // Every one is looked at, also after a wrong one.
-    if verdicts.fold(first, |all, right| all & right) { Ok(()) } else { Err(Failure::WrongKey) }
+    // Every one is looked at, also after a right one.
+    match verdicts.fold(first, Ord::max) {
+        Verdict::Right => Ok(()),
+        Verdict::Foreign | Verdict::Repeated => Err(Failure::WrongKey),
+    }
+}
+
+/// What a header holds; of several headers the greatest counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    /// Another's key, or none.
+    Foreign,
+    /// The key.
+    Right,
+    /// It stands twice: whoever reads the request next may take the other one.
+    Repeated,
 }
 
 fn is_right(name: &HeaderName, value: &HeaderValue, headers: &HeaderMap, key: &Secret<String>) -> bool {
@@ -98,9 +117,25 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_offered_beside_it_must_be_right_too() {
+    fn another_service_s_key_beside_the_right_one_does_no_harm() {
+        let pair = basic("llmtor:k-1");
+        let right: [&[(&str, &str)]; 6] = [
+            &[("authorization", "Bearer k-1"), ("x-api-key", "sk-ant-OLD")],
+            &[("x-api-key", "k-1"), ("authorization", "Bearer oauth")],
+            &[("authorization", "Bearer k-1"), ("api-key", "")],
+            &[("authorization", "Digest x"), ("api-key", "k-1")],
+            &[("authorization", &pair), ("x-api-key", "k-2")],
+            &[("authorization", "Bearer k-2"), ("x-api-key", "k-3"), ("api-key", "k-1")],
+        ];
+        for lines in right {
+            assert!(judge(lines).is_ok(), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn without_the_right_one_and_with_one_twice_there_is_no_way_in() {
         let (pair, alone) = (basic("llmtor:k-2"), basic("k-1"));
-        let wrong: [&[(&str, &str)]; 13] = [
+        let wrong: [&[(&str, &str)]; 15] = [
             &[("authorization", "k-1")],
             &[("authorization", "Bearer")],
             &[("authorization", "Bearer ")],
@@ -112,8 +147,10 @@ mod tests {
             &[("authorization", "Bearer k-1"), ("authorization", "Bearer k-1")],
             &[("x-api-key", "")],
             &[("x-api-key", "Bearer k-1")],
-            &[("authorization", "Bearer k-1"), ("x-api-key", "k-2")],
-            &[("authorization", "Bearer k-2"), ("api-key", "k-1")],
+            &[("authorization", "Bearer k-3"), ("x-api-key", "k-2")],
+            &[("authorization", "Bearer k-2"), ("api-key", "k-3"), ("x-api-key", "")],
+            &[("x-api-key", "k-1"), ("x-api-key", "k-2"), ("authorization", "Bearer k-1")],
+            &[("x-api-key", "k-2"), ("authorization", "Bearer k-1"), ("x-api-key", "k-2")],
         ];
         for lines in wrong {
             assert!(matches!(judge(lines), Err(Failure::WrongKey)), "{lines:?}");
@@ -128,6 +165,8 @@ mod tests {
             [("origin", "https://app.example"), ("sec-fetch-site", "none"), ("Sec-Fetch-Mode", "no-cors")]
         {
             assert!(matches!(judge(&[("authorization", &pair), mark]), Err(Failure::WrongKey)), "{mark:?}");
+            let beside = [("authorization", &*pair), ("x-api-key", "k-2"), mark];
+            assert!(matches!(judge(&beside), Err(Failure::WrongKey)), "{mark:?}");
             assert!(judge(&[("authorization", "Bearer k-1"), mark]).is_ok(), "{mark:?}");
         }
     }

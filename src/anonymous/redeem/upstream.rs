@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::error::UpstreamReason;
+use crate::wire::shown::shown;
 
 /// Characters of a provider's message that are shown.
 const LONGEST_MESSAGE: usize = 1000;
@@ -103,7 +104,7 @@ fn reason(error: &Value) -> UpstreamReason {
 
 fn message(error: &Value) -> String {
     let text = error.get("message").and_then(Value::as_str).or(error.as_str()).unwrap_or("no message");
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(LONGEST_MESSAGE).collect()
+    shown(text, LONGEST_MESSAGE)
 }
 
 /// The category names in a `blocked_reason`: keys that are true, or strings in a list, at any depth that

@@ -1,7 +1,7 @@
 //! The settings of the page in `config.toml`: read as they are, changed where they stand.
 //!
-//! Invariants: comments and order stay; the file is replaced whole or not at all; what is written was read back by the same
-//! code that reads it at the start, or it is not written.
+//! Invariants: comments, order and mode stay; the file is replaced whole or not at all, and never by what was made of an older
+//! one; what is written was read back by the same code that reads it at the start, or it is not written.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,9 +9,13 @@ use toml_edit::{DocumentMut, Item, Value};
 
 use crate::config::{Config, IdentityTransport, IsolationChoice, Layers, PrivacyChoice};
 use crate::dashboard::desk::Setting;
-use crate::datadir::Home;
+use crate::datadir::{Home, HomeError};
+use crate::draft::{Draft, Mode};
 
 use super::super::AppError;
+
+/// How often a change is made anew, because the file was changed at the same time.
+const ATTEMPTS: u32 = 3;
 
 /// How a setting of the page is read out of a configuration.
 type Read = fn(&Config) -> &'static str;
@@ -81,16 +85,42 @@ impl Settings {
 
     /// Writes `changes`, all or none.
     pub(super) fn change(&self, changes: &[(String, String)]) -> Result<(), AppError> {
+        self.change_while(changes, &mut || ())
+    }
+
+    /// `other` is what else happens to the file at the worst moment.
+    fn change_while(&self, changes: &[(String, String)], other: &mut dyn FnMut()) -> Result<(), AppError> {
         if changes.is_empty() {
             return Ok(());
         }
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = edit(&self.text()?, changes)?;
+        (0..ATTEMPTS)
+            .find_map(|_| self.change_once(changes, other).transpose())
+            .unwrap_or_else(|| Err(AppError::NotChanged("another program goes on writing it".to_owned())))
+    }
+
+    /// Nothing if the file has become another meanwhile, such as by an editor.
+    fn change_once(
+        &self,
+        changes: &[(String, String)],
+        other: &mut dyn FnMut(),
+    ) -> Result<Option<()>, AppError> {
+        let before = self.text()?;
+        let text = edit(&before, changes)?;
         self.read(&text)?;
         // Where it is a link, what it leads to is replaced, not the link.
         let path = self.home.config_path();
         let path = path.canonicalize().unwrap_or(path);
-        Ok(self.home.write_private(&path, text.as_bytes())?)
+        let mode = std::fs::metadata(&path).map_or(Mode::Private, |found| Mode::As(found.permissions()));
+        let unwritten = |error: std::io::Error| {
+            AppError::from(HomeError::Unwritable { path: path.clone(), kind: error.kind() })
+        };
+        let draft = Draft::of(&path, text.as_bytes(), mode).map_err(unwritten)?;
+        other();
+        if self.text()? != before {
+            return Ok(None);
+        }
+        draft.take_place().map(Some).map_err(unwritten)
     }
 
     fn text(&self) -> Result<String, AppError> {
@@ -225,6 +255,46 @@ mod tests {
                 setting.key
             );
         }
+    }
+
+    #[test]
+    fn what_an_editor_wrote_meanwhile_stays_and_a_file_that_never_rests_is_left_alone() {
+        let room = tempfile::tempdir().unwrap();
+        let home = Home::open(&room.path().join("home")).unwrap();
+        let settings = Settings::new(home.clone(), &Layers::defaults().finish().unwrap());
+        let changes = [("privacy".to_owned(), "strong".to_owned())];
+        let text = || std::fs::read_to_string(home.config_path()).unwrap();
+        let mut edits = vec!["# theirs\n[topup]\nenabled = false\n"];
+        let mut editor = || drop(edits.pop().map(|edit| std::fs::write(home.config_path(), edit)));
+        settings.change_while(&changes, &mut editor).unwrap();
+        let both = text();
+        assert!(both.contains("# theirs") && both.contains("enabled = false"), "{both}");
+        assert!(both.contains("privacy = \"strong\""), "{both}");
+        let mut number = 0;
+        let mut restless = || {
+            number += 1;
+            std::fs::write(home.config_path(), format!("# {number}\n")).unwrap();
+        };
+        let refused = settings.change_while(&changes, &mut restless);
+        assert!(matches!(refused, Err(AppError::NotChanged(_))));
+        assert_eq!((text(), number), (format!("# {ATTEMPTS}\n"), ATTEMPTS));
+        let left = std::fs::read_dir(home.root()).unwrap().flatten();
+        assert!(!left.into_iter().any(|file| file.file_name().to_string_lossy().ends_with(".new")));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_file_keeps_its_mode_and_a_new_one_is_its_owner_s() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let room = tempfile::tempdir().unwrap();
+        let home = Home::open(&room.path().join("home")).unwrap();
+        let settings = Settings::new(home.clone(), &Layers::defaults().finish().unwrap());
+        let mode = || std::fs::metadata(home.config_path()).unwrap().permissions().mode() & 0o777;
+        settings.change(&[("privacy".to_owned(), "strong".to_owned())]).unwrap();
+        assert_eq!(mode(), 0o600);
+        std::fs::set_permissions(home.config_path(), std::fs::Permissions::from_mode(0o640)).unwrap();
+        settings.change(&[("privacy".to_owned(), "frugal".to_owned())]).unwrap();
+        assert_eq!(mode(), 0o640);
     }
 
     #[test]

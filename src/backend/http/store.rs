@@ -166,10 +166,12 @@ async fn checkout(shared: &Shared, page: &Page<'_>, asked: &Asked) -> Result<Res
     let wants_dodo = name == DODO_PARAMETER;
     let answer = match (paddle, dodo) {
         (_, Some(product)) if wants_dodo || paddle.is_none() => {
-            let reference = open(shared, account).await?;
+            let reference = open(shared, account, package).await?;
             page.dodo(package, product, &reference, redirect.as_ref(), &form)
         }
-        (Some(_), _) => away_from_the_token(&open(shared, account).await?, package, redirect.as_ref())?,
+        (Some(_), _) => {
+            away_from_the_token(&open(shared, account, package).await?, package, redirect.as_ref())?
+        }
         _ => page.vouchers(&form, Some(package)),
     };
     Ok(answer)
@@ -221,9 +223,9 @@ async fn opened(
     Ok(page.paddle(package, price, &reference, redirect.as_ref()))
 }
 
-async fn open(shared: &Shared, account: AccountId) -> Result<String, Refused> {
+async fn open(shared: &Shared, account: AccountId, package: &PackageSettings) -> Result<String, Refused> {
     let reference = uuid::Uuid::new_v4().to_string();
-    shared.store.open_checkout(reference, account).await.map_err(Refused::Failed)
+    shared.store.open_checkout(reference, account, package).await.map_err(Refused::Failed)
 }
 
 /// Where the buyer goes afterwards, if anywhere.
@@ -350,18 +352,4 @@ async fn webhook(provider: Provider, State(shared): App, headers: HeaderMap, bod
         }
     })
     .await
-}
-
-/// A page that nothing foreign gets into but what `policy` lets, and that nobody keeps.
-fn html(status: StatusCode, policy: &str, body: String) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, policy),
-        // To the payment provider the origin alone: the address may have a token in it.
-        (header::REFERRER_POLICY, "strict-origin"),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-    ];
-    (status, headers, body).into_response()
 }

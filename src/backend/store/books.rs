@@ -29,6 +29,8 @@ use crate::wire::identity::Counts;
 const EVENTS_REMEMBERED: i64 = 30 * 86_400;
 /// How long a checkout waits for its payment, seconds: some ways to pay take weeks.
 const CHECKOUT_LIFE: i64 = 180 * 86_400;
+/// How long the same checkout is handed out again, seconds: as long as the page's address is good for (protocol.md §3).
+const CHECKOUT_AGAIN: i64 = 300;
 /// Checkouts that an account opens in a day; after that the last one serves again, so that reloading a page fills no disk.
 const CHECKOUTS_A_DAY: i64 = 32;
 
@@ -124,9 +126,10 @@ impl Books {
         &self,
         reference: String,
         account: AccountId,
+        package: String,
         now: Timestamp,
     ) -> Result<String, StoreError> {
-        let insert = move |c: &Connection| open_checkout(c, &reference, &account, now);
+        let insert = move |c: &Connection| open_checkout(c, &reference, &account, &package, now);
         self.database.change(insert).await
     }
 
@@ -165,8 +168,20 @@ fn open_checkout(
     c: &Connection,
     reference: &str,
     account: &AccountId,
+    package: &str,
     now: Timestamp,
 ) -> rusqlite::Result<String> {
+    let just_now = now.plus_seconds(-CHECKOUT_AGAIN).unix();
+    let open: Option<String> = c
+        .prepare_cached(
+            "SELECT reference FROM checkouts WHERE account = ? AND opened_at > ? AND package = ?
+             ORDER BY opened_at DESC LIMIT 1",
+        )?
+        .query_row(params![account.as_str(), just_now, package], |row| row.get(0))
+        .optional()?;
+    if let Some(open) = open {
+        return Ok(open);
+    }
     let since = now.plus_seconds(-86_400).unix();
     let (count, last): (i64, Option<String>) = c
         .prepare_cached(
@@ -179,8 +194,8 @@ fn open_checkout(
         return Ok(last);
     }
     c.execute(
-        "INSERT INTO checkouts (reference, account, opened_at) VALUES (?, ?, ?)",
-        params![reference, account.as_str(), now.unix()],
+        "INSERT INTO checkouts (reference, account, opened_at, package) VALUES (?, ?, ?, ?)",
+        params![reference, account.as_str(), now.unix(), package],
     )?;
     Ok(reference.to_owned())
 }

@@ -1,11 +1,13 @@
 //! `llmtor doctor`: a home in order, and each thing that can be wrong with it.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use llmtor::datadir::Home;
 use serde_json::Value;
 
 use super::bench::{Backend, Ended, MODEL, llmtor, succeed};
+use crate::support::program::Program;
 use crate::support::tornet::NOWHERE;
 
 fn doctor(backend: &Backend, more: &[&str]) -> Ended {
@@ -163,4 +165,42 @@ fn each_broken_thing_is_named_and_has_its_exit_code() {
 
     assert!(backend.program.stop().success());
     assert_problem(&doctor(&backend, &[]), 5, "backend", "refused");
+}
+
+/// The lines that are there while Tor is still waited for, which goes on for minutes.
+fn said_while_waiting(backend: &Backend, settings: &[&str]) -> String {
+    let mut doctor = Program::start(backend.room(), &[&["doctor", "--home", "client"], settings].concat());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let said = String::from_utf8(doctor.stdout()).unwrap();
+        assert!(!doctor.ended() && Instant::now() < deadline, "{said}");
+        if said.contains("session") {
+            doctor.kill();
+            return said;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn what_is_known_is_said_while_tor_is_waited_for() {
+    let backend = Backend::start(1);
+    backend.init(None);
+    fs::write(backend.room().join("nowhere.toml"), NOWHERE).unwrap();
+    let nowhere = format!("tor.arti_config={}", backend.room().join("nowhere.toml").display());
+    let onion = format!("backend.anonymous_url=http://{}.onion", "a".repeat(56));
+    let listen = "server.listen=localhost:0";
+    let settings =
+        ["--set", &onion, "--set", &nowhere, "--set", "tor.bootstrap_seconds=300", "--set", listen];
+    let names = |said: &str| {
+        let lines = said.lines().filter(|line| !line.trim_start().starts_with('→'));
+        lines.map(|line| line.split_whitespace().nth(1).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let alone = names(&said_while_waiting(&backend, &settings));
+    assert_eq!(alone, ["home", "settings", "endpoint", "keys", "vault", "abuse", "session"]);
+    let daemon = [&["serve", "--home", "client", "--json"], &settings[..]].concat();
+    let mut daemon = Program::start(backend.room(), &daemon);
+    daemon.ready();
+    let asked = names(&said_while_waiting(&backend, &settings));
+    assert_eq!(asked, ["home", "settings", "keys", "vault", "abuse", "session"]);
 }

@@ -12,6 +12,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -213,19 +214,42 @@ fn activated(backend: &Backend, socket: &TcpListener) -> Program {
     Program::spawn_with_input(serve, OwnedFd::from(socket.try_clone().unwrap()).into())
 }
 
+/// How many daemons there were. An SDK's pause before it asks again is for what comes next; here that is seen.
+#[derive(Default)]
+struct Restarts(Mutex<u32>, Condvar);
+
+impl Restarts {
+    fn count(&self) -> u32 {
+        *self.0.lock().unwrap()
+    }
+
+    fn begun(&self) {
+        *self.0.lock().unwrap() += 1;
+        self.1.notify_all();
+    }
+
+    /// Returns once there is another daemon than the one counted.
+    fn wait_beyond(&self, count: u32) {
+        let (now, waited) = self
+            .1
+            .wait_timeout_while(self.0.lock().unwrap(), Duration::from_secs(30), |now| *now == count)
+            .unwrap();
+        assert!(!waited.timed_out(), "call refused, and daemon {now} goes on");
+    }
+}
+
 /// What an SDK does: it asks again where that is free, twice.
-fn ask_as_an_sdk(address: &str, key: &str, body: &str) -> Result<u32, String> {
+fn ask_as_an_sdk(address: &str, key: &str, body: &str, restarts: &Restarts) -> Result<u32, String> {
     let mut last = String::new();
     for attempt in 1..=3 {
-        if attempt > 1 {
-            thread::sleep(Duration::from_millis(500));
-        }
+        let before = restarts.count();
         match once(address, key, body) {
             Ok(answer) if answer.starts_with("HTTP/1.1 200") => return Ok(attempt),
             Ok(answer) if answer.contains("x-should-retry: true") => last = answer,
             Ok(answer) => return Err(answer),
             Err(error) => last = error.to_string(),
         }
+        restarts.wait_beyond(before);
     }
     Err(last)
 }
@@ -255,14 +279,14 @@ fn restarts_under_load_lose_no_call_and_no_token() {
     let address = socket.local_addr().unwrap().to_string();
     let mut daemon = activated(&backend, &socket);
     let key = daemon.ready()["api_key"].as_str().unwrap().to_owned();
-    let (done, retried) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (done, retried, restarts) = (AtomicUsize::new(0), AtomicUsize::new(0), Restarts::default());
     thread::scope(|scope| {
         for caller in 0..CALLERS {
-            let (address, key, done, retried) = (&address, &key, &done, &retried);
+            let (address, key, done, retried, restarts) = (&address, &key, &done, &retried, &restarts);
             scope.spawn(move || {
                 for call in 0..CALLS {
                     let body = hello(false).replace("morning", &format!("morning {caller} {call}"));
-                    let attempts = ask_as_an_sdk(address, key, &body).unwrap();
+                    let attempts = ask_as_an_sdk(address, key, &body, restarts).unwrap();
                     retried.fetch_add(attempts as usize - 1, Ordering::SeqCst);
                     done.fetch_add(1, Ordering::SeqCst);
                 }
@@ -275,6 +299,7 @@ fn restarts_under_load_lose_no_call_and_no_token() {
             }
             assert!(daemon.stop().success());
             daemon = activated(&backend, &socket);
+            restarts.begun();
         }
     });
     let (stock, calls) = (backend.stock(), CALLERS * CALLS);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use llmtor::backend::{Backend, ModelSettings, RateLimits, Settings};
 use llmtor::clock::{ManualClock, Timestamp};
 use llmtor::datadir::{Home, KeyStore};
+use llmtor::identity::record::Nobody;
 use llmtor::identity::{
     Deadlines, ErrorKind, Identity, IdentityError, IdentityUrl, MintOrder, Obtained, Pace, Parts, Readiness,
     Route, Session, SessionFile,
@@ -77,6 +78,7 @@ impl Reference {
             keyring,
             deposits: vault.deposits(),
             clock: self.clock.clone(),
+            witness: Arc::new(Nobody),
         });
         (identity.expect("identity"), vault)
     }

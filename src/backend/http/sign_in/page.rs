@@ -2,14 +2,15 @@
 
 use std::sync::LazyLock;
 
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
+use super::super::html::{Referrer, answer, document};
 use super::PATH;
 use crate::wire::API_PREFIX;
 
@@ -80,7 +81,7 @@ pub(super) fn choice(
         }
     };
     // Browsers hold a form's redirect to the same rule as its action.
-    document(status, "Sign in", &content, Some(target))
+    whole(status, "Sign in", &content, Some(target))
 }
 
 /// Something cannot be done.
@@ -89,7 +90,7 @@ pub(super) fn refusal(status: StatusCode, why: &str) -> Response {
         h1 { "Not signed in" }
         p role="alert" { (why) }
     };
-    document(status, "Not signed in", &content, None)
+    whole(status, "Not signed in", &content, None)
 }
 
 fn way(name: &str, target: &Url) -> String {
@@ -97,19 +98,8 @@ fn way(name: &str, target: &Url) -> String {
     format!("{API_PREFIX}{PATH}/oidc/{name}?redirect={redirect}")
 }
 
-fn document(status: StatusCode, title: &str, content: &Markup, form_leads_to: Option<&Url>) -> Response {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body { main { (content) } }
-        }
-    };
+fn whole(status: StatusCode, title: &str, content: &Markup, form_leads_to: Option<&Url>) -> Response {
+    let page = document(title, &html! { style { (PreEscaped(STYLE)) } }, content);
     let forms = match form_leads_to {
         Some(target) => format!("'self' {}", target.origin().ascii_serialization()),
         None => "'none'".to_owned(),
@@ -118,26 +108,13 @@ fn document(status: StatusCode, title: &str, content: &Markup, form_leads_to: Op
         "default-src 'none'; style-src 'sha256-{}'; form-action {forms}; base-uri 'none'; frame-ancestors 'none'",
         STYLE_HASH.as_str()
     );
-    let mut response = (status, page.into_string()).into_response();
-    let headers = response.headers_mut();
-    let fixed = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-    ];
-    for (name, value) in fixed {
-        // In place of the plain text's type that a string comes with.
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    headers
-        .extend(HeaderValue::from_str(&policy).ok().map(|policy| (header::CONTENT_SECURITY_POLICY, policy)));
-    response
+    answer(status, &policy, Referrer::Nothing, page)
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header;
+
     use super::*;
 
     #[test]

@@ -16,10 +16,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 use rand::Rng as _;
 use url::Url;
 
+use super::super::html::{Referrer, answer, document};
 use crate::backend::settings::{PackageSettings, StoreSettings};
 use crate::wire::ModelName;
 
@@ -191,20 +192,12 @@ impl<'a> Page<'a> {
 
     /// `lets` adds sources to the policy.
     fn whole(&self, status: StatusCode, title: &str, body: &Markup, lets: &[(&str, &str)]) -> Response {
-        let document = html! {
-            (DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    title { (title) }
-                    style nonce=(self.nonce) { (PreEscaped(STYLE)) }
-                    @if lets.is_empty() { script nonce=(self.nonce) { (PreEscaped(HIDE)) } }
-                }
-                body { main { h1 { (title) } (body) } }
-            }
+        let head = html! {
+            meta name="color-scheme" content="light dark";
+            style nonce=(self.nonce) { (PreEscaped(STYLE)) }
+            @if lets.is_empty() { script nonce=(self.nonce) { (PreEscaped(HIDE)) } }
         };
+        let document = document(title, &head, &html! { h1 { (title) } (body) });
         let nonce = format!("'nonce-{}'", self.nonce);
         let more_of = |name: &str| {
             let found: Vec<&str> =
@@ -221,7 +214,8 @@ impl<'a> Page<'a> {
             more_of("script-src"),
             more_of("style-src"),
         );
-        super::html(status, &policy, document.into_string())
+        // To the payment provider the origin alone: the address may have a token in it.
+        answer(status, &policy, Referrer::Origin, document)
     }
 }
 

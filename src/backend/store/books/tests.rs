@@ -23,7 +23,7 @@ impl Ledger {
         }
         for name in ["alice", "bob"] {
             c.execute("INSERT INTO accounts (id, name) VALUES (?1, ?1)", [name]).unwrap();
-            open_checkout(&c, &format!("ref-{name}"), &AccountId::known(name), NOW).unwrap();
+            open_checkout(&c, &format!("ref-{name}"), &AccountId::known(name), "small", NOW).unwrap();
         }
         let package = |id: &str, model: &str, tokens, amount| PackageSettings {
             id: id.into(),
@@ -197,18 +197,43 @@ fn a_chargeback_that_is_reversed_gives_back_what_it_took_and_not_a_refund_before
 fn opening_the_page_again_and_again_fills_no_disk() {
     let ledger = Ledger::open();
     let bob = AccountId::known("bob");
-    let open = |number: i64, now| open_checkout(&ledger.c, &format!("r{number}"), &bob, now).unwrap();
+    let open = |number: i64, package, now| {
+        open_checkout(&ledger.c, &format!("r{number}"), &bob, package, now).unwrap()
+    };
+    let beyond = |number: i64| NOW.plus_seconds(number * CHECKOUT_AGAIN);
     // One was opened with the accounts.
     for number in 1..CHECKOUTS_A_DAY {
-        assert_eq!(open(number, NOW.plus_seconds(number)), format!("r{number}"));
+        assert_eq!(open(number, "small", beyond(number)), format!("r{number}"));
     }
     let last = format!("r{}", CHECKOUTS_A_DAY - 1);
     for number in 100..200 {
-        assert_eq!(open(number, NOW.plus_seconds(number)), last, "the last one serves again");
+        assert_eq!(open(number, "small", beyond(number)), last, "the last one serves again");
+        assert_eq!(open(number, "odd", beyond(number)), last, "whatever is bought");
     }
-    let alice = open_checkout(&ledger.c, "other", &AccountId::known("alice"), NOW.plus_seconds(200)).unwrap();
+    let alice = AccountId::known("alice");
+    let alice = open_checkout(&ledger.c, "other", &alice, "small", beyond(200)).unwrap();
     assert_eq!(alice, "other", "each account has its own");
-    assert_eq!(open(201, NOW.plus_seconds(2 * 86_400)), "r201");
+    assert_eq!(open(201, "small", NOW.plus_seconds(2 * 86_400)), "r201");
+}
+
+#[test]
+fn a_page_that_is_loaded_again_opens_nothing() {
+    let ledger = Ledger::open();
+    let open = |name, reference, package, later| {
+        let account = AccountId::known(name);
+        open_checkout(&ledger.c, reference, &account, package, NOW.plus_seconds(later)).unwrap()
+    };
+    let count =
+        || -> i64 { ledger.c.query_row("SELECT count(*) FROM checkouts", [], |row| row.get(0)).unwrap() };
+    for later in [0, 1, CHECKOUT_AGAIN - 1] {
+        assert_eq!(open("alice", "new", "small", later), "ref-alice");
+    }
+    assert_eq!(count(), 2);
+    assert_eq!(open("alice", "odd", "odd", 1), "odd", "another package has another");
+    assert_eq!(open("alice", "again", "odd", 2), "odd");
+    assert_eq!(open("bob", "new", "small", 3), "ref-bob", "and another account, too");
+    assert_eq!(open("alice", "later", "small", CHECKOUT_AGAIN), "later");
+    assert_eq!(count(), 4);
 }
 
 #[test]
