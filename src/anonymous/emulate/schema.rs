@@ -11,7 +11,7 @@ use serde_json::Value;
 
 mod coerce;
 
-pub use coerce::coerce;
+pub use coerce::coerced;
 
 /// A pattern that needs more steps than this on one string is not matched.
 const MOST_BACKTRACKS: usize = 100_000;

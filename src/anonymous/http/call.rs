@@ -26,7 +26,7 @@ use crate::anonymous::face::Answer;
 use crate::anonymous::face::error::RequestError;
 use crate::anonymous::face::provider::{self, Completion};
 use crate::anonymous::face::usage::{self, Question, Tally, Told};
-use crate::anonymous::redeem::{Asking, Delivery, Prompt};
+use crate::anonymous::redeem::{Asking, Delivery, Prompt, RedeemError, RedeemErrorKind, TokenFate};
 use crate::anonymous::transport::fetch::FetchError;
 use crate::wire::ModelName;
 
@@ -241,12 +241,13 @@ pub(super) async fn fetch_pictures(endpoint: &Endpoint, asks: &mut [Ask]) -> Res
 
 async fn fetch_picture(endpoint: &Endpoint, part: &mut Part) -> Result<(), ApiError> {
     let Part::Remote(RemoteImage { url, detail, place }) = part else { return Ok(()) };
-    let refused = |error: FetchError| {
-        Failure::Request(RequestError::parameter(
+    let refused = |error: FetchError| match error {
+        FetchError::Paused => Failure::Redeem(RedeemError::new(RedeemErrorKind::Paused, TokenFate::Unspent)),
+        error => Failure::Request(RequestError::parameter(
             format!("Invalid image at '{place}': {error}."),
             place.clone(),
             "invalid_image_url",
-        ))
+        )),
     };
     let fetcher = endpoint.pictures.as_ref().ok_or_else(|| refused(FetchError::Unreachable))?;
     let picture = fetcher.fetch(url, endpoint.limits.picture_bytes).await.map_err(refused)?;
