@@ -37,6 +37,7 @@ mod tokens;
 mod tor;
 #[cfg(feature = "desktop")]
 mod tray;
+mod typed;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -48,7 +48,7 @@ pub use purchase::{Checkout, CheckoutLink, Offer};
 pub use recovery::Recovered;
 pub use schedule::{Activity, Obstacle, Office, Schedule, ScheduleParts};
 pub use session::{Predecessor, Session, SessionFile};
-pub use sign_in::{SignedIn, SignedOut};
+pub use sign_in::{Admit, SignedIn, SignedOut};
 pub use url::IdentityUrl;
 
 pub use crate::vault::{Abandoned, Readiness};
@@ -118,9 +118,9 @@ impl Identity {
 
     /// Asks the backend whose session it is and keeps it. Pending issuances stay if the session kept before was the
     /// same account's; otherwise they are wiped first; see [`sign_in`].
-    pub async fn sign_in(&self) -> Result<SignedIn, IdentityError> {
+    pub async fn sign_in(&self, admit: Admit) -> Result<SignedIn, IdentityError> {
         let _turn = self.turn.lock().await;
-        self.sign_in_in_turn().await
+        self.sign_in_in_turn(admit).await
     }
 
     /// Finishes what is pending as far as that goes in [`Pace::parting`], signs out at the backend (the session ends

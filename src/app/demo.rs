@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::{Backend, BackendError, ModelSettings, ProviderSettings, Settings};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::control::message::{ChangedKey, KeyFile, Readiness, SecretText};
+use crate::control::message::{ChangedKey, KeyFile, OtherAccount, Readiness, SecretText};
 use crate::control::{Operation, Perform as _, ProgressSender, Refusal, RefusalKind};
 use crate::datadir::{Home, HomeLock};
 use crate::secret::Secret;
@@ -206,7 +206,7 @@ async fn sign_in(
     .await
     .map_err(|_| AppError::Internal)??;
     let session = SecretText(Secret::new(session.expose().to_owned()));
-    operations.perform(Operation::Login { session }, progress.clone()).await?;
+    operations.perform(Operation::Login { session, other: OtherAccount::Refuse }, progress.clone()).await?;
     Ok(())
 }
 

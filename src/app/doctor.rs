@@ -31,7 +31,7 @@ use crate::tor::{Blockage, Phase, Status};
 use crate::vault::{Custody, VaultError};
 use crate::wire::redemption::Epoch;
 
-use super::operations::month;
+use super::operations::{month, unknown};
 use super::redemption::{self, WayOut};
 use super::{AppError, Operations};
 
@@ -67,7 +67,7 @@ pub(super) async fn examine(operations: &Operations, progress: &ProgressSender) 
     let pid = daemon.is_some().then(std::process::id);
     let mut findings = Findings { report: DoctorReport { daemon: pid, checks: Vec::new() }, progress };
     findings.add(settings(operations.config()));
-    findings.add(keys(&operations.keyring()));
+    findings.add(keys(operations.config(), &operations.keyring()));
     let session = session(operations).await;
     findings.add(vault(operations, session.verdict).await);
     findings.add(abuse(operations, session.verdict).await);
@@ -137,7 +137,7 @@ fn settings(config: &Config) -> Check {
     }
 }
 
-fn keys(keyring: &Keyring) -> Check {
+fn keys(config: &Config, keyring: &Keyring) -> Check {
     let models: Vec<_> = keyring.models().map(ToString::to_string).collect();
     let import = "run `llmtor keys import FILE` with the operator's published keys";
     if models.is_empty() {
@@ -152,6 +152,11 @@ fn keys(keyring: &Keyring) -> Check {
             return Check { advice: Some(import.into()), ..warning(CheckName::Keys, detail) };
         }
     };
+    if let [first, ..] = unknown(config, keyring).as_slice() {
+        let detail = format!("`topup.models` names {first}, which no key is pinned for: it does nothing");
+        let advice = format!("correct it in config.toml; keys are pinned for {}", models.join(", "));
+        return Check { advice: Some(advice), ..warning(CheckName::Keys, detail) };
+    }
     ok(CheckName::Keys, format!("pinned for {} {abuse}", models.join(", ")))
 }
 

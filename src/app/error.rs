@@ -406,6 +406,7 @@ fn identity_kind(error: &IdentityError) -> RefusalKind {
     match error {
         IdentityError::InvalidSession => return RefusalKind::Usage,
         IdentityError::Internal => return RefusalKind::Failed,
+        IdentityError::OtherAccount => return RefusalKind::OtherAccount,
         _ => {}
     }
     match error.kind() {

@@ -39,6 +39,8 @@ use crate::vault::{Census, Deposits, Stock, Vault, Withdrawals};
 use crate::wire::ModelName;
 use crate::wire::redemption::Epoch;
 
+pub(super) use supply::unknown;
+
 use super::identity::{IdentityWay, Unready};
 use super::redemption::{WayOut, pinned};
 use super::{AppError, SESSION, doctor};
@@ -233,7 +235,7 @@ impl Operations {
             Operation::AbuseRestore(order) => self.abuse_restore(order).await.map(Report::AbuseRestore),
             Operation::Backup(order) => self.backup(order).await.map(Report::Backup),
             Operation::TakeOver { sentence } => self.take_over(&sentence).await.map(Report::TakeOver),
-            Operation::Login { session } => self.login(&session.0).await.map(Report::Login),
+            Operation::Login { session, other } => self.login(&session.0, other).await.map(Report::Login),
             Operation::Logout => self.logout().await.map(Report::Logout),
             Operation::KeysImport { files, changed } => self.import(&files, changed).map(Report::KeysImport),
             Operation::KeysList => Ok(Report::KeysList(self.keys())),

@@ -21,11 +21,12 @@ const PROFILES: &str = "browser";
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Opens a window of the `named` browser, or of the configured one, or of the first that is found, and brings the session that the user
-/// gets there. On return window and profile are gone. A pause closes the window.
+/// gets there. `opened` is called once there is a window. On return window and profile are gone. A pause closes the window.
 pub async fn by_browser(
     home: &Home,
     config: &Config,
     named: Option<PathBuf>,
+    opened: &(dyn Fn() + Sync),
     stop: &CancellationToken,
 ) -> Result<SecretText, AppError> {
     let url = identity_url(config)?;
@@ -45,7 +46,7 @@ pub async fn by_browser(
         return Err(AppError::Paused);
     }
     let (stop, mut is_paused) = (stop.child_token(), false);
-    let work = session_by_browser(&order, &stop);
+    let work = session_by_browser(&order, opened, &stop);
     tokio::pin!(work);
     let session = loop {
         if home.passage() == Passage::Paused {

@@ -46,7 +46,7 @@ pub(super) async fn run(command: AbuseCommand, context: &Context) -> Result<Exit
         AbuseCommand::Backup { place, passphrase, force } => {
             check_home(context)?;
             let path = place.file.as_deref().map(absolute).transpose()?;
-            let passphrase = SecretText(passphrase::read(&passphrase, Purpose::Seal)?);
+            let passphrase = SecretText(passphrase::read(&passphrase, Purpose::Seal).await?);
             let overwrite = if force { Overwrite::Replace } else { Overwrite::Refuse };
             let order = AbuseBackupOrder { path, passphrase, overwrite };
             let Report::AbuseBackup(report) = operate(context, Operation::AbuseBackup(order)).await? else {
@@ -57,7 +57,7 @@ pub(super) async fn run(command: AbuseCommand, context: &Context) -> Result<Exit
         AbuseCommand::Restore { place, passphrase, replace } => {
             // A file that is not there is told before a passphrase is asked for.
             let text = place.file.as_deref().map(read).transpose()?;
-            let passphrase = SecretText(passphrase::read(&passphrase, Purpose::Open)?);
+            let passphrase = SecretText(passphrase::read(&passphrase, Purpose::Open).await?);
             let held = if replace { Held::Replace } else { Held::Keep };
             let order = AbuseRestoreOrder { text, passphrase, held };
             let Report::AbuseRestore(report) = operate(context, Operation::AbuseRestore(order)).await? else {

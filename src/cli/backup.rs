@@ -19,7 +19,7 @@ pub(super) async fn run(options: BackupOptions, context: &Context) -> Result<Exi
     check_home(context)?;
     let path = absolute(&options.file)?;
     let lock = if options.recipients.is_empty() {
-        LockOrder::Passphrase(SecretText(passphrase::read(&options.passphrase, Purpose::Seal)?))
+        LockOrder::Passphrase(SecretText(passphrase::read(&options.passphrase, Purpose::Seal).await?))
     } else {
         LockOrder::Recipients(options.recipients)
     };

@@ -30,7 +30,7 @@ use crate::secret::Secret;
 use super::arguments::BuyOptions;
 use super::exit::{Exit, Failure};
 use super::operate::{mismatch, operate_in};
-use super::{Context, passphrase};
+use super::{Context, passphrase, typed};
 
 /// How the purchase page gets to the user.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub(super) async fn run(options: BuyOptions, context: &Context) -> Result<Exit, 
     let offers = filter(offers, options.model.as_deref())?;
     let package = match &options.package {
         Some(id) => choose(&offers, id)?,
-        None if can_ask(context) => match ask(&offers, context)? {
+        None if typed::is_somebody_there(context.output) => match ask(&offers, context).await? {
             Some(package) => package,
             None => return Ok(Exit::Done),
         },
@@ -89,10 +89,11 @@ pub(super) async fn run(options: BuyOptions, context: &Context) -> Result<Exit, 
 async fn redeem(code: String, context: &Context, home: &Home, config: &Config) -> Result<Exit, Failure> {
     let code = match code.as_str() {
         "-" if std::io::stdin().is_terminal() => {
-            rpassword::prompt_password("Voucher code (not shown): ").map(Secret::new).map_err(|_| {
+            let unreadable = |_| {
                 Failure::new(Exit::Usage, "the code cannot be read from this terminal")
                     .advise("give it on standard input: llmtor buy --voucher - < FILE")
-            })?
+            };
+            typed::unseen("Voucher code (not shown): ", unreadable).await?
         }
         "-" => Secret::new(passphrase::stdin_line()?),
         _ => Secret::new(code),
@@ -158,19 +159,14 @@ fn nearest<'a>(wanted: &str, known: impl Iterator<Item = &'a str>) -> String {
         .map_or_else(String::new, |(_, name)| format!("; did you mean `{name}`?"))
 }
 
-fn can_ask(context: &Context) -> bool {
-    !context.output.is_json() && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
-}
-
 /// By number or by id; nothing for none.
-fn ask(offers: &OffersReport, context: &Context) -> Result<Option<OfferReport>, Failure> {
+async fn ask(offers: &OffersReport, context: &Context) -> Result<Option<OfferReport>, Failure> {
     context.output.remark(&table::of(&offers.packages));
     loop {
         // Standard error may be closed; then nobody listens, and the end of the input ends this.
         let _ = write!(std::io::stderr(), "Which one? (number or id, Enter for none): ");
-        let mut line = String::new();
-        let read = std::io::stdin().read_line(&mut line);
-        read.map_err(|error| {
+        let line = typed::line().await?;
+        let line = line.map_err(|error| {
             Failure::new(Exit::Failed, format!("the answer cannot be read: {error}"))
                 .advise("name the package instead: llmtor buy --package ID")
         })?;

@@ -65,7 +65,10 @@ impl From<Signal> for Exit {
 impl From<RefusalKind> for Exit {
     fn from(kind: RefusalKind) -> Self {
         match kind {
-            RefusalKind::Failed | RefusalKind::KeyChanged | RefusalKind::Forged => Self::Failed,
+            RefusalKind::Failed
+            | RefusalKind::KeyChanged
+            | RefusalKind::Forged
+            | RefusalKind::OtherAccount => Self::Failed,
             RefusalKind::Usage => Self::Usage,
             RefusalKind::Busy => Self::Busy,
             RefusalKind::NotLoggedIn => Self::NotLoggedIn,
@@ -110,6 +113,7 @@ impl From<Refusal> for Failure {
         match refusal.kind {
             RefusalKind::KeyChanged => failure.kind = "key_changed",
             RefusalKind::Forged => failure.kind = "forged",
+            RefusalKind::OtherAccount => failure.kind = "other_account",
             _ => {}
         }
         failure.advice = refusal.advice;

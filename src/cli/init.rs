@@ -62,18 +62,39 @@ pub(super) async fn set_up<'a>(options: &'a InitOptions, context: &Context) -> R
         })?;
     }
     let home = Home::open(&context.home_path()?)?;
-    if let Some(text) = configuration(&home, identity_url, anonymous_url, options.force)? {
+    if let Some(Rewritten { text, is_other }) =
+        configuration(&home, identity_url, anonymous_url, options.force)?
+    {
+        // A session is its own backend's secret, and would go to the other one with the next question.
+        if is_other
+            && let Err(error) = std::fs::remove_file(home.session_path())
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(HomeError::Unreadable { path: home.session_path(), kind: error.kind() }.into());
+        }
         write(&home, &text)?;
     }
 
     let config = context.config(Some(&home), &[])?;
     let changed = if options.force { ChangedKey::Replace } else { ChangedKey::Refuse };
     let operation = Operation::KeysImport { files, changed };
-    let Report::KeysImport(report) = operate_in(context.output, &home, &config, operation).await? else {
-        return Err(mismatch());
-    };
+    let imported = operate_in(context.output, &home, &config, operation).await.map_err(|failure| {
+        if failure.kind == "key_changed" {
+            failure.advise("`llmtor keys import FILE --replace` pins the new ones, and so does this command with --force")
+        } else {
+            failure
+        }
+    })?;
+    let Report::KeysImport(report) = imported else { return Err(mismatch()) };
     let (home, config) = (home.root().display().to_string(), home.config_path());
     Ok(Done { home, identity_url, anonymous_url, keys: report, config })
+}
+
+/// The configuration, changed.
+struct Rewritten {
+    text: String,
+    /// Whether the account is another backend's from now on.
+    is_other: bool,
 }
 
 /// The file's new text; `None` when it says the same already. A file that says something else is left alone without
@@ -83,7 +104,7 @@ fn configuration(
     identity_url: &str,
     anonymous_url: &str,
     force: bool,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<Rewritten>, Failure> {
     let path = home.config_path();
     let mut root = match std::fs::read_to_string(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => toml::Table::new(),
@@ -96,7 +117,7 @@ fn configuration(
         }
     };
     let backend = root.entry("backend").or_insert_with(|| toml::Value::Table(toml::Table::new()));
-    let mut changed = false;
+    let (mut changed, mut is_other) = (false, false);
     if let toml::Value::Table(backend) = backend {
         for (key, url) in [("identity_url", identity_url), ("anonymous_url", anonymous_url)] {
             let before = backend.insert(key.into(), toml::Value::String(url.into()));
@@ -108,6 +129,7 @@ fn configuration(
                     .advise("use --force to replace it, or another home (--home DIR)"));
             }
             changed |= before != Some(url);
+            is_other |= key == "identity_url" && before.is_some_and(|before| before != url);
         }
     }
     if !changed {
@@ -117,7 +139,8 @@ fn configuration(
         Failure::new(Exit::Failed, format!("the configuration cannot be written: {error}"))
             .advise("write `[backend]` into config.toml by hand; config/llmtor.example.toml shows how")
     })?;
-    Ok(Some(format!("# Every key and its default: config/llmtor.example.toml\n\n{text}")))
+    let text = format!("# Every key and its default: config/llmtor.example.toml\n\n{text}");
+    Ok(Some(Rewritten { text, is_other }))
 }
 
 fn write(home: &Home, text: &str) -> Result<(), Failure> {

@@ -11,6 +11,7 @@
 
 mod by_hand;
 mod first_tokens;
+mod whose;
 
 use std::collections::BTreeMap;
 
@@ -44,12 +45,24 @@ struct Done {
     minted: Vec<MintReport>,
     /// How long each stock lasts, and what happens next by itself.
     supply: BTreeMap<ModelName, SupplyReport>,
+    /// Whether calls can be made with what is here, as far as abuse tokens go.
+    #[serde(skip)]
+    calls: Calls,
+}
+
+/// Whether calls can be made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Calls {
+    Possible,
+    /// The notes say why.
+    Refused,
 }
 
 pub(super) async fn run(options: &LoginOptions, context: &Context) -> Result<Exit, Failure> {
     check_passage(context)?;
     if let (Some(backend), Some(keys)) = (options.backend.clone(), options.keys.clone()) {
-        let order = InitOptions { backend, anonymous_url: options.anonymous_url.clone(), keys, force: false };
+        let (anonymous_url, force) = (options.anonymous_url.clone(), options.force);
+        let order = InitOptions { backend, anonymous_url, keys, force };
         let done = init::set_up(&order, context).await?;
         context.output.remark(done.text().trim_end());
     }
@@ -57,13 +70,18 @@ pub(super) async fn run(options: &LoginOptions, context: &Context) -> Result<Exi
     let session = if options.session_stdin {
         by_hand::from_stdin(context.output)?
     } else if options.paste {
-        by_hand::guided(context.output, &config)?
+        by_hand::guided(context.output, &config).await?
     } else {
         by_browser(options, context, &home, &config).await?
     };
-    let perform = async |operation| operate_in(context.output, &home, &config, operation).await;
-    let Report::Login(login) = perform(Operation::Login { session }).await? else { return Err(mismatch()) };
-    let mut done = Done { login, abuse_obtained: Vec::new(), minted: Vec::new(), supply: BTreeMap::new() };
+    let login = whose::sign_in(session, options, context.output, &home, &config).await?;
+    let mut done = Done {
+        login,
+        abuse_obtained: Vec::new(),
+        minted: Vec::new(),
+        supply: BTreeMap::new(),
+        calls: Calls::Possible,
+    };
     if let Err(failure) = follow_up(&mut done, options, context, &home, &config).await {
         done.login.notes.push(said(&failure));
     }
@@ -104,12 +122,14 @@ async fn by_browser(
 ) -> Result<SecretText, Failure> {
     let mut signals = serve::signals()?;
     let minutes = config.login.patience().as_secs() / 60;
-    context.output.remark(&format!(
-        "A browser window opens: sign in there. It is an empty one, it closes by itself, and what it kept is deleted. It waits \
-         {minutes} minutes; Ctrl-C ends it."
-    ));
+    let opened = || {
+        context.output.remark(&format!(
+            "A browser window is open: sign in there. It is an empty one, it closes by itself, and what it kept is deleted. It \
+             waits {minutes} minutes; Ctrl-C ends it."
+        ));
+    };
     let stop = CancellationToken::new();
-    let work = sign_in::by_browser(home, config, options.browser.clone(), &stop);
+    let work = sign_in::by_browser(home, config, options.browser.clone(), &opened, &stop);
     tokio::pin!(work);
     tokio::select! {
         session = &mut work => Ok(session?),
@@ -139,14 +159,18 @@ async fn follow_up(
             Ok(_) => return Err(mismatch()),
             Err(failure) => {
                 let why = said(&failure);
+                done.calls = Calls::Refused;
                 done.login.notes.push(format!(
-                    "no abuse tokens yet, and no calls without: {why}; `llmtor abuse setup` tries again"
+                    "no abuse tokens yet, and no calls without: {why}. Once that is settled, `llmtor abuse setup` tries again"
                 ));
             }
         }
     }
-    if status.custody == Custody::Ours {
-        for (model, count) in first_tokens::wanted(options, context.output, &status, &done.login.credits) {
+    // Credits turned into tokens under keys that are not the backend's would be lost.
+    if status.custody == Custody::Ours && done.calls == Calls::Possible {
+        for (model, count) in
+            first_tokens::wanted(options, context.output, &status, &done.login.credits).await?
+        {
             match perform(first_tokens::order(model.clone(), count)).await {
                 Ok(Report::Mint(report)) => done.minted.push(report),
                 Ok(_) => return Err(mismatch()),
@@ -195,10 +219,20 @@ fn text(done: &Done) -> String {
 
 /// What happens next, in a sentence.
 fn next(done: &Done) -> String {
-    let all = |is: fn(&NextTopUp) -> bool| {
-        !done.supply.is_empty() && done.supply.values().all(|supply| is(&supply.next))
-    };
-    if all(|next| matches!(next, NextTopUp::NotRunning)) {
+    if done.calls == Calls::Refused {
+        return "next: what the note says; until then calls are refused, and no tokens were minted".into();
+    }
+    // Of models without credits nothing comes.
+    let coming: Vec<_> = done
+        .supply
+        .values()
+        .map(|supply| &supply.next)
+        .filter(|next| !matches!(next, NextTopUp::NoCredit { .. }))
+        .collect();
+    let all = |is: fn(&NextTopUp) -> bool| !coming.is_empty() && coming.iter().all(|next| is(next));
+    if coming.is_empty() && !done.supply.is_empty() {
+        "next: llmtor buy; without credits no tokens come".into()
+    } else if all(|next| matches!(next, NextTopUp::NotRunning)) {
         "next: llmtor serve; tokens come by themselves while it runs, at random times, so that the backend cannot match \
          account and calls"
             .into()
@@ -227,6 +261,7 @@ mod tests {
             abuse_obtained: vec!["permanent".into(), "transient".into()],
             minted: Vec::new(),
             supply: [("gpt-4.1".parse().unwrap(), supply)].into(),
+            calls: Calls::Possible,
         }
     }
 
@@ -245,5 +280,16 @@ mod tests {
         let running = text(&done(NextTopUp::Look { before: "2026-12-01".into() }));
         assert!(running.contains("by themselves") && running.contains("2026-12-01"), "{running}");
         assert!(!running.contains("llmtor serve"), "{running}");
+        let without = text(&done(NextTopUp::NoCredit { before: None }));
+        assert!(
+            without.contains("next: llmtor buy") && without.contains("`llmtor buy gpt-4.1`"),
+            "{without}"
+        );
+        assert!(!without.contains("by itself") && !without.contains("by themselves"), "{without}");
+        let refused = text(&Done { calls: Calls::Refused, ..done(NextTopUp::NotRunning) });
+        assert!(
+            refused.contains("next: what the note says") && !refused.contains("llmtor serve;"),
+            "{refused}"
+        );
     }
 }

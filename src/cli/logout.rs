@@ -13,7 +13,8 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
         let text = if report.at_backend {
             "logged out; tokens in stock stay usable"
         } else {
-            "the session is removed from this machine, but the backend could not be told and may still know it"
+            "the session is removed from this machine, but the backend could not be told and may still know it; to end it there, \
+             too, run `llmtor login` and `llmtor logout` when the backend can be reached: a new sign-in replaces the old one"
         };
         noted(text, &report.notes)
     });

@@ -69,7 +69,7 @@ impl Output {
                     "event": "error",
                     "kind": failure.kind,
                     "message": failure.message,
-                    "advice": failure.advice,
+                    "advice": failure.advice.as_deref().or_else(|| said_with(&failure.message)),
                 })
                 .to_string(),
             ),
@@ -113,6 +113,12 @@ impl Output {
     }
 }
 
+/// What to do, where a message says it itself, behind what happened.
+fn said_with(message: &str) -> Option<&str> {
+    let ends = ["; ", ". "].into_iter().filter_map(|end| Some(message.find(end)? + end.len()));
+    ends.min().and_then(|at| message.get(at..))
+}
+
 /// `text`, and a line for each note.
 pub(super) fn noted(text: &str, notes: &[String]) -> String {
     std::iter::once(text.to_owned())
@@ -131,4 +137,24 @@ fn line(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{text}");
     let _ = out.flush();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_of_a_message_is_what_stands_behind_what_happened() {
+        for (message, advice) in [
+            (crate::passage::PAUSED, Some("`llmtor resume` lets calls leave again")),
+            ("not signed in; run `llmtor login`", Some("run `llmtor login`")),
+            (
+                "it was refused. Nothing was sent. Check it; then again",
+                Some("Nothing was sent. Check it; then again"),
+            ),
+            ("nothing but this", None),
+        ] {
+            assert_eq!(said_with(message), advice);
+        }
+    }
 }

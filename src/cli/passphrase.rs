@@ -7,6 +7,7 @@ use crate::secret::Secret;
 
 use super::arguments::PassphraseOptions;
 use super::exit::{Exit, Failure};
+use super::typed;
 
 /// More than any passphrase is long, bytes.
 const LIMIT: u64 = 4096;
@@ -21,11 +22,12 @@ pub(super) enum Purpose {
 }
 
 /// Reads it.
-pub(super) fn read(options: &PassphraseOptions, purpose: Purpose) -> Result<Secret<String>, Failure> {
+pub(super) async fn read(options: &PassphraseOptions, purpose: Purpose) -> Result<Secret<String>, Failure> {
     match options.passphrase_fd {
         Some(0) => line(&mut io::stdin().lock()),
-        Some(number) => line(&mut io::BufReader::new(descriptor(number)?)),
-        None => ask(purpose),
+        // No more than the line: what follows is for whoever reads there next.
+        Some(number) => line(&mut io::BufReader::with_capacity(1, descriptor(number)?)),
+        None => ask(purpose).await,
     }
 }
 
@@ -34,29 +36,56 @@ pub(super) fn stdin_line() -> Result<String, Failure> {
     Ok(line(&mut io::stdin().lock())?.expose().clone())
 }
 
-fn ask(purpose: Purpose) -> Result<Secret<String>, Failure> {
-    let first = prompt("Passphrase: ")?;
-    if purpose == Purpose::Seal && !prompt("The same again: ")?.matches(first.expose().as_bytes()) {
+async fn ask(purpose: Purpose) -> Result<Secret<String>, Failure> {
+    let first = prompt("Passphrase: ").await?;
+    if purpose == Purpose::Seal && !prompt("The same again: ").await?.matches(first.expose().as_bytes()) {
         return Err(Failure::new(Exit::Usage, "the two passphrases differ; nothing was done")
             .advise("run the command again, and type the same twice"));
     }
     Ok(first)
 }
 
-fn prompt(text: &str) -> Result<Secret<String>, Failure> {
-    rpassword::prompt_password(text).map(Secret::new).map_err(|_| {
+async fn prompt(text: &'static str) -> Result<Secret<String>, Failure> {
+    let unreadable = |_| {
         Failure::new(Exit::Usage, "there is no terminal to ask for the passphrase at")
             .advise("give it on a descriptor: --passphrase-fd 0 < FILE")
+    };
+    typed::unseen(text, unreadable).await
+}
+
+fn descriptor(number: u32) -> Result<File, Failure> {
+    inherited(number).map_err(|error| {
+        Failure::new(Exit::Usage, format!("descriptor {number} cannot be read: {error}"))
+            .advise("it has to be open for reading; with a shell: --passphrase-fd 3 3< FILE")
     })
 }
 
-/// Opens what the descriptor is open on; Unix systems have them as files. So a file is read from its beginning, and a
-/// socket cannot be read.
-fn descriptor(number: u32) -> Result<File, Failure> {
-    File::open(format!("/dev/fd/{number}")).map_err(|error| {
-        Failure::new(Exit::Usage, format!("descriptor {number} cannot be read: {error}"))
-            .advise("it has to be open, on a file or a pipe and not a socket; with a shell: --passphrase-fd 3 3< FILE")
-    })
+/// The descriptor itself, and not what it is open on: a file is read on from where it stands, a socket can be read, and nobody
+/// needs the right to open what is open. By its number alone Rust gives it to nobody who is safe; the kernel does.
+#[cfg(target_os = "linux")]
+fn inherited(number: u32) -> io::Result<File> {
+    use rustix::io::Errno;
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+
+    let of_this = i32::try_from(number).map_err(|_| io::Error::from(Errno::BADF))?;
+    let found = pidfd_open(getpid(), PidfdFlags::empty())
+        .and_then(|process| pidfd_getfd(process, of_this, PidfdGetfdFlags::empty()));
+    match found {
+        Ok(found) => Ok(File::from(found)),
+        // A kernel of before 5.6, or a sandbox that forbids it.
+        Err(Errno::NOSYS | Errno::PERM) => reopened(number),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn inherited(number: u32) -> io::Result<File> {
+    reopened(number)
+}
+
+/// What the descriptor is open on. On Linux that is a file from its beginning; elsewhere the descriptor itself.
+fn reopened(number: u32) -> io::Result<File> {
+    File::open(format!("/dev/fd/{number}"))
 }
 
 fn line(source: &mut impl io::BufRead) -> Result<Secret<String>, Failure> {

@@ -26,6 +26,7 @@ use super::exit::{Exit, Failure};
 use super::operate::{check_home, mismatch, operate_in};
 use super::passphrase::{self, Purpose};
 use super::status::paused;
+use super::typed;
 
 /// More than any vault is large, bytes.
 const LIMIT: u64 = 1 << 30;
@@ -66,7 +67,9 @@ pub(super) async fn run(options: RestoreOptions, context: &Context) -> Result<Ex
     let sealed = read(file, LIMIT)?;
     let unlock = match &options.identity {
         Some(path) => Unlock::Identity(text(path)?),
-        None => Unlock::Passphrase(Passphrase::new(passphrase::read(&options.passphrase, Purpose::Open)?)),
+        None => {
+            Unlock::Passphrase(Passphrase::new(passphrase::read(&options.passphrase, Purpose::Open).await?))
+        }
     };
     let target = context.home_path()?;
     let begun = tokio::task::spawn_blocking(move || Restoration::begin(&target, &sealed, &unlock));
@@ -180,7 +183,11 @@ async fn take_over(
                 "A token that two vaults spend shows the answer to one's prompt to the other. If it is true, type:\n  \
                  {expected}"
             ));
-            passphrase::stdin_line()?
+            let typed = typed::line().await?;
+            typed.map(|line| line.trim_end_matches(['\r', '\n']).to_owned()).map_err(|error| {
+                Failure::new(Exit::Failed, format!("the sentence cannot be read: {error}"))
+                    .advise("the home is restored, and stays paused; `llmtor restore --take-over` asks again")
+            })?
         }
         Some(_) => passphrase::stdin_line()?,
         // The operation says that there is nothing to take over.

@@ -151,9 +151,12 @@ pub(super) fn next(model: &ModelName, next: &NextTopUp) -> String {
         NextTopUp::Look { before } => {
             format!("next top-up by itself, if it is needed: before {before} (UTC)")
         }
-        NextTopUp::NoCredit { before } => format!(
-            "no credits left: `llmtor buy` gets some; the account is looked at again before {before} (UTC)"
-        ),
+        NextTopUp::NoCredit { before } => {
+            let looked = before.as_ref().map_or_else(String::new, |before| {
+                format!("; the account is looked at again before {before} (UTC)")
+            });
+            format!("no credits left: `llmtor buy {model}` gets some{looked}")
+        }
         NextTopUp::Refused { before } => {
             format!("the backend refused to top it up; it is asked again before {before} (UTC)")
         }
@@ -202,8 +205,8 @@ mod tests {
             line(SupplyLevel::Ample, Some(12), NextTopUp::Look { before: before() }),
             "gpt-4.1: lasts for about 12 days; next top-up by itself, if it is needed: before 2026-12-01 (UTC)\n"
         );
-        let empty = line(SupplyLevel::Empty, Some(0), NextTopUp::NoCredit { before: before() });
-        assert!(empty.contains("empty; no credits left: `llmtor buy`"), "{empty}");
+        let empty = line(SupplyLevel::Empty, Some(0), NextTopUp::NoCredit { before: Some(before()) });
+        assert!(empty.contains("empty; no credits left: `llmtor buy gpt-4.1`"), "{empty}");
         let low = line(SupplyLevel::Low, Some(2), NextTopUp::SignIn);
         assert!(
             low.contains("low, lasts for less than 3 days; no top-up") && low.contains("llmtor login"),

@@ -20,7 +20,7 @@ use crate::secret::Secret;
 use crate::vault::{Custody, Stock};
 use crate::wire::ModelName;
 
-pub use account::{AccountReport, LoginReport, LogoutReport};
+pub use account::{AccountReport, LoginReport, LogoutReport, OtherAccount};
 use backup::{
     AbuseBackupOrder, AbuseBackupReport, AbuseRestoreOrder, AbuseRestoreReport, AbuseStatusReport,
     BackupOrder, BackupReport, RotateReport, TakeOverReport,
@@ -104,6 +104,9 @@ pub enum Operation {
     Login {
         /// As pasted.
         session: SecretText,
+        /// What to do if it is another account's than what is held here.
+        #[serde(default)]
+        other: OtherAccount,
     },
     /// End the session, at the backend and here.
     Logout,
@@ -364,4 +367,6 @@ pub enum RefusalKind {
     KeyChanged,
     /// A signature does not verify under the pinned key.
     Forged,
+    /// A sign-in as another account than the one that what is held was obtained as.
+    OtherAccount,
 }

@@ -187,7 +187,7 @@ async fn write_event(writer: &mut OwnedWriteHalf, event: &Event) -> io::Result<(
 
 #[cfg(test)]
 mod tests {
-    use super::super::message::{KeysReport, SecretText};
+    use super::super::message::{KeysReport, OtherAccount, SecretText};
     use super::*;
 
     /// Tells progress, then waits for ever on `Account` and reports on anything else.
@@ -208,7 +208,7 @@ mod tests {
                     std::future::pending().await
                 }
                 Operation::KeysList => Ok(Report::KeysList(KeysReport::default())),
-                Operation::Login { session } => {
+                Operation::Login { session, .. } => {
                     Err(Refusal::new(RefusalKind::Usage, session.0.expose().len().to_string()))
                 }
                 _ => Err(Refusal::new(RefusalKind::NoCredit, "none").advise("buy")),
@@ -244,7 +244,10 @@ mod tests {
         let refusal = ask(&daemon.socket, &Operation::Tokens, &progress).await.unwrap();
         assert_eq!(refusal, Err(Refusal::new(RefusalKind::NoCredit, "none").advise("buy")));
         let session = SecretText(crate::secret::Secret::new("four".into()));
-        let refusal = ask(&daemon.socket, &Operation::Login { session }, &progress).await.unwrap();
+        let refusal =
+            ask(&daemon.socket, &Operation::Login { session, other: OtherAccount::Refuse }, &progress)
+                .await
+                .unwrap();
         assert_eq!(refusal.unwrap_err().message, "4");
         drop(watched);
         daemon.stop.cancel();

@@ -206,7 +206,10 @@ fn row(model: &str, stock: &Stock, supply: Option<&SupplyReport>) -> Markup {
 fn next(next: &NextTopUp) -> Markup {
     match next {
         NextTopUp::Look { before } => html! { "if needed, before " (before) },
-        NextTopUp::NoCredit { before } => html! { "no credits left; looked at again before " (before) },
+        NextTopUp::NoCredit { before: Some(before) } => {
+            html! { "no credits left; looked at again before " (before) }
+        }
+        NextTopUp::NoCredit { before: None } => html! { "no credits left: " code { "llmtor buy" } },
         NextTopUp::Refused { before } => html! { "refused; asked again before " (before) },
         NextTopUp::Paused => html! { "none while the vault is held back" },
         NextTopUp::Resume => html! { "none while paused" },

@@ -5,6 +5,9 @@
 //! | permanent | once per account; re-signed for ten minutes after the first issue | the row stays Blinded | the same BlindedToken again; a 409 says that the ten minutes are over |
 //! | transient | 30 times per account and epoch | the row stays Blinded | the same BlindedToken again; costs one of the 30 |
 //!
+//! The transient one is asked for first, as there are thirty of it: if it shows that the pinned keys are not the backend's, the
+//! permanent one, which cannot be had again, is not asked for under them.
+//!
 //! The blinding state is durable before the request, as in [`issuance`](super::issuance). What verifies under the
 //! pinned key is stored, and nothing else. A row for a month that is over is wiped: nobody takes its token.
 //!
@@ -102,22 +105,42 @@ impl Identity {
         let permanent_key = key_of(self.keyring.abuse_permanent(), KeyName::AbusePermanent)?;
         let transient_key = key_of(self.keyring.abuse_transient(), KeyName::AbuseTransient)?;
 
-        let permanent = if is_signed(self.deposits.abuse().await?.permanent, Some(&permanent_key)) {
-            Obtained::Held
-        } else {
-            self.obtain(AbuseKind::Permanent, &permanent_key).await?
+        let (mut transient, mut epoch) = match self.transient_in_turn(&transient_key).await {
+            Ok(obtained) => obtained,
+            // The other one may be had all the same.
+            Err(IdentityError::AbuseExhausted) => {
+                self.permanent_in_turn(&permanent_key).await?;
+                return Err(IdentityError::AbuseExhausted);
+            }
+            Err(error) => return Err(error),
         };
+        let permanent = self.permanent_in_turn(&permanent_key).await?;
+        // A month may end while the other token is being issued.
+        if Epoch::at(self.clock.now().unix()) != epoch {
+            (transient, epoch) = self.transient_in_turn(&transient_key).await?;
+        }
+        Ok(AbuseSetup { permanent, transient, epoch })
+    }
+
+    async fn permanent_in_turn(&self, key: &PublicKey) -> Result<Obtained, IdentityError> {
+        if is_signed(self.deposits.abuse().await?.permanent, Some(key)) {
+            return Ok(Obtained::Held);
+        }
+        self.obtain(AbuseKind::Permanent, key).await
+    }
+
+    async fn transient_in_turn(&self, key: &PublicKey) -> Result<(Obtained, Epoch), IdentityError> {
         loop {
             let epoch = Epoch::at(self.clock.now().unix());
-            let held = transient_under(self.deposits.abuse().await?.transient, Some(&transient_key));
-            let transient = if held == Some(epoch) {
+            let held = transient_under(self.deposits.abuse().await?.transient, Some(key));
+            let obtained = if held == Some(epoch) {
                 Obtained::Held
             } else {
-                self.obtain(AbuseKind::Transient(epoch), &transient_key).await?
+                self.obtain(AbuseKind::Transient(epoch), key).await?
             };
             // A month may end while its token is being issued.
             if Epoch::at(self.clock.now().unix()) == epoch {
-                return Ok(AbuseSetup { permanent, transient, epoch });
+                return Ok((obtained, epoch));
             }
         }
     }
@@ -220,6 +243,10 @@ impl Identity {
                 (Rejected::Exhausted, AbuseKind::Transient(_)) => {
                     self.deposits.abandon_abuse(row.kind).await?;
                     IdentityError::AbuseExhausted
+                }
+                // What was blinded under a larger key than the backend's cannot be signed with it.
+                (Rejected::Failed(status), kind) => {
+                    IdentityError::Unsigned { name: key_name(kind), fingerprint: row.key, status }
                 }
                 _ => rejected.into(),
             });

@@ -144,10 +144,11 @@ pub enum BrowserError {
     Cancelled,
 }
 
-/// Opens a window, waits until the user has signed in, and brings the session. Whatever comes of it, browser and profile are
-/// gone afterwards.
+/// Opens a window, tells so by `opened`, waits until the user has signed in, and brings the session. Whatever comes of it,
+/// browser and profile are gone afterwards.
 pub async fn session_by_browser(
     order: &BrowserOrder,
+    opened: &(dyn Fn() + Sync),
     stop: &CancellationToken,
 ) -> Result<Secret<String>, BrowserError> {
     order.url.check_direct().map_err(|_| BrowserError::Unreachable)?;
@@ -168,7 +169,7 @@ pub async fn session_by_browser(
     let parent = places.confined_to(&executable).unwrap_or_else(|| order.profiles.clone());
     let profile = Profile::create(&parent)
         .map_err(|error| BrowserError::Profile { path: parent.clone(), kind: error.kind() })?;
-    let outcome = with_profile(order, executable, &profile, stop).await;
+    let outcome = with_profile(order, executable, &profile, opened, stop).await;
     profile.remove().await;
     outcome
 }
@@ -177,6 +178,7 @@ async fn with_profile(
     order: &BrowserOrder,
     executable: PathBuf,
     profile: &Profile,
+    opened: &(dyn Fn() + Sync),
     stop: &CancellationToken,
 ) -> Result<Secret<String>, BrowserError> {
     let unstartable = || BrowserError::Unstartable(executable.clone());
@@ -196,12 +198,15 @@ async fn with_profile(
         () = stop.cancelled() => Err(BrowserError::Cancelled),
     };
     let outcome = match page {
-        Ok(page) => tokio::select! {
-            outcome = attend(&browser, &page, order) => outcome,
-            _ = &mut driving => Err(BrowserError::Closed),
-            () = tokio::time::sleep(order.patience) => Err(BrowserError::TimedOut(order.patience)),
-            () = stop.cancelled() => Err(BrowserError::Cancelled),
-        },
+        Ok(page) => {
+            opened();
+            tokio::select! {
+                outcome = attend(&browser, &page, order) => outcome,
+                _ = &mut driving => Err(BrowserError::Closed),
+                () = tokio::time::sleep(order.patience) => Err(BrowserError::TimedOut(order.patience)),
+                () = stop.cancelled() => Err(BrowserError::Cancelled),
+            }
+        }
         Err(error) => Err(error),
     };
     close(&browser, &mut started).await;

@@ -34,6 +34,14 @@ pub enum IdentityError {
     /// The backend does not know the session any more: a new sign-in deletes every earlier one.
     #[error("the session has expired or was replaced by a newer sign-in; run `llmtor login` again")]
     SessionExpired,
+    /// What is held was obtained as somebody else.
+    #[error(
+        "this is another account than the one that the tokens in this home were obtained as; nothing was changed. These \
+         tokens would stay in use, and calls paid by either account would carry the same abuse tokens, by which the backend \
+         can tell that they are one user's. Give this account a home of its own (--home DIR), or sign in again with \
+         --another-account if the two may be connected"
+    )]
+    OtherAccount,
     /// No connection, a broken connection, or no answer in time.
     #[error(
         "the backend cannot be reached ({0}); check `backend.identity_url` and the network, then try again"
@@ -79,14 +87,29 @@ pub enum IdentityError {
     /// An alarm: the backend signed with another key than the published one.
     #[error(
         "ALARM: the backend's signature does not verify under the pinned key of `{name}` ({fingerprint}). \
-         Nothing was stored. Either the operator rotated the key (compare with what others see, then \
-         `llmtor keys import FILE --replace`) or someone tries to mark you with a key of your own"
+         Nothing was stored. Either the keys file was not this backend's, or the operator rotated the key (compare \
+         `llmtor keys list` with what the operator publishes and others see, then `llmtor keys import FILE --replace`), or \
+         someone tries to mark you with a key of your own"
     )]
     ForgedSignature {
         /// The key's name.
         name: KeyName,
         /// The pinned key.
         fingerprint: Fingerprint,
+    },
+    /// The backend could not or would not sign.
+    #[error(
+        "the backend did not sign for the pinned key of `{name}` ({fingerprint}; HTTP {status}). Either the keys file was not \
+         this backend's: compare `llmtor keys list` with what its operator publishes, and `llmtor keys import FILE --replace` \
+         pins the right ones. Or the backend is in trouble: then try again later"
+    )]
+    Unsigned {
+        /// The key's name.
+        name: KeyName,
+        /// The pinned key.
+        fingerprint: Fingerprint,
+        /// What it answered.
+        status: u16,
     },
     /// The permanent abuse token was issued before, and its ten minutes of grace are over.
     #[error(
@@ -244,11 +267,13 @@ impl IdentityError {
             | Self::NotTheBackend(..)
             | Self::Internal => ErrorKind::Transient,
             Self::Refused(_)
+            | Self::Unsigned { .. }
             | Self::NoCheckout
             | Self::Voucher(_)
             | Self::NotOffered(_)
             | Self::AbuseAlreadyIssued
             | Self::AbuseExhausted
+            | Self::OtherAccount
             | Self::NoServerBackup => ErrorKind::Refused,
             Self::NoQuota(_) => ErrorKind::NoQuota,
             Self::ForgedSignature { .. } => ErrorKind::Alarm,

@@ -26,6 +26,7 @@
 //! | late | however many were missed there is one, drawn anew like any other, at least [`agenda::LEAST`] ahead, and kept: the moment of waking or starting is when its user begins to work, and must not be when the account mints |
 //! | the clock is set back behind the drawing of the appointment | drawn anew from now |
 //! | no credit, a refusal | said once; the next look is a day later than it would be. Credit for a part of the first stock is spent, and then lacks. At the first sight of credit (`llmtor account`, a sign-in, another model's look) there is a first one again |
+//! | the account is seen (a sign-in, `llmtor account`, a look) without credit for a model | stays; it is told that nothing comes until credits are bought |
 //! | the session is over | said once; no request until a sign-in, then what was missed is late |
 //! | a forged signature | said; the model is not looked at until another key is pinned, or a mint by hand succeeds |
 //! | a mint by hand | stays, and a first one is a first one still; the next look counts what is there |

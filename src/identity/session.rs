@@ -5,7 +5,8 @@
 //! the ledger marks of the same account (see [`crate::identity::issuance`]), so that signing out, or in
 //! as somebody else, forgets both at once, and a tag of the account: HMAC-SHA-256 of its id under the same key. The
 //! tag answers one question, whether a sign-in is the same account's, on which hangs what becomes of
-//! issuances that are pending.
+//! issuances that are pending. The vault keeps one more, of whoever what is held there was obtained as
+//! ([`crate::identity::sign_in`]).
 //!
 //! Deliberately absent: the account's id, name or address on disk, and the session in any `Debug`.
 
@@ -30,32 +31,51 @@ const NONCE_LEN: usize = 24;
 const LABEL: &[u8] = b"llmtor session\x01";
 const TAG_LABEL: &[u8] = b"llmtor account\x01";
 
-/// The value of the cookie `sessionID`: a lower-case UUID with hyphens.
+/// The value of the cookie `sessionID`: a UUID with hyphens, in lower case.
 #[derive(Clone)]
 pub struct Session(Secret<String>);
 
 impl Session {
-    /// Reads what a user pastes: the bare value, or `sessionID=<value>`, with white space, quotes or `;` around.
+    /// Reads what a user pastes: the bare value, or a header of cookies with `sessionID=<value>` among them and `; Path=/`
+    /// or the like behind, with white space, quotes or `;` around. Upper case is the same session.
     pub fn parse(text: &str) -> Result<Self, IdentityError> {
-        let is_noise = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ';');
         let text = text.trim_matches(is_noise);
-        let value = match text.split_once('=') {
-            Some((name, value)) if name.trim() == SESSION_COOKIE => value.trim_matches(is_noise),
-            Some(_) => return Err(IdentityError::InvalidSession),
-            None => text,
-        };
+        let text = ["Set-Cookie:", "Cookie:"]
+            .into_iter()
+            .find_map(|header| {
+                let (head, rest) = text.split_at_checked(header.len())?;
+                head.eq_ignore_ascii_case(header).then_some(rest)
+            })
+            .unwrap_or(text);
+        let value = if text.contains('=') { text.split(';').find_map(of_cookie) } else { Some(text) };
+        let value = value.ok_or(IdentityError::InvalidSession)?;
         let hyphenated = value.len() == 36
             && value.bytes().enumerate().all(|(at, byte)| match at {
                 8 | 13 | 18 | 23 => byte == b'-',
-                _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+                _ => byte.is_ascii_hexdigit(),
             });
-        if hyphenated { Ok(Self(Secret::new(value.to_owned()))) } else { Err(IdentityError::InvalidSession) }
+        if hyphenated {
+            Ok(Self(Secret::new(value.to_ascii_lowercase())))
+        } else {
+            Err(IdentityError::InvalidSession)
+        }
     }
 
     /// The value, for the cookie header.
     pub(crate) fn expose(&self) -> &str {
         self.0.expose()
     }
+}
+
+/// What a user's eyes pass over.
+fn is_noise(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '"' | '\'' | ';')
+}
+
+/// The value, if that is the session's cookie.
+fn of_cookie(part: &str) -> Option<&str> {
+    let (name, value) = part.split_once('=')?;
+    (name.trim_matches(is_noise) == SESSION_COOKIE).then(|| value.trim_matches(is_noise))
 }
 
 /// What the ledger said when no token of a model was pending: a mark to count debits from.
@@ -135,7 +155,8 @@ impl SessionFile {
         }
     }
 
-    fn tag(&self, id: &str) -> Option<[u8; 32]> {
+    /// The tag of the account with this `id`; none if the backend gave it no id.
+    pub(super) fn tag(&self, id: &str) -> Option<[u8; 32]> {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.key.expose()).ok().filter(|_| !id.is_empty())?;
         mac.update(TAG_LABEL);
         mac.update(id.as_bytes());
@@ -235,21 +256,25 @@ mod tests {
             format!(" \n{ID}\r\n"),
             format!("sessionID={ID}"),
             format!("sessionID = \"{ID}\";"),
+            ID.to_uppercase(),
+            format!("sessionID={ID}; Path=/"),
+            format!("Set-Cookie: sessionID={}; Path=/; HttpOnly; SameSite=Lax", ID.to_uppercase()),
+            format!("cookie: theme=dark; sessionID={ID}; other=1"),
         ] {
             assert!(Session::parse(&text).is_ok_and(|session| session.expose() == ID), "{text}");
         }
     }
 
     #[test]
-    fn anything_but_a_lower_case_hyphenated_uuid_is_refused() {
-        let upper = ID.to_uppercase();
+    fn anything_but_a_hyphenated_uuid_is_refused() {
         let bad = [
             "",
             "x",
-            &upper,
             &ID.replace('-', ""),
             &ID[1..],
             "other=0a1b2c3d-0000-4000-8000-00000000cafe",
+            "other=1; notsessionID=0a1b2c3d-0000-4000-8000-00000000cafe",
+            "sessionID=other; Path=0a1b2c3d-0000-4000-8000-00000000cafe",
             "0a1b2c3d-0000-4000-8000-00000000cafe; path=/",
             "0a1b2c3d-0000-4000-8000-0000000\r\nafe",
             "{0a1b2c3d-0000-4000-8000-00000000caf}",

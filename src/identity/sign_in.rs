@@ -13,6 +13,15 @@
 //! A crash between the two wipings of a sign-out leaves pending rows and no session: the next sign-in cannot tell whose
 //! they are, and wipes them.
 //!
+//! What is *held*, credit tokens and abuse tokens, outlives a sign-out, and ties the calls of whoever uses it. So the vault
+//! keeps a tag of the account that it was obtained as, for as long as something is held:
+//!
+//! | a sign-in as | what is held |
+//! | --- | --- |
+//! | its owner | stays in use |
+//! | somebody else | nothing is changed ([`IdentityError::OtherAccount`]), until the user says that it may be ([`Admit::Anybody`]): then it stays in use, and they own it |
+//! | it cannot be told | stays in use, and the user is told |
+//!
 //! Of what is wiped, a credit that was debited is lost; one that was not is still in its account. Either way it is written
 //! down as given up, in the commit that wipes it.
 //!
@@ -22,8 +31,18 @@
 use crate::identity::api::Rejected;
 use crate::identity::error::Foreign;
 use crate::identity::{Account, Identity, IdentityError, Predecessor, Recovered};
-use crate::vault::Abandoned;
+use crate::secret::Secret;
+use crate::vault::{Abandoned, Note};
 use crate::wire::identity::Me;
+
+/// Whose sign-in is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admit {
+    /// Only that of the account that what is held was obtained as, if that is known.
+    Owner,
+    /// Anybody's.
+    Anybody,
+}
 
 /// What a sign-in came to.
 #[derive(Debug)]
@@ -32,6 +51,8 @@ pub struct SignedIn {
     pub account: Account,
     /// Whose session was kept before.
     pub predecessor: Predecessor,
+    /// Whose what is held was until now.
+    pub owner: Predecessor,
     /// What was pending and is wiped.
     pub abandoned: Abandoned,
 }
@@ -48,16 +69,37 @@ pub struct SignedOut {
 }
 
 impl Identity {
-    pub(super) async fn sign_in_in_turn(&self) -> Result<SignedIn, IdentityError> {
+    pub(super) async fn sign_in_in_turn(&self, admit: Admit) -> Result<SignedIn, IdentityError> {
         // A session that the backend does not know would only fail later, and hide the one that works.
         let account: Account = self.api.get::<Me>(&["me"]).await?.into();
         let predecessor = self.file.predecessor_of(&account.id);
+        let owner = self.owner_as_seen_by(&account, predecessor).await?;
+        if admit == Admit::Owner && owner == Predecessor::Another {
+            return Err(IdentityError::OtherAccount);
+        }
         let abandoned = match predecessor {
             Predecessor::Same => Abandoned::default(),
             Predecessor::Another | Predecessor::Unknown => self.give_up_all().await?,
         };
         self.file.store(&self.session, &account.id, &mut rand::rng())?;
-        Ok(SignedIn { account, predecessor, abandoned })
+        let tag = self.file.tag(&account.id).map(Vec::from).unwrap_or_default();
+        self.deposits.keep_note(Note::Owner, Secret::new(tag)).await?;
+        Ok(SignedIn { account, predecessor, owner, abandoned })
+    }
+
+    /// Whether what is held was obtained as `account`. Homes of before this was kept know it of the session alone.
+    async fn owner_as_seen_by(
+        &self,
+        account: &Account,
+        predecessor: Predecessor,
+    ) -> Result<Predecessor, IdentityError> {
+        let kept = self.deposits.note(Note::Owner).await?.filter(|kept| !kept.expose().is_empty());
+        Ok(match (kept, self.file.tag(&account.id)) {
+            (None, _) => predecessor,
+            (Some(_), None) => Predecessor::Unknown,
+            (Some(kept), Some(tag)) if kept.expose()[..] == tag => Predecessor::Same,
+            (Some(_), Some(_)) => Predecessor::Another,
+        })
     }
 
     pub(super) async fn sign_out_in_turn(&self) -> Result<SignedOut, IdentityError> {

@@ -17,6 +17,8 @@ pub enum Note {
     TopUps,
     /// When to rotate the abuse tokens next.
     Rotation,
+    /// Whose account what is held was obtained as, by a keyed hash.
+    Owner,
 }
 
 impl Note {
@@ -24,6 +26,7 @@ impl Note {
         match self {
             Self::TopUps => "top-ups",
             Self::Rotation => "rotation",
+            Self::Owner => "owner",
         }
     }
 

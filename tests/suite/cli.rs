@@ -13,6 +13,7 @@ mod pause;
 #[cfg(target_os = "linux")]
 mod service;
 mod setup;
+mod terminal;
 mod tokens;
 mod topup;
 #[cfg(all(target_os = "linux", feature = "desktop"))]

@@ -367,6 +367,7 @@ fn what_stands_in_the_way_of_a_window_is_said_with_the_way_around_it() {
         for word in words {
             assert!(said.contains(word), "{word} is not in {said}");
         }
+        assert!(!said.contains("window is open"), "none is: {said}");
         output.status.code()
     };
     let url = "backend.identity_url=http://127.0.0.1:1";

@@ -7,16 +7,20 @@
 //! | OpenAI's before | cl100k |
 //! | Google's | the vocabulary that all Gemini models share |
 //!
-//! A tokenizer is built at its first use and kept; OpenAI's take the better part of a second, so [`Family::prepare`] is for
-//! where waiting is allowed. In the program they are ranks alone, as OpenAI publishes them: the tables that are built of
-//! them would be twenty times as much. For a model of no known family a count is an estimate, and a cut may fall some
-//! words off.
+//! A tokenizer is built at its first use and kept. In the program OpenAI's are ranks alone, as OpenAI publishes them; a map of
+//! them is made in about the time of a page's load, where the automaton of `bpe` takes a second. So the words are told apart
+//! by `bpe-openai`, whose patterns are linear in any text (OpenAI's own backtrack, and give up at much white space), and each
+//! is told apart into tokens by `tiktoken-rs`. For a model of no known family a count is an estimate, and a cut may fall
+//! some words off.
 
 use std::io::Read as _;
 use std::sync::{LazyLock, OnceLock};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bpe::byte_pair_encoding::BytePairEncoding;
 use gemini_tokenizer::LocalTokenizer;
+use tiktoken_rs::CoreBPE;
 
 use crate::wire::ModelName;
 
@@ -57,7 +61,7 @@ impl Family {
     /// How many tokens `text` is.
     pub fn count(self, text: &str) -> u64 {
         let count = match self.tokenizer() {
-            Tokenizer::Pairs(pairs) => pairs.count(text),
+            Tokenizer::Pairs(pairs) => pairs.words(text).map(|word| pairs.tokens(word).len()).sum(),
             Tokenizer::Pieces(pieces) => {
                 pieces.processor().encode(text).map_or(text.len() / 4, |pieces| pieces.len())
             }
@@ -74,10 +78,10 @@ impl Family {
             Tokenizer::Pairs(pairs) => {
                 let mut left = most;
                 let mut end = 0;
-                for piece in pairs.split(text) {
-                    let tokens = pairs.bpe.encode_via_backtracking(piece.as_bytes());
+                for word in pairs.words(text) {
+                    let tokens = pairs.tokens(word);
                     let fitting = tokens.len().min(left);
-                    end += tokens[..fitting].iter().map(|token| pairs.bpe.token_len(*token)).sum::<usize>();
+                    end += tokens[..fitting].iter().map(|token| pairs.length(*token)).sum::<usize>();
                     left -= fitting;
                     if fitting < tokens.len() {
                         break;
@@ -110,14 +114,35 @@ impl Family {
 }
 
 enum Tokenizer {
-    Pairs(&'static bpe_openai::Tokenizer),
+    Pairs(&'static Pairs),
     Pieces(&'static LocalTokenizer),
 }
 
-/// Separates the hashes of all tokens of both vocabularies; `bpe` finds such factors, and refuses a wrong one.
-const HASH_FACTOR: u64 = 17_846_336_922_010_275_747;
+/// One of OpenAI's.
+struct Pairs {
+    /// Tells words apart, and nothing else: its own vocabulary is the 256 bytes.
+    words: bpe_openai::Tokenizer,
+    /// Tells a word apart.
+    tokens: CoreBPE,
+    /// How many bytes each token has.
+    lengths: Vec<u8>,
+}
 
-static CL100K: LazyLock<bpe_openai::Tokenizer> = LazyLock::new(|| {
+impl Pairs {
+    fn words<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        self.words.split(text)
+    }
+
+    fn tokens(&self, word: &str) -> Vec<u32> {
+        self.tokens.encode_ordinary(word)
+    }
+
+    fn length(&self, token: u32) -> usize {
+        self.lengths[token as usize].into()
+    }
+}
+
+static CL100K: LazyLock<Pairs> = LazyLock::new(|| {
     let words = [
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
         r"[^\r\n\p{L}\p{N}]?\p{L}+",
@@ -129,7 +154,7 @@ static CL100K: LazyLock<bpe_openai::Tokenizer> = LazyLock::new(|| {
     built(include_bytes!("../../../assets/tokenizers/cl100k_base.tiktoken.gz"), &words)
 });
 
-static O200K: LazyLock<bpe_openai::Tokenizer> = LazyLock::new(|| {
+static O200K: LazyLock<Pairs> = LazyLock::new(|| {
     let words = [
         r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
         r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
@@ -144,12 +169,27 @@ static O200K: LazyLock<bpe_openai::Tokenizer> = LazyLock::new(|| {
 /// The tokenizer of `ranks` (gzip of OpenAI's own file) that splits a text into `words` first. White space ends before its
 /// last character, which belongs to the next word: OpenAI's patterns look ahead for that, and here the second pattern does.
 #[expect(clippy::expect_used, reason = "its arguments are constants, and a test builds both")]
-fn built(ranks: &[u8], words: &[&str]) -> bpe_openai::Tokenizer {
+fn built(ranks: &[u8], words: &[&str]) -> Pairs {
     let mut text = String::new();
     flate2::read::GzDecoder::new(ranks).read_to_string(&mut text).expect("whole gzip");
-    let pairs = BytePairEncoding::from_tiktoken(&text, Some(HASH_FACTOR)).expect("ranks");
+    let tokens = text.lines().map(|line| {
+        let (token, rank) = line.split_once(' ').expect("a token and its rank");
+        (STANDARD.decode(token).expect("base64"), rank.parse().expect("a rank"))
+    });
+    let tokens: Vec<(Vec<u8>, u32)> = tokens.collect();
+    let mut lengths = vec![0; tokens.iter().map(|(_, rank)| *rank as usize + 1).max().unwrap_or_default()];
+    for (token, rank) in &tokens {
+        lengths[*rank as usize] = u8::try_from(token.len()).expect("no token is that long");
+    }
     let patterns = [(&*words.join("|"), false), (r"\s+\s", true), (r"\s+", false)];
-    bpe_openai::Tokenizer::new_lookahead(pairs, &patterns, false).expect("patterns")
+    let bytes = BytePairEncoding::from_dictionary((0..=u8::MAX).map(|byte| vec![byte]), None);
+    Pairs {
+        words: bpe_openai::Tokenizer::new_lookahead(bytes, &patterns, false).expect("patterns"),
+        // A word comes alone, and is whole.
+        tokens: CoreBPE::new(tokens.into_iter().collect(), [].into_iter().collect(), "(?s).+")
+            .expect("a pattern"),
+        lengths,
+    }
 }
 
 /// All Gemini models share it; the library wants one of the names that it knows.
@@ -186,6 +226,10 @@ mod tests {
         assert_eq!(Family::Gemini.count("What is your name?"), 5);
     }
 
+    fn encoded(pairs: &Pairs, text: &str) -> Vec<u32> {
+        pairs.words(text).flat_map(|word| pairs.tokens(word)).collect()
+    }
+
     #[test]
     fn ranks_and_patterns_make_the_librarys_own_tokenizers() {
         let texts = [
@@ -195,8 +239,21 @@ mod tests {
             "https://example.org/a/b?c=d&e=f   \n",
         ];
         for text in texts {
-            assert_eq!(O200K.encode(text), bpe_openai::o200k_base().encode(text), "{text}");
-            assert_eq!(CL100K.encode(text), bpe_openai::cl100k_base().encode(text), "{text}");
+            assert_eq!(encoded(&O200K, text), bpe_openai::o200k_base().encode(text), "{text}");
+            assert_eq!(encoded(&CL100K, text), bpe_openai::cl100k_base().encode(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_without_a_word_is_counted_and_not_given_up() {
+        for unit in [" ", "\n", "a", "!", "\n ", "1"] {
+            let text = unit.repeat(100_000) + "x";
+            for (family, library) in [
+                (Family::OpenAi, bpe_openai::o200k_base()),
+                (Family::OpenAiBefore, bpe_openai::cl100k_base()),
+            ] {
+                assert_eq!(family.count(&text), library.count(&*text) as u64, "{unit:?}");
+            }
         }
     }
 
@@ -213,8 +270,8 @@ mod tests {
 
         #[test]
         fn any_text_is_told_apart_as_the_library_does(text in "(?s:.){0,120}") {
-            prop_assert_eq!(O200K.encode(&*text), bpe_openai::o200k_base().encode(&*text));
-            prop_assert_eq!(CL100K.encode(&*text), bpe_openai::cl100k_base().encode(&*text));
+            prop_assert_eq!(encoded(&O200K, &text), bpe_openai::o200k_base().encode(&*text));
+            prop_assert_eq!(encoded(&CL100K, &text), bpe_openai::cl100k_base().encode(&*text));
         }
 
         #[test]

@@ -1,11 +1,13 @@
 //! The account and the session, as part of a home.
 
-use crate::control::message::{AccountReport, LoginReport, LogoutReport, SessionState};
+use crate::control::message::{AccountReport, LoginReport, LogoutReport, OtherAccount, SessionState};
 use crate::identity::schedule::agenda::News;
 use crate::identity::{
-    Abandoned, Identity, IdentityError, IdentityUrl, Pace, Parts, Predecessor, Session, SignedIn, SignedOut,
+    Abandoned, Admit, Identity, IdentityError, IdentityUrl, Pace, Parts, Predecessor, Session, SignedIn,
+    SignedOut,
 };
 use crate::secret::Secret;
+use crate::vault::Note;
 
 use super::{AppError, Operations, Unready, notes, supply};
 
@@ -17,24 +19,30 @@ impl Operations {
         let noted = if self.schedule.is_ended().await? {
             self.schedule.signed_in(&account.active).await
         } else {
-            self.schedule.credits_seen(&account.active).await
+            self.schedule.account_seen(&account.active).await
         };
         supply::noted(noted);
         self.told(account)
     }
 
-    pub(super) async fn login(&self, text: &Secret<String>) -> Result<LoginReport, AppError> {
+    pub(super) async fn login(
+        &self,
+        text: &Secret<String>,
+        other: OtherAccount,
+    ) -> Result<LoginReport, AppError> {
         let _turn = self.turn.lock().await;
         let session = Session::parse(text.expose())?;
         let identity = self.identity_of(session, Unready::Fails).await?;
-        let SignedIn { account, predecessor, abandoned } = identity.sign_in().await?;
+        let is_something_held = self.holds_something().await?;
+        let admit = match other {
+            OtherAccount::Refuse if is_something_held => Admit::Owner,
+            OtherAccount::Refuse | OtherAccount::Take => Admit::Anybody,
+        };
+        let SignedIn { account, predecessor: _, owner, abandoned } = identity.sign_in(admit).await?;
         supply::noted(self.schedule.signed_in(&account.active).await);
         let mut notes = given_up(abandoned);
-        if predecessor == Predecessor::Another && self.census.abuse().await?.permanent.is_some() {
-            notes.push(
-                "this is another account than before; the abuse tokens obtained under the earlier one stay in use"
-                    .to_owned(),
-            );
+        if is_something_held && let Some(note) = whose(owner) {
+            notes.push(note.to_owned());
         }
         Ok(LoginReport { name: account.name, email: account.email, credits: account.active, notes })
     }
@@ -52,14 +60,33 @@ impl Operations {
             notes.insert(0, format!("{} begun earlier were finished first", recovered.made));
         }
         notes.extend(given_up(abandoned));
+        self.forget_owner_of_nothing().await?;
         Ok(LogoutReport { at_backend: untold.is_none(), notes })
+    }
+
+    /// Whether there are tokens here that tie calls to whoever used this home before.
+    async fn holds_something(&self) -> Result<bool, AppError> {
+        let abuse = self.census.abuse().await?;
+        let stock = self.census.stock().await?;
+        Ok(abuse.permanent.is_some()
+            || abuse.transient.is_some()
+            || stock.values().any(|stock| stock.held() > 0))
+    }
+
+    async fn forget_owner_of_nothing(&self) -> Result<(), AppError> {
+        if !self.holds_something().await? {
+            self.deposits.keep_note(Note::Owner, Secret::new(Vec::new())).await?;
+        }
+        Ok(())
     }
 
     /// A sign-out that nobody is told of, while nothing may leave.
     async fn forget_session(&self) -> Result<LogoutReport, AppError> {
         self.session_file.load()?.ok_or(IdentityError::NotSignedIn)?;
         self.session_file.wipe()?;
-        Ok(LogoutReport { at_backend: false, notes: given_up(self.deposits.abandon_all().await?) })
+        let notes = given_up(self.deposits.abandon_all().await?);
+        self.forget_owner_of_nothing().await?;
+        Ok(LogoutReport { at_backend: false, notes })
     }
 
     /// The session as far as is known here.
@@ -111,6 +138,22 @@ impl Operations {
     pub(super) fn identity_url(&self) -> Result<IdentityUrl, AppError> {
         let url = self.config.backend.identity_url().ok_or(AppError::NoBackend)?;
         Ok(IdentityUrl::parse(url.as_str())?)
+    }
+}
+
+/// What the user should know of what is held here, if it is not this account's for certain.
+fn whose(owner: Predecessor) -> Option<&'static str> {
+    match owner {
+        Predecessor::Same => None,
+        Predecessor::Another => Some(
+            "the tokens and abuse tokens that are here were obtained as another account and stay in use: calls paid by either \
+             can be seen to be one user's",
+        ),
+        Predecessor::Unknown => Some(
+            "it cannot be told whether the tokens and abuse tokens that are here were obtained as this account; they stay in \
+             use. If it was another one, and the two must not be connected, run `llmtor logout` and give this account a home \
+             of its own (--home DIR)",
+        ),
     }
 }
 

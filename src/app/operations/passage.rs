@@ -70,7 +70,7 @@ mod tests {
     use crate::control::message::backup::{
         AbuseBackupOrder, AbuseRestoreOrder, BackupOrder, Held, LockOrder, SourceOrder,
     };
-    use crate::control::message::{ChangedKey, Readiness, SecretText};
+    use crate::control::message::{ChangedKey, OtherAccount, Readiness, SecretText};
     use crate::datadir::Home;
     use crate::secret::Secret;
     use crate::wire::voucher::VoucherCode;
@@ -156,7 +156,7 @@ mod tests {
                 source: SourceOrder::Kept,
             }),
             Operation::TakeOver { sentence: String::new() },
-            Operation::Login { session: secret(SESSION) },
+            Operation::Login { session: secret(SESSION), other: OtherAccount::Refuse },
             Operation::Logout,
             Operation::KeysImport { files: Vec::new(), changed: ChangedKey::Refuse },
             Operation::KeysList,

@@ -20,6 +20,12 @@ use crate::wire::ModelName;
 
 use super::{AppError, Operations, Unready};
 
+/// Models of `topup.models` that no key is pinned for: a slip, most likely. Nothing, while nothing is pinned.
+pub(in crate::app) fn unknown(config: &Config, keyring: &Keyring) -> Vec<ModelName> {
+    let is_known = |model: &ModelName| keyring.is_empty() || keyring.model(model).is_some();
+    config.topup.models.keys().filter(|model| !is_known(model)).cloned().collect()
+}
+
 /// The schedule as configured.
 pub(super) fn schedule(config: &Config, deposits: Deposits, clock: SharedClock) -> Schedule {
     let privacy = match config.privacy {
@@ -42,6 +48,9 @@ pub(super) fn schedule(config: &Config, deposits: Deposits, clock: SharedClock) 
 impl Operations {
     /// Keeps the schedule until `stop` is cancelled.
     pub(in crate::app) async fn keep_schedule(&self, stop: &CancellationToken) {
+        for model in unknown(&self.config, &Self::keyring(self)) {
+            tracing::warn!(%model, "`topup.models` names a model that no key is pinned for; it does nothing");
+        }
         self.schedule.run(self, stop).await;
     }
 
@@ -161,7 +170,7 @@ fn report(Outlook { level, days, next }: Outlook, is_running: bool) -> SupplyRep
         Next::Off => NextTopUp::Off,
         Next::SignIn => NextTopUp::SignIn,
         Next::Stopped => NextTopUp::Stopped,
-        Next::NoCredit(due) => NextTopUp::NoCredit { before: before(due) },
+        Next::NoCredit(due) => NextTopUp::NoCredit { before: due.filter(|_| is_running).map(before) },
         Next::Look(_) | Next::Refused(_) | Next::Unplanned if !is_running => NextTopUp::NotRunning,
         Next::Look(due) => NextTopUp::Look { before: before(due) },
         Next::Refused(due) => NextTopUp::Refused { before: before(due) },
@@ -196,6 +205,19 @@ mod tests {
     }
 
     #[test]
+    fn a_model_that_is_mistyped_among_the_stocks_is_found_once_keys_are_pinned() {
+        let mut layers = crate::config::Layers::defaults();
+        let text = "[topup.models]\n\"gpt-4.1\" = { target = 5 }\n\"gtp-4.1\" = { batch = 5 }\n";
+        layers.file(std::path::Path::new("config.toml"), text).unwrap();
+        let config = layers.finish().unwrap();
+        assert!(unknown(&config, &Keyring::default()).is_empty(), "nothing is known of any");
+        let text = format!("# gpt-4.1\n{}", include_str!("../../../tests/vectors/rsa2048-a.pem"));
+        let pinned = crate::keys::import::parse(&text).unwrap().keys;
+        let found: Vec<_> = unknown(&config, &pinned).iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["gtp-4.1"]);
+    }
+
+    #[test]
     fn without_a_daemon_nothing_happens_by_itself() {
         let outlook = |next| Outlook { level: Level::Ample, days: None, next };
         let due = Timestamp::from_unix(1_796_083_199);
@@ -203,5 +225,11 @@ mod tests {
         let look = NextTopUp::Look { before: "2026-12-01".into() };
         assert_eq!(report(outlook(Next::Look(due)), true).next, look);
         assert_eq!(report(outlook(Next::SignIn), false).next, NextTopUp::SignIn);
+        assert_eq!(
+            report(outlook(Next::NoCredit(Some(due))), false).next,
+            NextTopUp::NoCredit { before: None }
+        );
+        let before = Some("2026-12-01".into());
+        assert_eq!(report(outlook(Next::NoCredit(Some(due))), true).next, NextTopUp::NoCredit { before });
     }
 }

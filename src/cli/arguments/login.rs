@@ -9,6 +9,7 @@ use crate::wire::ModelName;
 
 /// `login`
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(in crate::cli) struct LoginOptions {
     /// Guides you by hand: for a browser that llmtor cannot drive, or on another machine
     #[arg(long, conflicts_with_all = ["session_stdin", "browser"])]
@@ -22,6 +23,9 @@ pub(in crate::cli) struct LoginOptions {
     /// Mints up to N tokens a model at once: usable now, but the backend can match this mint and your first calls by their times
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(in crate::cli) first_tokens: Option<u32>,
+    /// Takes another account than before, though tokens of that one are here: calls paid by either can then be seen to be one user's
+    #[arg(long)]
+    pub(in crate::cli) another_account: bool,
     /// Sets this home up for a backend first: the base URL of its identity plane
     #[arg(long, value_name = "URL", requires = "keys")]
     pub(in crate::cli) backend: Option<String>,
@@ -31,6 +35,9 @@ pub(in crate::cli) struct LoginOptions {
     /// Base URL of the anonymous plane, with --backend [default: the same]
     #[arg(long, value_name = "URL", requires = "backend")]
     pub(in crate::cli) anonymous_url: Option<String>,
+    /// Replaces the backend of an existing configuration, and keys that differ, with --backend
+    #[arg(long, requires = "backend")]
+    pub(in crate::cli) force: bool,
 }
 
 /// `backend invite …`

@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, Read as _};
 use crate::app::sign_in;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Output;
+use crate::cli::typed;
 use crate::config::{Config, IdentityTransport};
 use crate::control::message::SecretText;
 use crate::secret::Secret;
@@ -32,17 +33,17 @@ pub(super) fn from_stdin(output: Output) -> Result<SecretText, Failure> {
 }
 
 /// Step by step; what is pasted is not shown.
-pub(super) fn guided(output: Output, config: &Config) -> Result<SecretText, Failure> {
+pub(super) async fn guided(output: Output, config: &Config) -> Result<SecretText, Failure> {
     let (sign_in, account) = sign_in::pages(config)?;
     output.remark(&guide(&sign_in, &account, config.identity.transport));
     if !std::io::stdin().is_terminal() {
         return from_stdin(output);
     }
-    let text = rpassword::prompt_password("Session (not shown): ").map_err(|error| {
+    let unreadable = |error| {
         Failure::new(Exit::Failed, format!("the terminal cannot be read: {error}"))
             .advise("give the session by a pipe or a file: llmtor login --session-stdin < FILE")
-    })?;
-    Ok(SecretText(Secret::new(text)))
+    };
+    Ok(SecretText(typed::unseen("Session (not shown): ", unreadable).await?))
 }
 
 /// Where the account goes through Tor, the user's own browser would undo that.

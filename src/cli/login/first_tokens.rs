@@ -1,10 +1,12 @@
 //! Tokens at once, for whoever does not want to wait: said for what it is, and never without having been asked for.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 
 use crate::cli::arguments::LoginOptions;
+use crate::cli::exit::Failure;
 use crate::cli::output::Output;
+use crate::cli::typed;
 use crate::control::Operation;
 use crate::control::message::{Readiness, StatusReport};
 use crate::vault::Stock;
@@ -15,23 +17,23 @@ const OFFERED: u32 = 20;
 
 /// How many of which model: what was asked for in the command line or, with an empty vault and somebody at the terminal, what
 /// they say yes to.
-pub(super) fn wanted(
+pub(super) async fn wanted(
     options: &LoginOptions,
     output: Output,
     status: &StatusReport,
     credits: &BTreeMap<String, i64>,
-) -> Vec<(ModelName, u32)> {
+) -> Result<Vec<(ModelName, u32)>, Failure> {
     if let Some(most) = options.first_tokens {
-        return within(most, status, credits);
+        return Ok(within(most, status, credits));
     }
     let is_empty = status.models.values().all(|stock| held(stock) == 0);
     let offer = within(OFFERED, status, credits);
-    let is_somebody_there =
-        !output.is_json() && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    if options.session_stdin || !is_empty || offer.is_empty() || !is_somebody_there || !say_yes(&offer) {
-        return Vec::new();
+    let is_askable = !options.session_stdin && typed::is_somebody_there(output);
+    if !is_empty || offer.is_empty() || !is_askable {
+        return Ok(Vec::new());
     }
-    offer
+    ask(&offer);
+    Ok(if typed::yes().await? { offer } else { Vec::new() })
 }
 
 pub(super) fn order(model: ModelName, count: u32) -> Operation {
@@ -52,7 +54,7 @@ fn held(stock: &Stock) -> u64 {
     stock.available + stock.maturing + stock.blinded
 }
 
-fn say_yes(offer: &[(ModelName, u32)]) -> bool {
+fn ask(offer: &[(ModelName, u32)]) {
     let offer: Vec<_> = offer.iter().map(|(model, count)| format!("{count} for {model}")).collect();
     let mut stderr = std::io::stderr().lock();
     let _ = write!(
@@ -63,9 +65,6 @@ fn say_yes(offer: &[(ModelName, u32)]) -> bool {
         offer.join(", ")
     );
     let _ = stderr.flush();
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
 #[cfg(test)]

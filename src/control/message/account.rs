@@ -20,6 +20,17 @@ pub struct AccountReport {
     pub used: BTreeMap<String, i64>,
 }
 
+/// What a sign-in does about another account than the one that what is held was obtained as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OtherAccount {
+    /// Refuse it.
+    #[default]
+    Refuse,
+    /// Take it; what is held stays in use.
+    Take,
+}
+
 /// A session was kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginReport {

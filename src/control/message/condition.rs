@@ -278,7 +278,7 @@ mod tests {
             (
                 "no credit",
                 |report| {
-                    let next = NextTopUp::NoCredit { before: "2026-12-01".into() };
+                    let next = NextTopUp::NoCredit { before: Some("2026-12-01".into()) };
                     let empty = SupplyReport { level: SupplyLevel::Empty, days: Some(0), next };
                     report.supply.insert(model(), empty);
                 },

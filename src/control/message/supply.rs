@@ -41,8 +41,9 @@ pub enum NextTopUp {
     },
     /// The account had no credit; before that day it is asked again.
     NoCredit {
-        /// As above.
-        before: String,
+        /// As above; absent while that is not planned.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<String>,
     },
     /// The backend refused; before that day it is asked again.
     Refused {

@@ -5,7 +5,7 @@
 //! are at least [`LEAST`] of real time apart, whatever the clock does; whoever drops out between [`Agenda::begin`] and
 //! [`Agenda::conclude`] has the appointment of a look that failed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{CryptoRng, RngExt as _};
 use serde::{Deserialize, Serialize};
@@ -124,6 +124,10 @@ pub struct Agenda {
     admission: Admission,
     #[serde(default)]
     models: BTreeMap<ModelName, Appointment>,
+    /// The models that the account had credits for when it was last seen; `None` if it never was. It is told, and decides
+    /// nothing.
+    #[serde(default)]
+    credited: Option<BTreeSet<String>>,
 }
 
 impl Appointment {
@@ -168,6 +172,17 @@ impl Agenda {
     /// The appointment of `model`.
     pub fn of(&self, model: &ModelName) -> Option<&Appointment> {
         self.models.get(model)
+    }
+
+    /// Whether the account had no credit for `model` when it was last seen.
+    pub fn lacks_credit(&self, model: &ModelName) -> bool {
+        self.credited.as_ref().is_some_and(|credited| !credited.contains(model.as_str()))
+    }
+
+    /// The account was seen, with all its credits.
+    pub fn account_seen(&mut self, credits: &BTreeMap<String, i64>) {
+        let left = credits.iter().filter(|(_, left)| **left > 0);
+        self.credited = Some(left.map(|(model, _)| model.clone()).collect());
     }
 
     /// Somebody signed in. What was begun is not made whole: it may be another account, and the rest of a batch would tie it to
@@ -295,7 +310,7 @@ impl Agenda {
         if entry.standing == before && outcome != Outcome::Done { News::No } else { News::Yes }
     }
 
-    /// The account was seen to have these credits: models that lacked some get their first stock after all.
+    /// The account was seen to have these credits, perhaps among others: models that lacked some get their first stock after all.
     pub fn credits_seen<'p, R: CryptoRng + ?Sized>(
         &mut self,
         credits: &BTreeMap<String, i64>,
@@ -303,6 +318,9 @@ impl Agenda {
         now: Timestamp,
         rng: &mut R,
     ) {
+        if let Some(credited) = &mut self.credited {
+            credited.extend(credits.iter().filter(|(_, left)| **left > 0).map(|(model, _)| model.clone()));
+        }
         for (model, entry) in &mut self.models {
             if entry.standing == Standing::NoCredit
                 && credits.get(model.as_str()).is_some_and(|left| *left > 0)

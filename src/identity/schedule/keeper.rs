@@ -57,7 +57,7 @@ impl Schedule {
     /// Somebody signed in, with these credits: what was missed is kept, late.
     pub async fn signed_in(&self, credits: &BTreeMap<String, i64>) -> Result<(), IdentityError> {
         self.change(Agenda::signed_in).await?;
-        self.credits_seen(credits).await
+        self.account_seen(credits).await
     }
 
     /// Tokens of `model` were minted by hand.
@@ -65,7 +65,13 @@ impl Schedule {
         self.change(|agenda| agenda.minted_by_hand(model)).await
     }
 
-    /// The account was asked for, and has these credits.
+    /// The account was asked for, and has these credits and no others.
+    pub async fn account_seen(&self, credits: &BTreeMap<String, i64>) -> Result<(), IdentityError> {
+        self.change(|agenda| agenda.account_seen(credits)).await?;
+        self.credits_seen(credits).await
+    }
+
+    /// The account has these credits, perhaps among others.
     pub async fn credits_seen(&self, credits: &BTreeMap<String, i64>) -> Result<(), IdentityError> {
         let now = self.clock.now();
         self.change(|agenda| {
@@ -173,7 +179,7 @@ impl Schedule {
     ) -> Result<Outcome, Obstacle> {
         let storage = |error: IdentityError| Obstacle::from(&error);
         let account = office.credits().await?;
-        self.credits_seen(&account).await.map_err(storage)?;
+        self.account_seen(&account).await.map_err(storage)?;
         let credits = account.get(model.as_str()).copied().unwrap_or(0).max(0).unsigned_abs();
         let decision = self.wanted(office, model, credits).await.map_err(storage)?;
         let count = match decision {

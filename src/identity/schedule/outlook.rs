@@ -29,8 +29,8 @@ pub enum Next {
     SignIn,
     /// A look then, at which tokens are minted if that is needed.
     Look(Timestamp),
-    /// The account had no credit; it is looked again then.
-    NoCredit(Timestamp),
+    /// The account had no credit; it is looked again then, if that is planned.
+    NoCredit(Option<Timestamp>),
     /// The backend refused; it is asked again then.
     Refused(Timestamp),
     /// Nothing: a signature did not verify.
@@ -64,10 +64,15 @@ impl Schedule {
                 (Activity::Off, ..) => Next::Off,
                 (_, Admission::Ended, _) => Next::SignIn,
                 _ if !is_open => Next::SignIn,
+                (_, _, None) if agenda.lacks_credit(model) => Next::NoCredit(None),
                 (_, _, None) => Next::Unplanned,
                 (_, _, Some(entry)) => match entry.standing() {
-                    Standing::First | Standing::Regular => Next::Look(entry.due()),
-                    Standing::NoCredit => Next::NoCredit(entry.due()),
+                    Standing::First | Standing::Regular if !agenda.lacks_credit(model) => {
+                        Next::Look(entry.due())
+                    }
+                    Standing::First | Standing::Regular | Standing::NoCredit => {
+                        Next::NoCredit(Some(entry.due()))
+                    }
                     Standing::Refused => Next::Refused(entry.due()),
                     Standing::Stopped => Next::Stopped,
                 },

@@ -20,12 +20,12 @@ fn restore(room: &Path, home: &str, more: &[&str], passphrase: &str) -> Ended {
     llmtor(room, &[], &[&restore[..], more].concat(), passphrase)
 }
 
-/// As [`restore`], the passphrase on another descriptor than standard input.
-fn by_descriptor(room: &Path, home: &str, file: &str) -> serde_json::Value {
-    std::fs::write(room.join("passphrase.txt"), format!("{PASSPHRASE}\n")).unwrap();
+/// As [`restore`], the passphrase on another descriptor than standard input, which a shell opens as in `line`.
+fn by_descriptor(room: &Path, home: &str, file: &str, line: &str) -> serde_json::Value {
+    std::fs::write(room.join("passphrase.txt"), format!("not this line\n{PASSPHRASE}\nnor this\n")).unwrap();
     let mut shell = std::process::Command::new("sh");
     program::confine(&mut shell, room);
-    let line = "exec \"$0\" \"$@\" 3< passphrase.txt";
+    shell.env("WORDS", PASSPHRASE);
     let restore = ["abuse", "restore", file, "--passphrase-fd", "3", "--json", "--home", home];
     let output = program::finish(shell.args(["-c", line, program::SHIPPED]).args(restore), "");
     std::fs::remove_file(room.join("passphrase.txt")).unwrap();
@@ -80,8 +80,15 @@ fn the_abuse_tokens_go_to_a_file_and_to_the_server_and_come_back() {
     restore(room, "second", &["tokens.llmtorbak"], "another passphrase").refused_json("failed");
     let restored = restore(room, "second", &["tokens.llmtorbak"], PASSPHRASE).json();
     assert_eq!((&restored["permanent"], &restored["transient"]), (&"restored".into(), &"restored".into()));
-    let again = by_descriptor(room, "second", "tokens.llmtorbak");
-    assert_eq!((&again["permanent"], &again["transient"]), (&"held".into(), &"held".into()));
+    // A file that was read on from, a here-document, a pipe; the descriptor itself, wherever it stands.
+    for line in [
+        "exec 3< passphrase.txt; read -r _ <&3; exec \"$0\" \"$@\"",
+        "exec \"$0\" \"$@\" 3<<END\n$WORDS\nEND",
+        "echo \"$WORDS\" | { exec 3<&0; exec \"$0\" \"$@\" < /dev/null; }",
+    ] {
+        let again = by_descriptor(room, "second", "tokens.llmtorbak", line);
+        assert_eq!((&again["permanent"], &again["transient"]), (&"held".into(), &"held".into()), "{line}");
+    }
 
     // After a rotation the backup's monthly token is another one than that in use.
     let rotated = succeed(room, &["abuse", "rotate", "--home", "client"], "").stdout;

@@ -145,7 +145,8 @@ fn a_credit_that_is_given_up_is_listed_with_time_and_reason_until_it_is_forgotte
     // Another account signs in.
     let add = ["backend", "account", "add", "bob", "--home", "backend"];
     let session = succeed(backend.room(), &add, "").stdout;
-    succeed(backend.room(), &["login", "--session-stdin", "--home", "client"], session.trim());
+    let login = ["login", "--session-stdin", "--another-account", "--home", "client"];
+    succeed(backend.room(), &login, session.trim());
     let losses = succeed(backend.room(), &["tokens", "losses", "--home", "client"], "").stdout;
     assert!(losses.contains(&format!("1 of {MODEL}  given up")) && losses.starts_with("20"), "{losses}");
     let status = succeed(backend.room(), &["status", "--home", "client"], "").stdout;

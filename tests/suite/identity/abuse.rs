@@ -62,8 +62,9 @@ async fn a_rotation_brings_another_token_of_the_month_and_says_when_there_are_no
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_is_asked_for_again_with_the_same_blinded_token() {
     let world = World::new(0).await;
-    world.issuer.script([Fault::HangAfter]);
     let process = world.start();
+    process.identity.abuse_rotate().await.expect("the transient one");
+    world.issuer.script([Fault::HangAfter]);
     tokio::select! {
         setup = process.identity.abuse_setup() => panic!("it ended: {setup:?}"),
         () = world.issuer.hung() => {}
@@ -71,7 +72,7 @@ async fn a_lost_answer_is_asked_for_again_with_the_same_blinded_token() {
     drop(process);
     let process = world.start();
     let setup = process.identity.abuse_setup().await.expect("setup");
-    assert_eq!((setup.permanent, setup.transient), (Obtained::Resumed, Obtained::Issued));
+    assert_eq!((setup.permanent, setup.transient), (Obtained::Resumed, Obtained::Held));
     let blinded = world.issuer.field("abuse-token/permanent", "BlindedToken");
     assert_eq!((blinded.len(), &blinded[0]), (2, &blinded[1]));
 }
@@ -81,7 +82,7 @@ async fn a_pending_row_of_a_month_that_is_over_is_not_finished() {
     let world = World::new(0).await;
     let process = world.start();
     world.issuer.script([Fault::AnswerLost, Fault::RateLimited, Fault::RateLimited, Fault::RateLimited]);
-    // The permanent one needs a repeat; the transient one gets none through.
+    // It was begun, and gets no answer through.
     world.issuer.script([Fault::RateLimited]);
     let error = process.identity.abuse_setup().await.expect_err("not reachable");
     assert_eq!(error.kind(), ErrorKind::Transient);
@@ -95,6 +96,7 @@ async fn a_pending_row_of_a_month_that_is_over_is_not_finished() {
 async fn refusals_of_the_protocol_are_told_apart() {
     let world = World::new(0).await;
     let process = world.start();
+    process.identity.abuse_rotate().await.expect("the transient one");
     world.issuer.script([Fault::Conflict]);
     let error = process.identity.abuse_setup().await.expect_err("issued before");
     assert!(matches!(error, IdentityError::AbuseAlreadyIssued), "{error}");
@@ -112,11 +114,45 @@ async fn refusals_of_the_protocol_are_told_apart() {
 async fn a_forged_abuse_signature_is_an_alarm_and_is_not_stored() {
     let world = World::new(0).await;
     let process = world.start();
-    world.issuer.script([Fault::Forged]);
-    let error = process.identity.abuse_setup().await.expect_err("alarm");
-    assert_eq!(error.kind(), ErrorKind::Alarm);
-    assert!(error.to_string().contains("abuse-permanent"), "{error}");
-    assert!(!process.identity.abuse_status().await.expect("status").permanent);
+    for key in ["abuse-transient", "abuse-permanent"] {
+        world.issuer.script([Fault::Forged]);
+        let error = process.identity.abuse_setup().await.expect_err("alarm");
+        assert_eq!(error.kind(), ErrorKind::Alarm);
+        assert!(error.to_string().contains(key), "{error}");
+        assert!(!process.identity.abuse_status().await.expect("status").permanent);
+        if key == "abuse-transient" {
+            let asked = world.issuer.field("abuse-token/permanent", "BlindedToken");
+            assert!(
+                asked.is_empty(),
+                "what is issued once is not asked for under keys that are not the backend's"
+            );
+            process.identity.abuse_rotate().await.expect("the transient one");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_does_not_sign_may_have_other_keys_and_that_is_said() {
+    let world = World::new(0).await;
+    let process = world.start();
+    world.issuer.script([Fault::Strange; 3]);
+    let error = process.identity.abuse_setup().await.expect_err("unsigned");
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    for words in ["abuse-transient", "HTTP 500", "llmtor keys list", "llmtor keys import FILE --replace"] {
+        assert!(error.to_string().contains(words), "{words} is not in {error}");
+    }
+    process.identity.abuse_setup().await.expect("signed after all");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_month_without_further_tokens_does_not_keep_the_permanent_one_back() {
+    let world = World::new(0).await;
+    let process = world.start();
+    world.issuer.script([Fault::Exhausted]);
+    let error = process.identity.abuse_setup().await.expect_err("exhausted");
+    assert!(matches!(error, IdentityError::AbuseExhausted), "{error}");
+    let status = process.identity.abuse_status().await.expect("status");
+    assert!(status.permanent && status.transient.is_none(), "{status:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

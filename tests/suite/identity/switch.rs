@@ -1,6 +1,8 @@
 //! Another account signs in, or the first one out: nothing begun under one account is sent under another.
 
-use llmtor::identity::{Identity, MintOrder, Obtained, Predecessor, Readiness, Session};
+use llmtor::identity::{
+    Admit, Identity, IdentityError, MintOrder, Obtained, Predecessor, Readiness, Session,
+};
 use llmtor::vault::LossReason;
 
 use super::issuer::Fault;
@@ -39,7 +41,7 @@ async fn another_account_never_sends_what_was_blinded_under_the_first() {
     let world = World::new(9).await;
     let process = with_pending(&world).await;
     let other = world.someone(&process, OTHER_SESSION);
-    let signed_in = other.sign_in().await.expect("signed in");
+    let signed_in = other.sign_in(Admit::Anybody).await.expect("signed in");
     assert_eq!(signed_in.predecessor, Predecessor::Another);
     assert_eq!((signed_in.abandoned.credits, signed_in.abandoned.abuse), (1, 1));
     let losses = process.vault.census().losses().await.expect("losses");
@@ -62,11 +64,11 @@ async fn the_same_account_in_a_new_session_goes_on_with_what_is_pending() {
     let file = world.session_file();
     file.store(&Session::parse(OTHER_SESSION).expect("session"), "u1", &mut rand::rng()).expect("stored");
     let again = world.someone(&process, SESSION);
-    let signed_in = again.sign_in().await.expect("signed in");
+    let signed_in = again.sign_in(Admit::Owner).await.expect("signed in");
     assert_eq!(signed_in.predecessor, Predecessor::Same);
     assert_eq!((signed_in.abandoned.credits, signed_in.abandoned.abuse), (0, 0));
     assert_eq!(again.recover().await.expect("recovered").made, 1);
-    assert_eq!(again.abuse_setup().await.expect("setup").permanent, Obtained::Resumed);
+    assert_eq!(again.abuse_setup().await.expect("setup").transient, Obtained::Resumed);
     assert_eq!(world.issuer.used(), 1);
 }
 
@@ -75,9 +77,28 @@ async fn where_it_cannot_be_told_whose_they_are_pending_issuances_are_wiped() {
     let world = World::new(9).await;
     let process = with_pending(&world).await;
     world.session_file().wipe().expect("wiped");
-    let signed_in = world.someone(&process, SESSION).sign_in().await.expect("signed in");
+    let signed_in = world.someone(&process, SESSION).sign_in(Admit::Owner).await.expect("signed in");
     assert_eq!(signed_in.predecessor, Predecessor::Unknown);
     assert_eq!((signed_in.abandoned.credits, signed_in.abandoned.abuse), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_the_tokens_are_is_known_after_a_sign_out_and_another_account_is_taken_only_if_told_to() {
+    let world = World::new(9).await;
+    let process = world.start();
+    let someone = |session| world.someone(&process, session);
+    someone(SESSION).sign_in(Admit::Owner).await.expect("signed in");
+    process.identity.sign_out().await.expect("signed out");
+    let refused = someone(OTHER_SESSION).sign_in(Admit::Owner).await.expect_err("another account");
+    assert!(matches!(refused, IdentityError::OtherAccount), "{refused}");
+    assert!(!world.home().session_path().exists(), "nothing is kept of it");
+    assert_eq!(someone(SESSION).sign_in(Admit::Owner).await.expect("the owner").owner, Predecessor::Same);
+    let taken = someone(OTHER_SESSION).sign_in(Admit::Anybody).await.expect("told to");
+    assert_eq!(taken.owner, Predecessor::Another);
+    let now = someone(OTHER_SESSION).sign_in(Admit::Owner).await.expect("the owner now");
+    assert_eq!(now.owner, Predecessor::Same);
+    let refused = someone(SESSION).sign_in(Admit::Owner).await.expect_err("the owner before");
+    assert!(matches!(refused, IdentityError::OtherAccount), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,7 +106,7 @@ async fn a_session_that_the_backend_does_not_know_changes_nothing() {
     let world = World::new(9).await;
     let process = with_pending(&world).await;
     let stranger = world.someone(&process, "ca9a41e5-0000-4000-8000-000000000000");
-    stranger.sign_in().await.expect_err("unknown");
+    stranger.sign_in(Admit::Anybody).await.expect_err("unknown");
     assert_eq!(process.identity.recover().await.expect("recovered").made, 1);
     assert_eq!(world.session_file().predecessor_of("u1"), Predecessor::Same);
 }
@@ -101,7 +122,7 @@ async fn a_sign_out_finishes_what_is_pending() {
         (1, 0, 0)
     );
     assert_eq!((process.stock().await.available, process.stock().await.blinded), (1, 0));
-    assert!(process.identity.abuse_status().await.expect("status").permanent);
+    assert!(process.identity.abuse_status().await.expect("status").transient.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

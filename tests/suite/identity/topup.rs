@@ -107,7 +107,7 @@ async fn outlook(schedule: &Schedule, desk: &Desk<'_>) -> Outlook {
 /// Turns the clock to the next look, and has it done.
 async fn look(world: &World, schedule: &Schedule, desk: &Desk<'_>) {
     let due = match outlook(schedule, desk).await.next {
-        Next::Look(due) | Next::NoCredit(due) | Next::Refused(due) => due,
+        Next::Look(due) | Next::NoCredit(Some(due)) | Next::Refused(due) => due,
         other => panic!("no look is planned: {other:?}"),
     };
     world.clock.advance(due.seconds_since(world.clock.now()).max(0));

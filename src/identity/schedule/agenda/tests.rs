@@ -172,6 +172,21 @@ fn no_credit_is_told_once_and_its_sight_makes_a_first_appointment() {
 }
 
 #[test]
+fn which_models_lack_credit_is_known_from_the_sight_of_the_account_and_from_what_came_since() {
+    let mut agenda = Agenda::default();
+    assert!(!agenda.lacks_credit(&model()), "the account was never seen");
+    let credits = |left| BTreeMap::from([("other".to_owned(), 3), (model().as_str().to_owned(), left)]);
+    agenda.account_seen(&credits(0));
+    assert!(agenda.lacks_credit(&model()));
+    let mut world = World::new(3, 0);
+    let bought = BTreeMap::from([(model().as_str().to_owned(), 5)]);
+    agenda.credits_seen(&bought, |model| world.plans.of(model), at(0), &mut world.rng);
+    assert!(!agenda.lacks_credit(&model()), "some were bought");
+    agenda.account_seen(&BTreeMap::new());
+    assert!(agenda.lacks_credit(&model()));
+}
+
+#[test]
 fn neither_a_mint_by_hand_nor_a_lack_of_credit_stands_for_the_first_stock() {
     for held in [0, 50] {
         let mut world = World::new(11, held);
