@@ -358,7 +358,7 @@ impl Course<'_> {
                 Some(told) => Window::by_backend(told, drawn.elapsed()),
                 None => Window::by_us(presented.drawn(), self.shared.settings.clock.now()),
             };
-            let outcome = outcome::read(reply, &self.prompt.model);
+            let outcome = outcome::read_aside(reply, &self.prompt.model).await;
             if outcome.accepts_signature() {
                 *signatures = Signatures::Accepted;
             }
