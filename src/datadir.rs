@@ -108,6 +108,11 @@ pub struct HomeLock {
     _file: File,
 }
 
+/// Only whoever holds the lock writes it.
+const SESSION: &str = "session.sealed";
+/// Nobody takes so long to replace a small file.
+const DRAFT: std::time::Duration = std::time::Duration::from_secs(60);
+
 impl Home {
     /// Opens the directory, creating it (0700) with its parents. One that others may read is closed to them,
     /// with a warning, if it is ours.
@@ -165,7 +170,24 @@ impl Home {
         file.set_len(0)
             .and_then(|()| file.write_all(pid.as_bytes()))
             .map_err(|error| HomeError::Unwritable { path, kind: error.kind() })?;
+        self.sweep_drafts();
         Ok(HomeLock { _file: file })
+    }
+
+    /// Removes what a kill left of files that were being replaced, which may hold what is removed from their place since. What is
+    /// young may be somebody's who writes without the lock.
+    fn sweep_drafts(&self) {
+        for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some(of) = name.to_str().and_then(draft::file_of) else { continue };
+            let age = entry.metadata().and_then(|found| found.modified()).ok();
+            let is_old = age.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > DRAFT);
+            if (is_old || of == SESSION)
+                && let Err(error) = fs::remove_file(entry.path())
+            {
+                tracing::warn!(kind = ?error.kind(), "what is left of a file that was being replaced cannot be removed");
+            }
+        }
     }
 
     fn lock_file(&self) -> Result<File, HomeError> {
@@ -349,6 +371,24 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_a_kill_left_of_a_session_that_was_being_replaced_is_gone_when_the_home_is_next_worked_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let [left, young, other] =
+            ["session.sealed.0123456789abcdef.new", "paused.0123456789abcdef.new", "my.new"]
+                .map(|name| home.root().join(name));
+        for path in [&left, &young, &other] {
+            fs::write(path, "x").unwrap();
+        }
+        drop(home.lock().unwrap());
+        assert_eq!([&left, &young, &other].map(|path| path.exists()), [false, true, true]);
+        let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        File::options().write(true).open(&young).unwrap().set_modified(hour_ago).unwrap();
+        drop(home.lock().unwrap());
+        assert_eq!([&young, &other].map(|path| path.exists()), [false, true]);
     }
 
     #[test]

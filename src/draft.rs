@@ -64,6 +64,13 @@ impl Drop for Draft<'_> {
     }
 }
 
+/// The name of the file that one of `name` was to replace, if it is a draft's.
+pub(crate) fn file_of(name: &str) -> Option<&str> {
+    let (file, mark) = name.strip_suffix(".new")?.rsplit_once('.')?;
+    let is_mark = mark.len() == 16 && mark.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (is_mark && !file.is_empty()).then_some(file)
+}
+
 /// Both.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
     Draft::of(path, bytes, mode)?.take_place()
@@ -72,6 +79,14 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_draft_is_known_by_its_name() {
+        assert_eq!(file_of("session.sealed.0123456789abcdef.new"), Some("session.sealed"));
+        for other in ["session.sealed", "notes.new", ".0123456789abcdef.new", "a.0123456789ABCDEF.new"] {
+            assert_eq!(file_of(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_draft_takes_the_file_s_place_or_leaves_nothing() {
