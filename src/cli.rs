@@ -77,6 +77,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return output.failure(&failure);
         }
     };
+    let named = parsed.globals.home.as_ref().map(|home| Shell::HERE.word(&home.display().to_string()));
     let context =
         Context { home: parsed.globals.home, sets: assignments(&raw), log: parsed.globals.log, output };
     #[cfg(feature = "desktop")]
@@ -90,7 +91,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     runtime.shutdown_background();
     match result {
         Ok(exit) => exit.into(),
-        Err(failure) => output.failure(&failure),
+        Err(failure) => output.failure(&match &named {
+            Some(home) => failure.of_home(home),
+            None => failure,
+        }),
     }
 }
 

@@ -101,10 +101,34 @@ impl Failure {
         Self { exit, kind, message: message.into(), advice: None }
     }
 
+    /// The same where a home was named: commands to be typed name it, too, lest they act on another.
+    pub(super) fn of_home(mut self, home: &str) -> Self {
+        self.message = in_home(&self.message, home);
+        self.advice = self.advice.map(|advice| in_home(&advice, home));
+        self
+    }
+
     pub(super) fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
         self
     }
+}
+
+/// Commands of ours in `text`, with `--home` where they name none.
+fn in_home(text: &str, home: &str) -> String {
+    let mut told = String::with_capacity(text.len());
+    for (at, piece) in text.split('`').enumerate() {
+        if at > 0 {
+            told.push('`');
+        }
+        told.push_str(piece);
+        // Those between two backticks.
+        if at % 2 == 1 && piece.starts_with("llmtor ") && !piece.contains("--home") {
+            told.push_str(" --home ");
+            told.push_str(home);
+        }
+    }
+    told
 }
 
 impl From<Refusal> for Failure {
@@ -162,6 +186,13 @@ impl From<BackendError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_to_be_typed_names_the_home_that_was_named() {
+        let told = in_home("run `llmtor restore --take-over` when it is true, or see `config.toml`", "r1");
+        assert_eq!(told, "run `llmtor restore --take-over --home r1` when it is true, or see `config.toml`");
+        assert_eq!(in_home("`llmtor resume --home r1` does", "r1"), "`llmtor resume --home r1` does");
+    }
 
     #[test]
     fn the_help_lists_every_code() {

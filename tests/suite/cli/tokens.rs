@@ -72,7 +72,7 @@ fn a_token_is_followed_from_its_call_through_a_kill_to_its_end() {
     assert!(special(&backend).is_empty());
     drop(daemon);
     llmtor(backend.room(), &[], &["tokens", "explain", &id, "--home", "client"], "")
-        .refused(2, &["is not the beginning of a token's id", "`llmtor tokens` lists"]);
+        .refused(2, &["is not the beginning of a token's id", "`llmtor tokens --home client` lists"]);
 }
 
 #[test]
