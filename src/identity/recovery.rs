@@ -23,7 +23,8 @@
 //! | answered with a signature that does not verify | stays and is an alarm: asked again at each start and mint while it is young (what was mangled on the way may come whole), then judged as any other old row |
 //! | its account signs out | as above, for a bounded time; then wiped, written down and reported as given up ([`sign_in`](super::sign_in)) |
 //! | another account signs in, or it cannot be told whose it is | wiped, written down and reported as given up, and never sent |
-//! | blinded under a key that is not pinned any more | stays, reported as *stranded*: pin that key again to resume it |
+//! | blinded under a key that is not pinned any more, younger than five minutes or never sent | stays, reported as *stranded*: pin that key again to resume it |
+//! | blinded under such a key, older | no request brings its token any more: as the older ones above, but what was not debited is wiped, and its credit is still in the account |
 //!
 //! What is wiped is written down ([`crate::vault::Loss`]) in the commit that wipes it, so no credit goes unnoticed; the mark
 //! is then moved past the debits of what was lost.
@@ -145,21 +146,29 @@ impl Identity {
         }
         let now = self.clock.now();
         let mut young = Vec::new();
-        let mut old: BTreeMap<ModelName, Vec<(PendingIssuance, PublicKey)>> = BTreeMap::new();
+        let mut old: BTreeMap<ModelName, Vec<(PendingIssuance, Option<PublicKey>)>> = BTreeMap::new();
+        // Of keys that are not pinned any more; judged with the others, and after them.
+        let mut orphans = Vec::new();
         let mut unsent = Vec::new();
         for row in pending {
             let pinned = self.keyring.model(&row.issuance.model);
             let Some(key) = pinned.filter(|key| key.fingerprint() == row.issuance.key).cloned() else {
-                recovered.stranded += 1;
+                match row.first_sent {
+                    Some(first_sent) if !is_remembered(first_sent, now) => orphans.push(row),
+                    _ => recovered.stranded += 1,
+                }
                 continue;
             };
             match row.first_sent {
                 Some(first_sent) if is_remembered(first_sent, now) => {
                     young.push(Flight::resume(row, key, first_sent, Sending::Repeat));
                 }
-                Some(_) => old.entry(row.issuance.model.clone()).or_default().push((row, key)),
+                Some(_) => old.entry(row.issuance.model.clone()).or_default().push((row, Some(key))),
                 None => unsent.push((row, key)),
             }
+        }
+        for row in orphans {
+            old.entry(row.issuance.model.clone()).or_default().push((row, None));
         }
         // The young first: what they finish explains debits when the old ones are judged.
         self.fly_all(young, &mut recovered).await?;
@@ -199,7 +208,7 @@ impl Identity {
     /// Writes off what the ledger does not clear; returns the rows whose credit was not debited.
     async fn settle_old(
         &self,
-        old: BTreeMap<ModelName, Vec<(PendingIssuance, PublicKey)>>,
+        old: BTreeMap<ModelName, Vec<(PendingIssuance, Option<PublicKey>)>>,
         account: &Account,
         recovered: &mut Recovered,
     ) -> Result<Vec<(PendingIssuance, PublicKey)>, IdentityError> {
@@ -220,7 +229,15 @@ impl Identity {
             if let (Some(mark), 1..) = (mark, verdict.lost) {
                 self.explain_debits(&model, mark, verdict.lost)?;
             }
-            cleared.extend(rows);
+            for (row, key) in rows {
+                match key {
+                    Some(key) => cleared.push((row, key)),
+                    None => {
+                        self.deposits.abandon(&row.issuance.request_id).await?;
+                        recovered.refused += 1;
+                    }
+                }
+            }
         }
         Ok(cleared)
     }
@@ -229,7 +246,7 @@ impl Identity {
     async fn write_off(
         &self,
         model: &ModelName,
-        rows: Vec<(PendingIssuance, PublicKey)>,
+        rows: Vec<(PendingIssuance, Option<PublicKey>)>,
         reason: LossReason,
     ) -> Result<(), IdentityError> {
         if rows.is_empty() {

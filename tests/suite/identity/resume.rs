@@ -232,6 +232,23 @@ async fn a_row_blinded_under_a_key_that_was_replaced_waits_for_that_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn credits_taken_before_a_change_of_the_key_are_told_to_be_lost_once_nothing_brings_their_tokens() {
+    for (fault, lost, refused) in [(Fault::HangAfter, 1, 0), (Fault::HangBefore, 0, 1)] {
+        let world = World::new(10).await;
+        world.start().mint(1).await;
+        die_in_flight(&world, fault, 1).await;
+        world.clock.advance(600);
+        let mut other = Keyring::default();
+        other.insert(MODEL.parse().expect("name"), public_key(1));
+        let process = world.start_with(other);
+        let recovered = process.identity.recover().await.expect("recovered");
+        assert_eq!((recovered.stranded, recovered.lost, recovered.refused), (0, lost, refused), "{fault:?}");
+        assert_eq!(losses(&process).await.len(), lost, "{fault:?}");
+        assert_eq!(process.stock().await.blinded, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn deaths_in_a_row_end_with_one_token_a_credit() {
     let world = World::new(3).await;
     for fault in [Fault::HangBefore, Fault::HangAfter, Fault::HangAfter] {
