@@ -73,6 +73,10 @@ pub struct Operations {
     gate: Gate,
     /// Two sagas at once would resume each other's requests.
     turn: Mutex<()>,
+    /// The same for abuse tokens, which wait for no mint. Whoever needs both takes this one second.
+    abuse_turn: Mutex<()>,
+    /// Held by those who only ask, so that it is known when nobody does.
+    looks: tokio::sync::RwLock<()>,
     /// Set once, by the daemon.
     daemon: RwLock<Option<RunningDaemon>>,
     watcher: RwLock<Option<KeysWatcher>>,
@@ -109,6 +113,8 @@ impl Operations {
             clock,
             gate,
             turn: Mutex::new(()),
+            abuse_turn: Mutex::new(()),
+            looks: tokio::sync::RwLock::default(),
             daemon: RwLock::new(None),
             watcher: RwLock::new(None),
             page_links: OnceLock::new(),
@@ -207,11 +213,16 @@ impl Operations {
 
     /// Credits left by model, as the backend counts them.
     pub(super) async fn credits(&self) -> Result<BTreeMap<String, i64>, AppError> {
-        let _turn = self.turn.lock().await;
+        let _look = self.looks.read().await;
         Ok(self.identity(Unready::Fails).await?.account().await?.active)
     }
 
     async fn dispatch(&self, operation: Operation, progress: ProgressSender) -> Result<Report, AppError> {
+        let waits = matches!(operation, Operation::Mint { .. } | Operation::Login { .. } | Operation::Logout);
+        if waits && self.turn.try_lock().is_err() {
+            let waiting_for = "a mint that is under way".to_owned();
+            progress.send_replace(Some(Progress::Waiting { waiting_for }));
+        }
         match operation {
             Operation::Tokens => self.tokens().await.map(Report::Tokens),
             Operation::Explain { id } => self.explain(&id).await.map(Report::Explain),
@@ -231,6 +242,7 @@ impl Operations {
             Operation::AbuseSetup => self.abuse_setup().await.map(Report::AbuseSetup),
             Operation::AbuseStatus => self.abuse_status().await.map(Report::AbuseStatus),
             Operation::AbuseRotate => self.abuse_rotate().await.map(Report::AbuseRotate),
+            Operation::AbuseRotateLater => self.abuse_rotate_later().await.map(Report::AbuseRotateLater),
             Operation::AbuseBackup(order) => self.abuse_backup(order).await.map(Report::AbuseBackup),
             Operation::AbuseRestore(order) => self.abuse_restore(order).await.map(Report::AbuseRestore),
             Operation::Backup(order) => self.backup(order).await.map(Report::Backup),
@@ -338,7 +350,7 @@ impl Operations {
     }
 
     async fn abuse_setup(&self) -> Result<AbuseReport, AppError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.abuse_turn.lock().await;
         let identity = self.identity(Unready::Fails).await?;
         let AbuseSetup { permanent, transient, epoch: _ } = identity.abuse_setup().await?;
         let mut report = self.abuse().await?;
@@ -394,13 +406,17 @@ fn notes(recovered: &Recovered) -> Vec<String> {
     let Recovered { made: _, pending, refused, lost, unclear, stranded, alarms, stopped: _ } = recovered;
     let told = [
         (*pending, "begun earlier are still waiting for their signature; the next mint asks again"),
-        (*refused, "begun earlier were refused; no credit was taken"),
+        (*refused, "begun earlier came to nothing; no credit was taken"),
         (
             *lost,
             "begun earlier are lost: their credit was taken, but the backend no longer repeats the signature",
         ),
         (*unclear, "begun earlier were given up: whether their credit was taken cannot be told"),
-        (*stranded, "begun earlier wait for a key that is no longer pinned; import it again to finish them"),
+        (
+            *stranded,
+            "begun earlier wait for a key that is no longer pinned; while they are younger than five minutes, importing it again finishes \
+             them, and afterwards the account tells whether their credits are lost",
+        ),
     ];
     let counts =
         told.into_iter().filter(|(count, _)| *count > 0).map(|(count, text)| format!("{count} {text}"));

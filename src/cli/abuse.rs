@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::backup::Overwrite;
 use crate::control::message::backup::{
     AbuseBackupOrder, AbuseBackupReport, AbuseRestoreOrder, AbuseRestoreReport, AbuseStatusReport, Held,
-    Restoration, RotateReport,
+    Restoration, RotateLaterReport, RotateReport,
 };
 use crate::control::message::{AbuseReport, SecretText};
 use crate::control::{Operation, Report};
@@ -37,7 +37,14 @@ pub(super) async fn run(command: AbuseCommand, context: &Context) -> Result<Exit
             };
             output.result(&report, || status(&report));
         }
-        AbuseCommand::Rotate => {
+        AbuseCommand::Rotate { later: true } => {
+            let Report::AbuseRotateLater(report) = operate(context, Operation::AbuseRotateLater).await?
+            else {
+                return Err(mismatch());
+            };
+            output.result(&report, || later(&report));
+        }
+        AbuseCommand::Rotate { later: false } => {
             let Report::AbuseRotate(report) = operate(context, Operation::AbuseRotate).await? else {
                 return Err(mismatch());
             };
@@ -93,7 +100,28 @@ fn set_up(report: &AbuseReport) -> String {
         [] => "nothing was missing".to_owned(),
         some => format!("obtained: {}", some.join(", ")),
     };
-    format!("{obtained}\n{}", tokens::abuse(report))
+    // The first ones tell nobody anything: there was no pseudonym yet.
+    let is_another = report.obtained.iter().any(|one| one == "transient")
+        && !report.obtained.iter().any(|one| one == "permanent");
+    let cost = if is_another { AT_ONCE } else { "" };
+    format!("{obtained}\n{}{cost}", tokens::abuse(report))
+}
+
+/// What it costs to fetch one when a call has failed for it.
+const AT_ONCE: &str = "\nnote: the operator can match the time of this request, which names your account, with the first call that \
+    carries the new token; if they refused the old one to see who comes for another, they know now whose calls these are. \
+    `llmtor abuse rotate --later` avoids that, `llmtor pause` for some hours makes the match weaker";
+
+fn later(RotateLaterReport { held, running }: &RotateLaterReport) -> String {
+    let mut text = if *held {
+        "a fresh monthly token is fetched at a random moment within a day; until then calls carry the one in use".to_owned()
+    } else {
+        "no monthly token of this month is held; it comes by itself".to_owned()
+    };
+    if !running {
+        text += "\n`llmtor serve` fetches it, and does not run";
+    }
+    text
 }
 
 fn status(report: &AbuseStatusReport) -> String {
@@ -117,6 +145,7 @@ fn status(report: &AbuseStatusReport) -> String {
 fn rotated(RotateReport { month, replaced, permanent }: &RotateReport) -> String {
     let mut text = format!("calls from now on carry a fresh token for {month}");
     if *replaced {
+        text += AT_ONCE;
         text += "\nthe old one counts until the month is over, whoever has it";
     }
     text += if *permanent {

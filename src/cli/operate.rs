@@ -58,12 +58,19 @@ pub(super) async fn operate_in(
 pub(super) async fn show(output: Output, mut watched: watch::Receiver<Option<Progress>>) {
     let bar = output.bar();
     while watched.changed().await.is_ok() {
-        if let Some(Progress::Minted { done, total }) = *watched.borrow_and_update() {
-            // Not before: most operations have no progress to show.
-            bar.set_message("minting");
-            bar.enable_steady_tick(Duration::from_millis(200));
-            bar.set_length(total.into());
-            bar.set_position(done.into());
+        match &*watched.borrow_and_update() {
+            Some(Progress::Minted { done, total }) => {
+                // Not before: most operations have no progress to show.
+                bar.set_message("minting");
+                bar.enable_steady_tick(Duration::from_millis(200));
+                bar.set_length((*total).into());
+                bar.set_position((*done).into());
+            }
+            Some(Progress::Waiting { waiting_for }) => {
+                bar.set_message(format!("waiting for {waiting_for}"));
+                bar.enable_steady_tick(Duration::from_millis(200));
+            }
+            Some(Progress::Found(_)) | None => {}
         }
     }
     bar.finish_and_clear();

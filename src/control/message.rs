@@ -23,7 +23,7 @@ use crate::wire::ModelName;
 pub use account::{AccountReport, LoginReport, LogoutReport, OtherAccount};
 use backup::{
     AbuseBackupOrder, AbuseBackupReport, AbuseRestoreOrder, AbuseRestoreReport, AbuseStatusReport,
-    BackupOrder, BackupReport, RotateReport, TakeOverReport,
+    BackupOrder, BackupReport, RotateLaterReport, RotateReport, TakeOverReport,
 };
 pub use condition::{Condition, State};
 pub use doctor::{Check, CheckName, DoctorReport, Verdict};
@@ -89,6 +89,8 @@ pub enum Operation {
     AbuseStatus,
     /// Get a fresh transient abuse token.
     AbuseRotate,
+    /// Have one fetched some time later.
+    AbuseRotateLater,
     /// Seal the abuse tokens for the official client's format.
     AbuseBackup(AbuseBackupOrder),
     /// Take abuse tokens out of such a backup.
@@ -186,6 +188,11 @@ pub enum Progress {
         /// Tokens asked for.
         total: u32,
     },
+    /// Of one that cannot begin yet.
+    Waiting {
+        /// What it waits for.
+        waiting_for: String,
+    },
     /// Of [`Operation::Doctor`]: all that was found until now, in the report's order.
     Found(DoctorReport),
 }
@@ -230,6 +237,8 @@ pub enum Report {
     AbuseStatus(AbuseStatusReport),
     /// Of [`Operation::AbuseRotate`].
     AbuseRotate(RotateReport),
+    /// Of [`Operation::AbuseRotateLater`].
+    AbuseRotateLater(RotateLaterReport),
     /// Of [`Operation::AbuseBackup`].
     AbuseBackup(AbuseBackupReport),
     /// Of [`Operation::AbuseRestore`].

@@ -3,7 +3,7 @@
 //! | token | how often | an answer was lost | the next start |
 //! | --- | --- | --- | --- |
 //! | permanent | once per account; re-signed for ten minutes after the first issue | the row stays Blinded | the same BlindedToken again; a 409 says that the ten minutes are over |
-//! | transient | 30 times per account and epoch | the row stays Blinded | the same BlindedToken again; costs one of the 30 |
+//! | transient | 30 times per account and epoch | the row stays Blinded | the same BlindedToken again; costs one of the 30, which are spent ever more sparingly ([`budget`]) |
 //!
 //! The transient one is asked for first, as there are thirty of it: if it shows that the pinned keys are not the backend's, the
 //! permanent one, which cannot be had again, is not asked for under them.
@@ -17,6 +17,7 @@
 //! Both tokens tie this user's redemptions together (for the length of the month, and for good); that is what the
 //! backend asks for.
 
+mod budget;
 mod theft;
 
 use crate::blind::{BlindSignature, BlindedMessage, BlindingSecret, Fingerprint, PublicKey, TokenMessage};
@@ -161,10 +162,7 @@ impl Identity {
 
     async fn obtain(&self, kind: AbuseKind, key: &PublicKey) -> Result<Obtained, IdentityError> {
         if let AbuseKind::Transient(epoch) = kind {
-            let over = AbuseKind::Transient(Epoch::from_number(epoch.number().saturating_sub(1)));
-            if self.deposits.pending_abuse(over).await?.is_some() {
-                self.deposits.abandon_abuse(over).await?;
-            }
+            self.deposits.abandon_abuse_before(epoch).await?;
         }
         let (row, obtained) = match self.deposits.pending_abuse(kind).await? {
             Some(row) if row.key == key.fingerprint() => (row, Obtained::Resumed),
@@ -221,8 +219,15 @@ impl Identity {
             AbuseKind::Permanent => ["abuse-token", "permanent"],
             AbuseKind::Transient(_) => ["abuse-token", "transient"],
         };
-        let mut pause = self.pace.first_pause;
+        let (mut pause, attempts) = match row.kind {
+            AbuseKind::Permanent => (self.pace.first_pause, self.pace.attempts),
+            // Each counts; a gateway that has lost its breath needs longer than a moment.
+            AbuseKind::Transient(_) => (self.pace.first_pause * 8, self.pace.attempts.min(budget::AT_ONCE)),
+        };
         for attempt in 1.. {
+            if let AbuseKind::Transient(epoch) = row.kind {
+                self.spend_abuse_request(epoch).await?;
+            }
             let rejected = match self.api.post_bare::<AbuseIssueAnswer>(&segments, &request).await {
                 Ok(answer) if answer.signed_blinded_token.0.len() == key.modulus_len() => {
                     return Ok(BlindSignature::from_bytes(answer.signed_blinded_token.0));
@@ -230,8 +235,11 @@ impl Identity {
                 Ok(_) => Rejected::Foreign(Foreign::Incomplete, 200),
                 Err(rejected) => rejected,
             };
-            if rejected.is_transient() && attempt < self.pace.attempts {
-                tokio::time::sleep(pause).await;
+            if matches!(row.kind, AbuseKind::Transient(_)) {
+                self.spare_abuse_request(rejected).await?;
+            }
+            if rejected.is_transient() && attempt < attempts {
+                self.api.rest(pause).await;
                 pause = (pause * 2).min(self.pace.ceiling);
                 continue;
             }

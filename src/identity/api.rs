@@ -79,6 +79,18 @@ impl Rejected {
 }
 
 impl Rejected {
+    /// Whether the backend cannot have counted the request.
+    pub(crate) fn is_before_any_count(self) -> bool {
+        matches!(
+            self,
+            Self::Paused
+                | Self::Untrusted(_)
+                | Self::Unauthorized
+                | Self::Unreachable(Failing::Connecting)
+                | Self::RateLimited
+        )
+    }
+
     /// What it is where the protocol knows of no 409 and of no quota behind a 429: no word of the backend's.
     fn outside_abuse(self) -> Self {
         match self {

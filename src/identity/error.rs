@@ -120,6 +120,28 @@ pub enum IdentityError {
          it, or restore a backup: `llmtor abuse restore FILE`, or --server for the server's copy"
     )]
     AbuseAlreadyIssued,
+    /// The month's requests for a transient abuse token are being spared.
+    #[error(
+        "{sent} of this month's 30 requests for an abuse token are used up (most brought no answer), and without one no call is \
+         made until the month is over: the next is sent after {}. See to the network until then (`llmtor doctor`)", moment(*.until)
+    )]
+    AbuseSparing {
+        /// Requests that the backend may have counted.
+        sent: u32,
+        /// Seconds since 1970.
+        until: i64,
+    },
+    /// No key is pinned for a model, though for others.
+    #[error(
+        "no key is pinned for `{model}`; there are keys for {pinned}. Name one of them, or, if the operator offers {model}, run \
+         `llmtor keys import FILE` with the published keys"
+    )]
+    NotPinned {
+        /// What was asked for.
+        model: ModelName,
+        /// Those that there are.
+        pinned: String,
+    },
     /// More than 30 transient abuse tokens this month.
     #[error("this account has had all its transient abuse tokens for this month; wait for the next month")]
     AbuseExhausted,
@@ -140,6 +162,12 @@ pub enum IdentityError {
     /// A worker of this process died; nothing the user did.
     #[error("an internal task stopped; restart llmtor, pending tokens are resumed")]
     Internal,
+}
+
+fn moment(unix: i64) -> String {
+    let at = time::OffsetDateTime::from_unix_timestamp(unix).ok();
+    let told = at.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok());
+    told.unwrap_or_else(|| "a while".to_owned())
 }
 
 fn voucher(refusal: VoucherRefusal) -> &'static str {
@@ -258,9 +286,12 @@ impl IdentityError {
     /// The kind.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Url(_) | Self::Tls | Self::NoKey(_) | Self::Blinding(_) | Self::NoSuchPackage(_) => {
-                ErrorKind::Configuration
-            }
+            Self::Url(_)
+            | Self::Tls
+            | Self::NotPinned { .. }
+            | Self::NoKey(_)
+            | Self::Blinding(_)
+            | Self::NoSuchPackage(_) => ErrorKind::Configuration,
             Self::InvalidSession | Self::NotSignedIn | Self::SealedSession | Self::SessionExpired => {
                 ErrorKind::SignIn
             }
@@ -268,6 +299,7 @@ impl IdentityError {
             | Self::Paused
             | Self::Certificate(_)
             | Self::RateLimited
+            | Self::AbuseSparing { .. }
             | Self::NotTheBackend(..)
             | Self::Internal => ErrorKind::Transient,
             Self::Refused(_)

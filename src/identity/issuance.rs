@@ -31,7 +31,7 @@ use crate::blind::{BlindError, BlindSignature, PublicKey};
 use crate::clock::Timestamp;
 use crate::failpoint::{Point, at};
 use crate::identity::api::Rejected;
-use crate::identity::error::{Foreign, IdentityError};
+use crate::identity::error::{ErrorKind, Foreign, IdentityError};
 use crate::identity::session::LedgerMark;
 use crate::identity::{Account, Identity, Recovered};
 use crate::keys::KeyName;
@@ -183,7 +183,7 @@ impl Identity {
         stop: &CancellationToken,
     ) -> Result<Minted, IdentityError> {
         let name = KeyName::Model(order.model.clone());
-        let key = self.keyring.model(&order.model).ok_or_else(|| IdentityError::NoKey(name.clone()))?.clone();
+        let key = self.keyring.model(&order.model).ok_or_else(|| self.not_pinned(&order.model))?.clone();
         let mut recovered = self.recover_in_turn().await?;
         let suspicion = recovered.take_alarm(&name);
         let account: Account = self.api.get::<Me>(&["me"]).await?.into();
@@ -198,10 +198,27 @@ impl Identity {
                 self.make(&order, count, &key, &mut minted, progress, stop).await;
             }
         }
+        // What was in flight when the vault failed is as it is on disk.
+        if minted.stopped.as_ref().is_some_and(|error| error.kind() == ErrorKind::Storage) {
+            let rows = self.deposits.pending().await?;
+            let key = key.fingerprint();
+            minted.pending = rows
+                .iter()
+                .filter(|row| row.issuance.model == order.model && row.issuance.key == key)
+                .count();
+        }
         if suspicion.is_some() && !minted.stopped.as_ref().is_some_and(IdentityError::is_alarm) {
             minted.stopped = suspicion;
         }
         Ok(minted)
+    }
+
+    fn not_pinned(&self, model: &ModelName) -> IdentityError {
+        let pinned: Vec<_> = self.keyring.models().map(ToString::to_string).collect();
+        if pinned.is_empty() {
+            return IdentityError::NoKey(KeyName::Model(model.clone()));
+        }
+        IdentityError::NotPinned { model: model.clone(), pinned: pinned.join(", ") }
     }
 
     /// Makes `count` tokens of the order, until one of them ends it.

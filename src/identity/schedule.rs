@@ -115,6 +115,8 @@ pub trait Office: Sync {
     fn recover(&self) -> impl Future<Output = Result<(), Obstacle>> + Send;
     /// Fetches the abuse token of this month.
     fn renew_abuse(&self) -> impl Future<Output = Result<(), Obstacle>> + Send;
+    /// Fetches another abuse token of this month.
+    fn rotate_abuse(&self) -> impl Future<Output = Result<(), Obstacle>> + Send;
 }
 
 /// What the schedule is made of.

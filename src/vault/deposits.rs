@@ -125,6 +125,11 @@ impl Deposits {
         self.mailbox.call(Durability::Relaxed, move |books| books.abandon_abuse(kind)).await
     }
 
+    /// Wipes pending issuances of transient tokens for months before `epoch`: nobody takes them any more.
+    pub async fn abandon_abuse_before(&self, epoch: Epoch) -> Result<(), VaultError> {
+        self.mailbox.call(Durability::Relaxed, move |books| books.abandon_abuse_before(epoch)).await
+    }
+
     /// Wipes every pending issuance, of credits and of abuse tokens alike, and writes the credits down as given up, in one
     /// commit; durable. For when the account in whose name they were begun is not the one at hand any more: sent in
     /// another's name they would tie both.
@@ -347,6 +352,14 @@ impl Books {
         }
         self.abandon_abuse(kind)?;
         self.read_abuse_tokens()
+    }
+
+    fn abandon_abuse_before(&mut self, epoch: Epoch) -> Result<(), VaultError> {
+        let (name, before) = AbuseKind::Transient(epoch).columns();
+        self.conn
+            .prepare_cached("DELETE FROM abuse_issuances WHERE kind = ?1 AND epoch < ?2")?
+            .execute((name, before))?;
+        Ok(())
     }
 
     fn abandon_abuse(&mut self, kind: AbuseKind) -> Result<(), VaultError> {

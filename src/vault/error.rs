@@ -55,7 +55,7 @@ pub enum VaultError {
     #[error("another program has vault.db open; close it and try again")]
     InUse,
     /// No space left. What was asked for did not happen; nothing was lost.
-    #[error("the disk is full: make room where the home is, then try again; no token was lost")]
+    #[error("the disk is full: make room where the home is, then try again; what the vault holds is safe")]
     Full,
     /// The file cannot be written, or cannot be created.
     #[error(

@@ -19,6 +19,8 @@ pub enum Note {
     Rotation,
     /// Whose account what is held was obtained as, by a keyed hash.
     Owner,
+    /// How often this month's abuse token was asked for.
+    AbuseRequests,
 }
 
 impl Note {
@@ -27,6 +29,7 @@ impl Note {
             Self::TopUps => "top-ups",
             Self::Rotation => "rotation",
             Self::Owner => "owner",
+            Self::AbuseRequests => "abuse requests",
         }
     }
 

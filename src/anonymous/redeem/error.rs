@@ -102,7 +102,7 @@ pub enum RedeemErrorKind {
     },
     /// No token of this model can be drawn now. Unspent.
     #[error(
-        "no usable token for {model}; tokens are minted by themselves from time to time (`llmtor tokens` says when), or now by `llmtor tokens mint --model {model} --count 10 --now`"
+        "no usable token for {model}; `llmtor tokens` says whether and when more come by themselves, and `llmtor tokens mint --model {model} --count 10 --now` gets some now"
     )]
     OutOfTokens {
         /// The model that was asked for.
@@ -159,21 +159,24 @@ pub enum RedeemErrorKind {
     AbuseTokensWanted,
     /// The signature of an abuse token is not the backend's. Unspent.
     #[error(
-        "the backend does not accept the signature of an abuse token: run `llmtor abuse rotate` for a fresh monthly one; \
-         if that does not help, compare `llmtor keys list` with the operator's published keys, and bring the permanent \
+        "the backend does not accept the signature of an abuse token: run `llmtor abuse rotate --later` for a fresh monthly one \
+         within a day (at once, without --later, an operator who refuses one token and watches who comes for another learns \
+         whose calls these are); if that does not help, compare `llmtor keys list` with the operator's published keys, and bring the permanent \
          one back with `llmtor abuse restore`"
     )]
     AbuseTokenInvalid,
     /// The transient abuse token is not of this month. Unspent.
     #[error(
-        "the monthly abuse token is not of the backend's current month: run `llmtor abuse setup` for this month's, and \
-         check this machine's clock if one of this month is held (`llmtor abuse status`)"
+        "the monthly abuse token is not of the backend's current month: see `llmtor abuse status`. If one of this month is held, \
+         check this machine's clock; if that is right, `llmtor abuse rotate --later` gets another within a day (at once, an operator \
+         who refuses one token and watches who comes for another learns whose calls these are). If none is held, it comes by itself"
     )]
     AbuseTokenExpired,
     /// The operator has banned an abuse token. Unspent.
     #[error(
         "the operator has blacklisted an abuse token of this installation and does not say which: if it is the monthly \
-         one, `llmtor abuse rotate` gets another; if it is the permanent one, there is no other for this account, and only \
+         one, `llmtor abuse rotate --later` gets another within a day (at once, without --later, they can tell whose calls these are \
+         by who comes for a new one); if it is the permanent one, there is no other for this account, and only \
          the operator can lift that"
     )]
     AbuseTokenBlacklisted,

@@ -13,7 +13,7 @@ use super::{AppError, Operations, Unready, notes, supply};
 
 impl Operations {
     pub(super) async fn account(&self) -> Result<AccountReport, AppError> {
-        let _turn = self.turn.lock().await;
+        let _look = self.looks.read().await;
         let account = self.identity(Unready::Fails).await?.account().await?;
         // A refusal that was none: the session counts after all.
         let noted = if self.schedule.is_ended().await? {
@@ -30,7 +30,7 @@ impl Operations {
         text: &Secret<String>,
         other: OtherAccount,
     ) -> Result<LoginReport, AppError> {
-        let _turn = self.turn.lock().await;
+        let _turn = (self.turn.lock().await, self.abuse_turn.lock().await);
         let session = Session::parse(text.expose())?;
         let identity = self.identity_of(session, Unready::Fails).await?;
         let is_something_held = self.holds_something().await?;
@@ -48,7 +48,7 @@ impl Operations {
     }
 
     pub(super) async fn logout(&self) -> Result<LogoutReport, AppError> {
-        let _turn = self.turn.lock().await;
+        let _turn = (self.turn.lock().await, self.abuse_turn.lock().await);
         // The session goes from here in any case.
         if self.passable().is_err() {
             return self.forget_session().await;

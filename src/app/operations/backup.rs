@@ -38,8 +38,8 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::control::message::backup::{
     AbuseBackupOrder, AbuseBackupReport, AbuseRestoreOrder, AbuseRestoreReport, AbuseStatusReport,
-    BackupOrder, BackupReport, Held, LockOrder, Restoration, RotateReport, SourceOrder, TakeOverReport,
-    sentence,
+    BackupOrder, BackupReport, Held, LockOrder, Restoration, RotateLaterReport, RotateReport, SourceOrder,
+    TakeOverReport, sentence,
 };
 use crate::datadir::{Home, HomeError, KeyStore, MasterKey};
 use crate::identity::IdentityError;
@@ -147,11 +147,23 @@ impl Operations {
     }
 
     pub(super) async fn abuse_rotate(&self) -> Result<RotateReport, AppError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.abuse_turn.lock().await;
         let before = self.abuse().await?;
         let epoch = self.identity(Unready::Fails).await?.abuse_rotate().await?;
         let replaced = before.transient.is_some_and(|held| held == month(epoch));
         Ok(RotateReport { month: month(epoch), replaced, permanent: before.permanent })
+    }
+
+    /// Whoever refuses one pseudonym's token and watches who comes for another learns whose it is; hence not now.
+    pub(super) async fn abuse_rotate_later(&self) -> Result<RotateLaterReport, AppError> {
+        if !self.holds_session()? {
+            return Err(IdentityError::NotSignedIn.into());
+        }
+        let held = self.abuse().await?;
+        // Without this month's the schedule fetches it anyway.
+        let current = month(Epoch::at(self.clock.now().unix()));
+        self.schedule.rotate_later().await?;
+        Ok(RotateLaterReport { held: held.transient == Some(current), running: self.is_daemon() })
     }
 
     pub(super) async fn abuse_backup(&self, order: AbuseBackupOrder) -> Result<AbuseBackupReport, AppError> {
@@ -169,7 +181,7 @@ impl Operations {
             Some(path) => backup::write(path, sealed.as_bytes(), overwrite)?,
             None if sealed.len() > abuse::SERVER_LIMIT => return Err(BackupError::TooLarge.into()),
             None => {
-                let _turn = self.turn.lock().await;
+                let _turn = self.abuse_turn.lock().await;
                 let identity = self.identity(Unready::Fails).await?;
                 if overwrite == Overwrite::Refuse {
                     match identity.fetch_backup().await {
@@ -197,7 +209,7 @@ impl Operations {
         let text = if let Some(text) = text {
             text.0
         } else {
-            let _turn = self.turn.lock().await;
+            let _turn = self.abuse_turn.lock().await;
             Secret::new(self.identity(Unready::Fails).await?.fetch_backup().await?)
         };
         let passphrase = Passphrase::new(passphrase.0);

@@ -15,7 +15,7 @@ impl Operations {
 
     /// Returns when the identity plane is doing nothing, and keeps it so.
     pub(in crate::app) async fn quiet(&self) -> impl Sized + '_ {
-        self.turn.lock().await
+        (self.turn.lock().await, self.abuse_turn.lock().await, self.looks.write().await)
     }
 
     /// Refuses while nothing may leave.
@@ -116,6 +116,8 @@ mod tests {
             Operation::Resume => (24, Local),
             Operation::Doctor => (25, Local),
             Operation::OpenPage => (26, Local),
+            // For after the pause.
+            Operation::AbuseRotateLater => (27, Local),
         }
     }
 
@@ -137,6 +139,7 @@ mod tests {
             Operation::AbuseSetup,
             Operation::AbuseStatus,
             Operation::AbuseRotate,
+            Operation::AbuseRotateLater,
             Operation::AbuseBackup(AbuseBackupOrder {
                 path: None,
                 passphrase: secret("correct horse battery staple"),
@@ -195,7 +198,7 @@ mod tests {
             }
             assert!(!home.session_path().exists(), "signed out here, though nobody was told");
             seen.sort_unstable();
-            assert_eq!(seen, (0..=26).collect::<Vec<_>>(), "each operation once");
+            assert_eq!(seen, (0..=27).collect::<Vec<_>>(), "each operation once");
             operations.close().await.unwrap();
         }
         let came = backend.accept().map(drop);

@@ -15,7 +15,7 @@ use super::{AppError, Operations, Unready, supply};
 impl Operations {
     /// What is sold. No session is needed, and none is sent.
     pub(super) async fn offers(&self) -> Result<OffersReport, AppError> {
-        let _turn = self.turn.lock().await;
+        let _look = self.looks.read().await;
         let url = self.identity_url()?;
         let (route, deadlines) = self.way.route(&url, Unready::Fails).await?;
         let offers = purchase::offers(url, route, &deadlines, self.gate.clone(), self.way.witness()).await?;
@@ -28,7 +28,7 @@ impl Operations {
         redirect: Option<&str>,
     ) -> Result<CheckoutReport, AppError> {
         let redirect = redirect.and_then(|text| Url::parse(text).ok());
-        let _turn = self.turn.lock().await;
+        let _look = self.looks.read().await;
         let identity = self.identity(Unready::Fails).await?;
         self.sweep_slips_later();
         let Checkout { offer: bought, link, account } = identity.checkout(package, redirect.as_ref()).await?;
@@ -54,7 +54,7 @@ impl Operations {
     pub(super) async fn redeem_voucher(&self, code: &SecretText) -> Result<VoucherReport, AppError> {
         let code = VoucherCode::parse(code.0.expose())?;
         let granted = {
-            let _turn = self.turn.lock().await;
+            let _look = self.looks.read().await;
             let identity = self.identity(Unready::Fails).await?;
             let granted = identity.redeem_voucher(&code).await?;
             supply::noted(self.schedule.credits_seen(&granted).await);

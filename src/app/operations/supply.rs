@@ -134,9 +134,16 @@ impl Office for Operations {
         Ok(())
     }
 
+    async fn rotate_abuse(&self) -> Result<(), Obstacle> {
+        self.not_paused().await?;
+        let _turn = self.abuse_turn.lock().await;
+        let identity = self.identity(Unready::Fails).await.map_err(|error| obstacle(&error))?;
+        identity.abuse_rotate().await.map(drop).map_err(|error| Obstacle::from(&error))
+    }
+
     async fn renew_abuse(&self) -> Result<(), Obstacle> {
         self.not_paused().await?;
-        let _turn = self.turn.lock().await;
+        let _turn = self.abuse_turn.lock().await;
         let identity = self.identity(Unready::Fails).await.map_err(|error| obstacle(&error))?;
         identity.abuse_setup().await.map(drop).map_err(|error| Obstacle::from(&error))
     }

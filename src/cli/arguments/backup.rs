@@ -18,8 +18,15 @@ pub(in crate::cli) enum AbuseCommand {
     /// Calls from now on carry the fresh one; the old one counts until the month is over, whoever has it. The permanent
     /// token stays the same, because an account gets one for good: whoever has that can still be taken for you. Tokens in
     /// doubt keep the old one. An account gets 30 monthly tokens a month.
-    #[command(after_help = "Example: llmtor abuse rotate")]
-    Rotate,
+    ///
+    /// Where the backend refuses the one in use, add --later: an operator who refuses one token and watches who comes for
+    /// another learns whose calls these are.
+    #[command(after_help = "Examples:\n  llmtor abuse rotate --later\n  llmtor abuse rotate")]
+    Rotate {
+        /// Has the running daemon fetch it at a random moment within a day
+        #[arg(long)]
+        later: bool,
+    },
     /// Seals the abuse tokens under a passphrase, in the official client's format
     ///
     /// The account's permanent token is issued once: without the home that holds it or a backup, the account cannot make

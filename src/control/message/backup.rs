@@ -122,6 +122,15 @@ pub enum Restoration {
     Absent,
 }
 
+/// A fresh transient token comes some time later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RotateLaterReport {
+    /// Whether one of this month is held.
+    pub held: bool,
+    /// Whether a daemon runs that fetches it.
+    pub running: bool,
+}
+
 /// There is a fresh transient token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RotateReport {

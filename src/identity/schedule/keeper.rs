@@ -1,13 +1,16 @@
 //! Keeping the appointments: reads what there is, has done what is due, and notes it before and after.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::agenda::{Admission, Agenda, Appointment, Continuity, FirstStock, Kept, News, Outcome};
 use super::policy::{Decision, Shelf};
 use super::rotation::{Holding, Rotation, Step};
 use super::{Activity, Obstacle, Office, Schedule};
+use crate::clock::Timestamp;
 use crate::identity::abuse::{self, AbuseStatus};
 use crate::identity::{ErrorKind, IdentityError};
 use crate::keys::Keyring;
@@ -26,17 +29,41 @@ impl Schedule {
         let keyring = office.keyring();
         let stock = self.stock(&keyring).await?;
         self.warn(&stock).await?;
-        if self.is_admitted(office).await? {
-            self.finish_pending(office).await?;
-        }
-        if self.activity == Activity::On && self.is_admitted(office).await? {
-            self.top_up(office, &stock, continuity, stop).await?;
-        }
-        // A look may have found that the session is over.
+        // First: without the month's abuse token no call is made, and a top-up may take an hour.
         if self.is_admitted(office).await? {
             self.rotate(office, &keyring, continuity).await?;
         }
-        Ok(())
+        let mut work = pin!(async {
+            if self.is_admitted(office).await? {
+                self.finish_pending(office).await?;
+            }
+            if self.activity == Activity::On && self.is_admitted(office).await? {
+                self.top_up(office, &stock, continuity, stop).await?;
+            }
+            Ok(())
+        });
+        // A month may turn while it is minted.
+        let rotating = Mutex::new(());
+        let mut watching = pin!(async {
+            loop {
+                tokio::time::sleep(super::STEP).await;
+                let _busy = rotating.lock().await;
+                if self.is_admitted(office).await? {
+                    self.rotate(office, &keyring, Continuity::Unbroken).await?;
+                }
+            }
+        });
+        let done = tokio::select! {
+            biased;
+            done = &mut work => done,
+            failed = &mut watching => return failed,
+        };
+        // A fetch that was begun ends.
+        tokio::select! {
+            biased;
+            _free = rotating.lock() => done,
+            failed = &mut watching => failed,
+        }
     }
 
     /// Whether anything can be asked of the backend.
@@ -193,7 +220,16 @@ impl Schedule {
         let minted = office.mint(model, count, stop).await?;
         tracing::info!(%model, made = minted.made, "topped up");
         match minted.stopped {
-            Some(error) => Err(Obstacle::from(&error)),
+            Some(error) => {
+                let mut obstacle = Obstacle::from(&error);
+                if obstacle.kind == ErrorKind::Storage && minted.pending > 0 {
+                    obstacle.message += &format!(
+                        ". Within five minutes {} begun can be finished; afterwards credits that were taken for them are lost",
+                        minted.pending
+                    );
+                }
+                Err(obstacle)
+            }
             // Asked to stop: the rest at the repetition.
             None if minted.made < count as usize => Ok(Outcome::Failed),
             // A part of the first stock is not the first stock.
@@ -212,13 +248,17 @@ impl Schedule {
         let now = self.clock.now();
         let status = AbuseStatus::of(&self.deposits.abuse().await?, keyring, now);
         let holding = holding(&status, keyring);
-        let before = self.rotation().await?;
-        let mut rotation = before.clone();
-        let step = rotation.tick(holding, abuse::seconds_left(now), now, continuity, &mut rand::rng());
         // Durable before anything is asked.
-        if rotation != before {
-            self.keep(Note::Rotation, &rotation).await?;
-            *self.rotation.lock().await = Some(rotation.clone());
+        let (step, asked, rotation) = self
+            .change_rotation(|rotation| {
+                let rng = &mut rand::rng();
+                let step = rotation.tick(holding, abuse::seconds_left(now), now, continuity, rng);
+                let asked = rotation.tick_asked(holding, now, continuity, rng);
+                (step, asked, rotation.clone())
+            })
+            .await?;
+        if asked == Step::Fetch {
+            return self.fetch_asked(office).await;
         }
         if step == Step::Wait {
             return Ok(());
@@ -237,6 +277,27 @@ impl Schedule {
             Err(obstacle) => tracing::info!("no abuse token for this month yet: {}", obstacle.message),
         }
         Ok(())
+    }
+
+    /// Fetches the abuse token that the user asked for.
+    async fn fetch_asked(&self, office: &impl Office) -> Result<(), IdentityError> {
+        match office.rotate_abuse().await {
+            Ok(()) => tracing::info!("the abuse token that was asked for is here"),
+            Err(obstacle) if obstacle.kind == ErrorKind::Transient => {
+                tracing::info!("the abuse token that was asked for is tried again: {}", obstacle.message);
+                return Ok(());
+            }
+            Err(obstacle) => {
+                tracing::warn!("the abuse token that was asked for does not come: {}", obstacle.message);
+            }
+        }
+        self.change_rotation(Rotation::answered).await
+    }
+
+    /// Has another abuse token of this month fetched, some time within [`super::rotation::ASKED`] seconds; when at the latest.
+    pub async fn rotate_later(&self) -> Result<Timestamp, IdentityError> {
+        let now = self.clock.now();
+        self.change_rotation(|rotation| rotation.ask(now, &mut rand::rng())).await
     }
 
     /// What is held of each model with a pinned key.
@@ -290,6 +351,26 @@ impl Schedule {
             *rotation = Some(self.note(Note::Rotation).await?);
         }
         Ok(rotation.clone().unwrap_or_default())
+    }
+
+    /// Changes it; durable on return.
+    async fn change_rotation<T>(&self, edit: impl FnOnce(&mut Rotation) -> T) -> Result<T, IdentityError> {
+        let mut kept = self.rotation.lock().await;
+        let before = match kept.take() {
+            Some(read) => read,
+            None => self.note(Note::Rotation).await?,
+        };
+        let mut after = before.clone();
+        let answer = edit(&mut after);
+        if after != before {
+            let written = self.keep(Note::Rotation, &after).await;
+            if let Err(error) = written {
+                *kept = Some(before);
+                return Err(error);
+            }
+        }
+        *kept = Some(after);
+        Ok(answer)
     }
 
     /// A note that is not there, or of another version, is begun anew.

@@ -21,7 +21,9 @@
 //! that follows from the user's day, and it is so once a month. Who wants it otherwise leaves the machine on over the turn
 //! of the month, UTC, or runs `llmtor abuse setup` then.
 //!
-//! A call that fails for want of the token triggers nothing.
+//! A call that fails for want of the token triggers nothing. Nor does one whose token the backend refuses: whoever wants another
+//! then asks for it (`llmtor abuse rotate --later`), and it is fetched at a moment drawn out of [`ASKED`] seconds, so that a
+//! backend that refuses one pseudonym does not learn from who comes next whose it was.
 //!
 //! | found at a tick | what is done |
 //! | --- | --- |
@@ -49,6 +51,11 @@ pub const WINDOW: i64 = 15 * 60;
 pub const SOONEST: i64 = 60;
 /// Seconds after which it is, at the latest.
 pub const LATEST: i64 = 10 * 60;
+/// Seconds after which, at the soonest and at the latest, a token comes that the user asked for because the backend refuses the one in
+/// use: a refusal may be the backend's way of asking who will come for another.
+pub const ASKED: std::ops::Range<i64> = 3600..24 * 3600;
+/// The same after that moment was slept through, or the fetch failed.
+const ASKED_AGAIN: std::ops::Range<i64> = 600..3 * 3600;
 /// As for top-ups: a clock that stands so many seconds before a drawing was set back.
 const SET_BACK: i64 = 3600;
 
@@ -76,6 +83,17 @@ pub enum Step {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rotation {
     moment: Option<Moment>,
+    /// When another token of this month is fetched, though one is held: the user asked for one.
+    #[serde(default)]
+    asked: Option<Asked>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Asked {
+    /// The month in which it was.
+    epoch: u32,
+    #[serde(with = "unix")]
+    due: Timestamp,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,7 +116,37 @@ impl Rotation {
 
     /// The next moment that is ahead.
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
-        self.moment.as_ref().map(|moment| moment.due).filter(|due| *due > now)
+        let asked = self.asked.as_ref().map(|asked| asked.due);
+        self.moment.as_ref().map(|moment| moment.due).into_iter().chain(asked).filter(|due| *due > now).min()
+    }
+
+    /// Another token is wanted, some time: when. Who asks again waits no shorter and no longer.
+    pub fn ask<R: CryptoRng + ?Sized>(&mut self, now: Timestamp, rng: &mut R) -> Timestamp {
+        let epoch = Epoch::at(now.unix()).number();
+        let due = now.plus_seconds(rng.random_range(ASKED));
+        self.asked.take_if(|asked| asked.epoch != epoch || asked.due <= now);
+        self.asked.get_or_insert(Asked { epoch, due }).due
+    }
+
+    /// Whether one that was asked for is fetched now; a repetition is drawn then, as after a moment that was slept through.
+    pub fn tick_asked<R: CryptoRng + ?Sized>(
+        &mut self,
+        holding: Holding,
+        now: Timestamp,
+        continuity: Continuity,
+        rng: &mut R,
+    ) -> Step {
+        let epoch = Epoch::at(now.unix()).number();
+        // The month's own is another one.
+        self.asked.take_if(|asked| asked.epoch != epoch || holding != Holding::Current);
+        let Some(asked) = self.asked.as_mut().filter(|asked| asked.due <= now) else { return Step::Wait };
+        asked.due = now.plus_seconds(rng.random_range(ASKED_AGAIN));
+        if continuity == Continuity::Broken { Step::Wait } else { Step::Fetch }
+    }
+
+    /// It is here, or will not be.
+    pub fn answered(&mut self) {
+        self.asked = None;
     }
 
     /// How often the fetch of this moment failed.
@@ -220,6 +268,39 @@ mod tests {
             let step = rotation.tick(Holding::None, 1, at(second), Continuity::Unbroken, &mut rng);
             assert_eq!(step, Step::Wait);
         }
+    }
+
+    #[test]
+    fn a_token_that_was_asked_for_comes_hours_later_once_and_not_upon_waking() {
+        let mut rng = StdRng::seed_from_u64(5);
+        for _ in 0..100 {
+            let mut rotation = planned(&mut rng);
+            let due = rotation.ask(at(-86_400), &mut rng);
+            assert_eq!(rotation.ask(at(-86_300), &mut rng), due, "asking again changes nothing");
+            assert!(ASKED.contains(&due.seconds_since(at(-86_400))));
+            let mut tick = |rotation: &mut Rotation, now, continuity| {
+                rotation.tick_asked(Holding::Current, now, continuity, &mut rng)
+            };
+            if due >= at(0) {
+                continue;
+            }
+            assert_eq!(tick(&mut rotation, due.plus_seconds(-1), Continuity::Unbroken), Step::Wait);
+            assert_eq!(tick(&mut rotation, due, Continuity::Broken), Step::Wait, "slept through");
+            let again = rotation.next(due).unwrap();
+            assert!(again >= due.plus_seconds(ASKED_AGAIN.start));
+            if again >= at(0) {
+                continue;
+            }
+            assert_eq!(tick(&mut rotation, again, Continuity::Unbroken), Step::Fetch);
+            rotation.answered();
+            assert_eq!(tick(&mut rotation, at(-1), Continuity::Unbroken), Step::Wait, "once");
+        }
+    }
+
+    #[test]
+    fn a_note_of_before_tokens_could_be_asked_for_is_read() {
+        let rotation: Rotation = serde_json::from_str(r#"{"moment":null}"#).unwrap();
+        assert_eq!(rotation, Rotation::default());
     }
 
     #[test]

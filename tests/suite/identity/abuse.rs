@@ -186,6 +186,27 @@ async fn tokens_of_a_key_that_is_no_longer_pinned_are_obtained_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_lost_again_and_again_do_not_use_up_the_month() {
+    let world = World::new(0).await;
+    let process = world.start();
+    process.identity.abuse_setup().await.expect("set up");
+    world.issuer.script(vec![Fault::AnswerLost; 500]);
+    let asked =
+        || world.issuer.seen(|seen| seen.iter().filter(|one| one.path.ends_with("/transient")).count());
+    for _ in 0..48 {
+        process.identity.abuse_rotate().await.expect_err("no answer");
+        world.clock.advance(1_800);
+    }
+    assert!((12..30).contains(&asked()), "{}", asked());
+    let error = process.identity.abuse_rotate().await.expect_err("spared");
+    assert!(matches!(error, IdentityError::AbuseSparing { .. }), "{error}");
+    assert!(error.to_string().contains("2026-11-2"), "{error}");
+    world.issuer.mend();
+    world.clock.advance(86_400);
+    process.identity.abuse_rotate().await.expect("there is one left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_was_once_ahead_costs_one_token_and_not_one_a_setup() {
     let world = World::new(0).await;
     let process = world.start();

@@ -75,12 +75,10 @@ impl Begun {
 async fn whatever_is_under_way_begins_no_request_after_a_pause() {
     for begun in Begun::ALL {
         let world = World::new(100).await;
-        // For a recovery, and for a sign-out: more than are in flight at once.
         world.issuer.script(vec![Fault::Html(502); 500]);
         let process = world.start();
         if matches!(begun, Begun::Recovery | Begun::SignOut) {
             assert!(process.mint(40).await.pending > 0);
-            world.issuer.gather(AT_ONCE);
         }
         let before = world.issuer.seen(<[_]>::len);
         world.issuer.shut_at_the_next(world.gate.clone());
