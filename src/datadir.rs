@@ -258,7 +258,8 @@ impl Home {
         }
     }
 
-    /// Keeps whether anything may leave; on disk when this returns. Called by whoever holds the lock.
+    /// Keeps whether anything may leave; on disk when this returns. Called by whoever holds the lock, or in the place of a command that does
+    /// and takes no orders.
     pub fn keep_passage(&self, passage: Passage) -> Result<(), HomeError> {
         let path = self.paused_path();
         match passage {

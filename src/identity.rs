@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
 use crate::keys::Keyring;
+use crate::passage::Gate;
 use crate::vault::Deposits;
 use crate::wire::identity::Me;
 
@@ -59,6 +60,8 @@ pub struct Parts {
     pub url: IdentityUrl,
     /// How it is reached.
     pub route: Route,
+    /// Whether anything may leave; each request asks.
+    pub gate: Gate,
     /// How long to wait, and for how much.
     pub deadlines: Deadlines,
     /// How many at once, and how patiently.
@@ -96,7 +99,14 @@ pub struct Identity {
 impl Identity {
     /// Puts the plane together. Nothing is sent yet.
     pub fn new(parts: Parts) -> Result<Self, IdentityError> {
-        let api = api::Api::new(parts.url, parts.route, &parts.deadlines, &parts.session, parts.witness)?;
+        let api = api::Api::new(
+            parts.url,
+            parts.route,
+            &parts.deadlines,
+            &parts.session,
+            parts.gate,
+            parts.witness,
+        )?;
         Ok(Self {
             api,
             pace: parts.pace,

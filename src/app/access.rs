@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::Config;
-use crate::control::message::StatusReport;
+use crate::control::message::{PassageReport, StatusReport};
 use crate::control::{self, ControlError, Operation, Perform as _, ProgressSender, Refusal, Report};
 use crate::datadir::{Home, HomeError, HomeLock};
+use crate::passage::Passage;
 use crate::secret::Secret;
 
 use super::{AppError, Operations, api_key, listen};
@@ -24,14 +25,30 @@ pub async fn perform(
     operation: Operation,
     progress: ProgressSender,
 ) -> Result<Report, AppError> {
-    match reach(home, &operation, &progress).await? {
-        Reached::Answered(answer) => Ok((*answer)?),
-        Reached::Locked(lock) => {
+    match reach(home, &operation, &progress).await {
+        Err(AppError::Home(in_use @ HomeError::InUse { .. })) => {
+            let wanted = passage(&operation).ok_or(in_use)?;
+            // A command at work takes no orders, but looks at the note before each request.
+            let before = home.passage();
+            home.keep_passage(wanted)?;
+            Ok(Report::Passage(PassageReport { passage: wanted, before }))
+        }
+        Err(error) => Err(error),
+        Ok(Reached::Answered(answer)) => Ok((*answer)?),
+        Ok(Reached::Locked(lock)) => {
             let operations = Operations::open(home, &lock, config).await?;
             let result = operations.perform(operation, progress).await;
             operations.close().await?;
             Ok(result?)
         }
+    }
+}
+
+fn passage(operation: &Operation) -> Option<Passage> {
+    match operation {
+        Operation::Pause => Some(Passage::Paused),
+        Operation::Resume => Some(Passage::Open),
+        _ => None,
     }
 }
 
@@ -104,6 +121,22 @@ pub fn read_api_key(home: &Home) -> Result<Secret<String>, AppError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_is_kept_also_while_a_command_that_takes_no_orders_holds_the_home() {
+        let room = tempfile::tempdir().unwrap();
+        let home = Home::open(&room.path().join("home")).unwrap();
+        let _held = home.lock().unwrap();
+        let config = crate::config::Layers::defaults().finish().unwrap();
+        for (operation, wanted) in [(Operation::Pause, Passage::Paused), (Operation::Resume, Passage::Open)] {
+            let progress = tokio::sync::watch::channel(None).0;
+            let report = perform(&home, &config, operation, progress).await.unwrap();
+            assert!(
+                matches!(report, Report::Passage(report) if report.passage == wanted && report.before != wanted)
+            );
+            assert_eq!(home.passage(), wanted);
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_daemon_waits_for_a_command_that_holds_the_home_and_not_for_ever() {

@@ -55,7 +55,7 @@ impl Daemon {
         }
         let control = Server::bind(&home.control_path())?;
         let WayOut { transport, tor, name, pictures } =
-            redemption::way_out(home, config, operations.clock())?;
+            redemption::way_out(home, config, operations.clock(), operations.gate())?;
         #[cfg(feature = "leak")]
         let transport = crate::anonymous::transport::leak::Leaking::over(transport);
 

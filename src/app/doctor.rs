@@ -109,7 +109,7 @@ pub(super) async fn examine(operations: &Operations, progress: &ProgressSender) 
 fn own_way(operations: &Operations) -> Result<WayOut, AppError> {
     let mut config = operations.config().clone();
     config.anonymous.pool = 0;
-    let way = redemption::way_out(operations.home(), &config, operations.clock())?;
+    let way = redemption::way_out(operations.home(), &config, operations.clock(), operations.gate())?;
     if let Some(tor) = &way.tor {
         operations.adopt_tor(tor);
     }

@@ -405,7 +405,7 @@ fn backup_kind(error: &BackupError) -> RefusalKind {
 fn identity_kind(error: &IdentityError) -> RefusalKind {
     match error {
         IdentityError::InvalidSession => return RefusalKind::Usage,
-        IdentityError::Internal => return RefusalKind::Failed,
+        IdentityError::Internal | IdentityError::Paused => return RefusalKind::Failed,
         IdentityError::OtherAccount => return RefusalKind::OtherAccount,
         _ => {}
     }

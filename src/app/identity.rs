@@ -3,8 +3,8 @@
 //! The daemon's Tor client is used where there is one; else one is started the first time it is needed (by a command,
 //! for itself). Two clients in one home would share its state directory, so there is never a second.
 //!
-//! Invariant: while llmtor is paused no way is given to anybody, and no client is started. Whoever reaches the backend on this
-//! plane has asked here.
+//! Invariant: while llmtor is paused no way is given to anybody, and no client is started. Whoever was given one before asks the
+//! gate again with each request ([`crate::identity::dial`]).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -106,7 +106,7 @@ impl Operations {
         })
         .await
         .map_err(|_| AppError::Internal)??;
-        let gate = Gate::new(home.passage());
+        let gate = Gate::new(home.passage()).with_note(home.paused_path());
         Ok(Self {
             home: home.clone(),
             config: config.clone(),

@@ -82,7 +82,12 @@ pub(super) struct WayOut {
 }
 
 /// The configured way out. There is none behind it: what cannot go that way does not go.
-pub(super) fn way_out(home: &Home, config: &Config, clock: SharedClock) -> Result<WayOut, AppError> {
+pub(super) fn way_out(
+    home: &Home,
+    config: &Config,
+    clock: SharedClock,
+    gate: &Gate,
+) -> Result<WayOut, AppError> {
     let url = config.backend.anonymous_url().ok_or(AppError::NoBackend)?;
     let choice = match config.anonymous.transport() {
         TransportChoice::Auto if table::is_loopback(url) => TransportChoice::Loopback,
@@ -103,8 +108,9 @@ pub(super) fn way_out(home: &Home, config: &Config, clock: SharedClock) -> Resul
             let web = web(home, config)?;
             let dialer = SocksDialer::new(address, Target::new(url.as_str())?, tls(home, config)?, rule);
             let transport = Arc::new(Isolated::new(dialer, isolated(config, clock, home.passage())));
-            let pictures =
-                pictures(config, move |target| SocksDialer::new(address, target, web.clone(), rule));
+            let pictures = pictures(config, gate.clone(), move |target| {
+                SocksDialer::new(address, target, web.clone(), rule)
+            });
             Ok(WayOut { transport, tor: None, name: "socks", pictures })
         }
         TransportChoice::Tor | TransportChoice::Auto => {
@@ -120,7 +126,7 @@ pub(super) fn way_out(home: &Home, config: &Config, clock: SharedClock) -> Resul
             let dialer = ArtiDialer::new(tor.clone(), target, tls, patience);
             let transport = Arc::new(Isolated::new(dialer, isolated(config, clock, home.passage())));
             let (web, client) = (web(home, config)?, tor.clone());
-            let pictures = pictures(config, move |target| {
+            let pictures = pictures(config, gate.clone(), move |target| {
                 ArtiDialer::new(client.clone(), target, web.clone(), patience)
             });
             Ok(WayOut { transport, tor: Some(tor), name: "tor", pictures })
@@ -130,10 +136,11 @@ pub(super) fn way_out(home: &Home, config: &Config, clock: SharedClock) -> Resul
 
 fn pictures<D: Dialer>(
     config: &Config,
+    gate: Gate,
     dialer: impl Fn(Target) -> D + Send + Sync + 'static,
 ) -> Option<Box<dyn Fetch>> {
     let wanted = config.images.fetch_over_tor;
-    wanted.then(|| Box::new(Fetcher::new(dialer, config.anonymous.connect())) as Box<dyn Fetch>)
+    wanted.then(|| Box::new(Fetcher::new(dialer, config.anonymous.connect(), gate)) as Box<dyn Fetch>)
 }
 
 fn isolated(config: &Config, clock: SharedClock, passage: Passage) -> isolated::Settings {

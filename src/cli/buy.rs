@@ -16,7 +16,7 @@ mod table;
 mod wait;
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
 use serde_json::json;
 
@@ -163,9 +163,7 @@ fn nearest<'a>(wanted: &str, known: impl Iterator<Item = &'a str>) -> String {
 async fn ask(offers: &OffersReport, context: &Context) -> Result<Option<OfferReport>, Failure> {
     context.output.remark(&table::of(&offers.packages));
     loop {
-        // Standard error may be closed; then nobody listens, and the end of the input ends this.
-        let _ = write!(std::io::stderr(), "Which one? (number or id, Enter for none): ");
-        let line = typed::line().await?;
+        let line = typed::line("Which one? (number or id, Enter for none): ").await?;
         let line = line.map_err(|error| {
             Failure::new(Exit::Failed, format!("the answer cannot be read: {error}"))
                 .advise("name the package instead: llmtor buy --package ID")

@@ -236,7 +236,7 @@ async fn take_over(
                 "A token that two vaults spend shows the answer to one's prompt to the other. If it is true, type:\n  \
                  {expected}"
             ));
-            let typed = typed::line().await?;
+            let typed = typed::line("").await?;
             typed.map(|line| line.trim_end_matches(['\r', '\n']).to_owned()).map_err(|error| {
                 Failure::new(Exit::Failed, format!("the sentence cannot be read: {error}"))
                     .advise("the home is restored, and stays paused; `llmtor restore --take-over` asks again")

@@ -3,7 +3,7 @@
 //! Signals are caught from the first operation of a command on, so whoever waits for a line has to listen to them, too; and a
 //! program that ended while it hides what is typed would leave a shell that hides it.
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use crate::app::AppError;
 use crate::secret::Secret;
@@ -38,9 +38,12 @@ pub(super) async fn unseen(
     }
 }
 
-/// A line of standard input, with its end; nothing at the input's end.
-pub(super) async fn line() -> Result<io::Result<String>, Failure> {
+/// Asks, and brings a line of standard input, with its end; nothing at the input's end.
+pub(super) async fn line(question: &str) -> Result<io::Result<String>, Failure> {
+    // Before the question, which may be answered by Ctrl-C at once.
     let mut signals = super::serve::signals()?;
+    // Standard error may be closed; then nobody listens, and the end of the input ends this.
+    let _ = write!(io::stderr(), "{question}");
     let typing = tokio::task::spawn_blocking(|| {
         let mut line = String::new();
         io::stdin().read_line(&mut line).map(|_| line)
@@ -51,9 +54,9 @@ pub(super) async fn line() -> Result<io::Result<String>, Failure> {
     }
 }
 
-/// Whether a line says yes.
-pub(super) async fn yes() -> Result<bool, Failure> {
-    let answer = line().await?;
+/// Whether the answer is yes.
+pub(super) async fn yes(question: &str) -> Result<bool, Failure> {
+    let answer = line(question).await?;
     Ok(answer.is_ok_and(|answer| matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")))
 }
 

@@ -45,8 +45,12 @@ impl Notices {
         let is_paused = report.is_some_and(|report| report.passage == Passage::Paused);
         // Whoever paused knows why nothing happens.
         let supply = || report.into_iter().filter(|_| !is_paused).flat_map(|report| report.supply.values());
-        let is_short = supply()
-            .any(|one| matches!(one.next, NextTopUp::NoCredit { .. }) && one.level != SupplyLevel::Ample);
+        // Of a model that was never used nobody needs to hear: few accounts have credits for all that is offered.
+        let is_short = supply().any(|one| {
+            matches!(one.next, NextTopUp::NoCredit { .. })
+                && one.level != SupplyLevel::Ample
+                && one.days.is_some()
+        });
         let has_ended = !is_paused && report.is_some_and(|report| report.session == SessionState::Expired);
         let condition = report.map(StatusReport::condition);
         let is_trouble = condition.as_ref().is_none_or(|condition| condition.state == State::Trouble);

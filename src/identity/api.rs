@@ -4,6 +4,7 @@
 //! an answer's text leaves this file.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
@@ -15,6 +16,7 @@ use crate::identity::error::{Distrust, Failing, Foreign, IdentityError};
 use crate::identity::record::{Bearing, Sent, Watch, Witness, template};
 use crate::identity::session::Session;
 use crate::identity::url::IdentityUrl;
+use crate::passage::Gate;
 use crate::wire::refusal::{Refusal, classify};
 use crate::wire::voucher::VoucherRefusal;
 use crate::wire::{Envelope, Failure, SESSION_COOKIE, lenient};
@@ -30,6 +32,8 @@ pub(crate) struct Api {
 /// Why a call brought no data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rejected {
+    /// The user wants nothing to leave: nothing was sent.
+    Paused,
     /// No answer.
     Unreachable(Failing),
     /// The TLS handshake failed for the server's certificate: nothing was sent.
@@ -61,7 +65,8 @@ impl Rejected {
     pub(crate) fn is_transient(self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Foreign(..) | Self::RateLimited | Self::Failed(_) => true,
-            Self::Untrusted(_)
+            Self::Paused
+            | Self::Untrusted(_)
             | Self::Unauthorized
             | Self::Conflict
             | Self::Exhausted
@@ -87,6 +92,7 @@ impl Rejected {
 impl From<Lost> for Rejected {
     fn from(lost: Lost) -> Self {
         match lost {
+            Lost::Shut => Self::Paused,
             Lost::Unreachable(failing) => Self::Unreachable(failing),
             Lost::Untrusted(distrust) => Self::Untrusted(distrust),
             Lost::Foreign(foreign, status) => Self::Foreign(foreign, status),
@@ -98,6 +104,7 @@ impl From<Rejected> for IdentityError {
     /// What a rejection means where the call gives it no meaning of its own.
     fn from(rejected: Rejected) -> Self {
         match rejected {
+            Rejected::Paused => Self::Paused,
             Rejected::Unreachable(failing) => Self::Unreachable(failing),
             Rejected::Untrusted(distrust) => Self::Certificate(distrust),
             Rejected::Foreign(foreign, status) => Self::NotTheBackend(foreign, status),
@@ -117,9 +124,10 @@ impl Api {
         route: Route,
         deadlines: &Deadlines,
         session: &Session,
+        gate: Gate,
         witness: Arc<dyn Witness>,
     ) -> Result<Self, IdentityError> {
-        let client = Client::new(&url, route, deadlines)?;
+        let client = Client::new(&url, route, deadlines, gate)?;
         let mut cookie = HeaderValue::from_str(&format!("{SESSION_COOKIE}={}", session.expose()))
             .map_err(|_| IdentityError::InvalidSession)?;
         cookie.set_sensitive(true);
@@ -131,9 +139,20 @@ impl Api {
         url: IdentityUrl,
         route: Route,
         deadlines: &Deadlines,
+        gate: Gate,
         witness: Arc<dyn Witness>,
     ) -> Result<Self, IdentityError> {
-        Ok(Self { client: Client::new(&url, route, deadlines)?, url, cookie: None, witness })
+        Ok(Self { client: Client::new(&url, route, deadlines, gate)?, url, cookie: None, witness })
+    }
+
+    /// Whether a request would be sent now. Whoever is about to make something durable for one asks before.
+    pub(crate) fn admit(&self) -> Result<(), Rejected> {
+        Ok(self.client.admit()?)
+    }
+
+    /// Waits before a repetition, or until there is none.
+    pub(crate) async fn rest(&self, pause: Duration) {
+        self.client.rest(pause).await;
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<T, Rejected> {
@@ -184,7 +203,7 @@ impl Api {
         let url = self.url.endpoint(segments);
         let mut watch = Watch::over(&*self.witness, self.sent(&method, segments, body.as_deref()));
         let answer = self.client.call(method, url, self.cookie.clone(), body).await;
-        if matches!(answer, Err(Lost::Unreachable(Failing::Connecting) | Lost::Untrusted(_))) {
+        if matches!(answer, Err(Lost::Shut | Lost::Unreachable(Failing::Connecting) | Lost::Untrusted(_))) {
             watch.nothing_left();
         }
         drop(watch);

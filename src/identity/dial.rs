@@ -5,12 +5,16 @@
 //! | direct | HTTPS anywhere, plain HTTP to this machine | the platform |
 //! | Tor | HTTPS anywhere, plain HTTP to an onion service; never this machine | the platform's roots, judged here |
 //!
-//! There is no way from one to the other: what cannot go the configured way does not go.
+//! There is no way from one to the other: what cannot go the configured way does not go. While nothing may leave
+//! ([`crate::passage`]) nothing goes either way: each request asks the gate before it is sent, be it the hundredth of a mint or
+//! a repetition, a dial under way is called off, and a pause before a repetition ends at once. Only what was sent already is
+//! waited for: it may have been debited.
 //!
 //! What a client built here never does: read proxies from the environment, follow a redirect (the cookie would travel
 //! along), keep cookies, retry by itself, or resolve `localhost` by asking somebody. Connections are reused: every
 //! request on this plane carries the same session anyway.
 
+mod gated;
 mod tor;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -25,6 +29,9 @@ use url::Url;
 use crate::identity::error::{Distrust, Failing, Foreign, IdentityError};
 use crate::identity::record;
 use crate::identity::url::{IdentityUrl, Protection};
+use crate::passage::{Gate, Passage};
+
+use gated::GatedLayer;
 
 pub use tor::TorRoute;
 
@@ -66,6 +73,7 @@ impl Deadlines {
 /// A client of one backend.
 pub(crate) struct Client {
     way: Way,
+    gate: Gate,
     answer_bytes: usize,
 }
 
@@ -77,6 +85,8 @@ enum Way {
 /// Why there is no answer to judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {
+    /// Nothing may leave: nothing was sent.
+    Shut,
     /// No connection, or a broken one.
     Unreachable(Failing),
     /// The TLS handshake failed for the server's certificate: nothing was sent.
@@ -87,7 +97,12 @@ pub(crate) enum Lost {
 
 impl Client {
     /// For `url` and nothing else.
-    pub(crate) fn new(url: &IdentityUrl, route: Route, deadlines: &Deadlines) -> Result<Self, IdentityError> {
+    pub(crate) fn new(
+        url: &IdentityUrl,
+        route: Route,
+        deadlines: &Deadlines,
+        gate: Gate,
+    ) -> Result<Self, IdentityError> {
         // An earlier installation, by whomever, is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let way = match route {
@@ -97,14 +112,14 @@ impl Client {
                     Protection::Tls | Protection::Onion => record::Way::Direct,
                     Protection::Loopback => record::Way::Loopback,
                 };
-                Way::Direct(direct(url, deadlines)?, way)
+                Way::Direct(direct(url, deadlines, &gate)?, way)
             }
             Route::Tor(route) => {
                 url.check_tor()?;
-                Way::Tor(tor::Client::new(url, route, deadlines)?)
+                Way::Tor(tor::Client::new(url, route, deadlines, &gate)?)
             }
         };
-        Ok(Self { way, answer_bytes: deadlines.answer_bytes })
+        Ok(Self { way, gate, answer_bytes: deadlines.answer_bytes })
     }
 
     /// How its requests leave.
@@ -115,8 +130,39 @@ impl Client {
         }
     }
 
+    /// Whether a request may be sent now.
+    pub(crate) fn admit(&self) -> Result<(), Lost> {
+        match self.gate.passage() {
+            Passage::Open => Ok(()),
+            Passage::Paused => Err(Lost::Shut),
+        }
+    }
+
+    /// Waits before a repetition, or until there is none.
+    pub(crate) async fn rest(&self, pause: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.gate.shut() => {}
+        }
+    }
+
     /// One request, and its whole answer. Without a cookie it is nobody's.
     pub(crate) async fn call(
+        &self,
+        method: Method,
+        url: Url,
+        cookie: Option<HeaderValue>,
+        body: Option<Vec<u8>>,
+    ) -> Result<(StatusCode, Vec<u8>), Lost> {
+        self.admit()?;
+        match self.call_admitted(method, url, cookie, body).await {
+            // For want of a connection, which the gate may have been the reason of: nothing was sent.
+            Err(Lost::Unreachable(Failing::Connecting)) if self.admit().is_err() => Err(Lost::Shut),
+            answer => answer,
+        }
+    }
+
+    async fn call_admitted(
         &self,
         method: Method,
         url: Url,
@@ -172,7 +218,7 @@ async fn read<B: hyper::body::Body<Data = Bytes> + Unpin>(
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one dialler of this plane")]
-fn direct(url: &IdentityUrl, deadlines: &Deadlines) -> Result<reqwest::Client, IdentityError> {
+fn direct(url: &IdentityUrl, deadlines: &Deadlines, gate: &Gate) -> Result<reqwest::Client, IdentityError> {
     let builder = reqwest::Client::builder().no_proxy();
     let builder = match url.protection() {
         Protection::Tls | Protection::Onion => builder.https_only(true),
@@ -189,6 +235,7 @@ fn direct(url: &IdentityUrl, deadlines: &Deadlines) -> Result<reqwest::Client, I
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .retry(reqwest::retry::never())
+        .connector_layer(GatedLayer::new(gate))
         .connect_timeout(deadlines.connect)
         .timeout(deadlines.call)
         .build()

@@ -47,6 +47,9 @@ pub enum IdentityError {
         "the backend cannot be reached ({0}); check `backend.identity_url` and the network, then try again"
     )]
     Unreachable(Failing),
+    /// The user wants nothing to leave.
+    #[error("{}", crate::passage::PAUSED)]
+    Paused,
     /// TLS found somebody there who cannot show that it is the backend.
     #[error(
         "the backend's certificate was refused: {0}. Nothing was sent. Check `backend.identity_url` and the network; \
@@ -262,6 +265,7 @@ impl IdentityError {
                 ErrorKind::SignIn
             }
             Self::Unreachable(_)
+            | Self::Paused
             | Self::Certificate(_)
             | Self::RateLimited
             | Self::NotTheBackend(..)

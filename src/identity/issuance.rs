@@ -19,6 +19,7 @@
 //! | `no quota left`, unknown model, 401, 400, 404 at the first sending | wiped: refused before the ledger is touched | stops |
 //! | `no quota left`, unknown model at a repeat | as no answer: another server of the backend may have debited the first sending and remember it | stops |
 //! | 401, 400, 404 at a repeat | stays Blinded: the first sending may have been debited | stops |
+//! | nothing may leave any more ([`crate::passage`]): not sent | wiped if it never was; else stays Blinded | stops |
 //! | no answer, 5xx, 429, HTML, an incomplete answer, a refusal in other words than the backend's | repeated as it is, [`Pace::attempts`] times within five minutes; then stays Blinded | stops |
 
 mod prepared;
@@ -347,14 +348,15 @@ impl Identity {
             {
                 tracing::debug!(attempt, "an issuance was not answered; the same request follows");
                 sending = Sending::Repeat;
-                tokio::time::sleep(pause).await;
+                self.api.rest(pause).await;
                 pause = (pause * 2).min(self.pace.ceiling);
                 continue;
             }
             let (reason, is_refusal) = match rejected {
                 Rejected::NoQuota => (IdentityError::NoQuota(model), true),
                 Rejected::UnknownModel => (IdentityError::NotOffered(model), true),
-                Rejected::Unauthorized | Rejected::Invalid(_) => (rejected.into(), true),
+                // Of a first sending that was not sent, either.
+                Rejected::Unauthorized | Rejected::Invalid(_) | Rejected::Paused => (rejected.into(), true),
                 _ => (rejected.into(), false),
             };
             // Only of the first sending is a refusal known to come before any debit.

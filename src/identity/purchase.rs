@@ -16,6 +16,7 @@ use crate::identity::api::{Api, Rejected};
 use crate::identity::error::Foreign;
 use crate::identity::record::Witness;
 use crate::identity::{Account, Deadlines, Identity, IdentityError, IdentityUrl, Route};
+use crate::passage::Gate;
 use crate::secret::Secret;
 use crate::wire::ModelName;
 use crate::wire::identity::{Me, Package, PaymentLog, Pricing, VoucherRequest};
@@ -80,9 +81,10 @@ pub async fn offers(
     url: IdentityUrl,
     route: Route,
     deadlines: &Deadlines,
+    gate: Gate,
     witness: Arc<dyn Witness>,
 ) -> Result<Vec<Offer>, IdentityError> {
-    let pricing: Pricing = Api::public(url, route, deadlines, witness)?.get(&["model-pricing"]).await?;
+    let pricing: Pricing = Api::public(url, route, deadlines, gate, witness)?.get(&["model-pricing"]).await?;
     // One without a name or a price cannot be bought.
     let sold = pricing.packages.into_iter().filter(|package| !package.id.is_empty() && package.tokens > 0);
     Ok(sold.map(Offer::from).collect())

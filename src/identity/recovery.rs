@@ -15,6 +15,7 @@
 //! | never sent | a new RequestID, sent |
 //! | never sent, or older, in a vault that is paused ([`Custody`](crate::vault::Custody)) | stays: asked for anew, its token would be one that nobody may spend |
 //! | older, `/me` unreachable | stays; asked at the next start |
+//! | any, nothing may leave ([`crate::passage`]) | stays |
 //! | older, fewer unaccounted debits than rows | as many rows as were not debited: a new RequestID, sent |
 //! | older, the others | wiped, written down and reported as *lost*: debited, and the signature is not to be had any more |
 //! | older, no mark, the account has used no credit of the model | a new RequestID, sent |
@@ -178,6 +179,11 @@ impl Identity {
                 }
             }
         }
+        if let Err(paused) = self.api.admit() {
+            recovered.pending += unsent.len();
+            recovered.stopped = Some(paused.into());
+            return Ok(recovered);
+        }
         let renewed = self.renew(unsent).await?;
         self.fly_all(renewed, &mut recovered).await?;
         tracing::info!(
@@ -261,7 +267,11 @@ impl Identity {
     async fn fly_all(&self, flights: Vec<Flight>, recovered: &mut Recovered) -> Result<(), IdentityError> {
         let brake = Brake::default();
         let mut landings = stream::iter(flights)
-            .map(|flight| self.fly(flight, &brake))
+            .map(async |flight| match self.api.admit() {
+                Ok(()) => self.fly(flight, &brake).await,
+                // Renewed or not, it was ordered: it stays.
+                Err(paused) => Ok(Landed::Pending(paused.into())),
+            })
             .buffer_unordered(self.pace.concurrency.max(1));
         while let Some(landed) = landings.next().await {
             recovered.count(landed?);

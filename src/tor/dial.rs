@@ -14,12 +14,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::io::{AsyncRead, AsyncWrite};
+use futures_util::task::{FutureObj, Spawn, SpawnError};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::sync::watch;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
 use tokio_util::sync::CancellationToken;
 use tor_rtcompat::tokio::TokioRustlsRuntime;
-use tor_rtcompat::{CompoundRuntime, NetStreamListener, NetStreamProvider, RuntimeSubstExt as _, StreamOps};
+use tor_rtcompat::{Blocking, CompoundRuntime, NetStreamListener, NetStreamProvider, StreamOps};
 
 use crate::socket::Prompt;
 
@@ -36,7 +37,7 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
 
 /// Arti's runtime, dialling as described above.
 pub(super) type Runtime = CompoundRuntime<
-    TokioRustlsRuntime,
+    Tasks,
     TokioRustlsRuntime,
     TokioRustlsRuntime,
     Relays,
@@ -58,12 +59,67 @@ pub(super) enum Reach {
 }
 
 /// The runtime that this is called in, and what is seen while dialling. Fails outside one. Nothing is dialled any more once
-/// `ended` is cancelled: parts of a client go on for a while after its end, and would ask for relays.
-pub(super) fn runtime(ended: CancellationToken) -> io::Result<(Runtime, watch::Receiver<Reach>)> {
+/// `ended` is cancelled: parts of a client go on for a while after its end, and would ask for relays. Nothing of it goes on
+/// once `abandoned` is.
+pub(super) fn runtime(
+    ended: CancellationToken,
+    abandoned: CancellationToken,
+) -> io::Result<(Runtime, watch::Receiver<Reach>)> {
     let base = Base::current()?;
     let (reach, seen) = watch::channel(Reach::default());
     let record = Arc::new(Record { failures: AtomicU32::new(0), reach });
-    Ok((base.with_tcp_provider(Relays { record, ended }), seen))
+    let tasks = Tasks { base: base.clone(), abandoned };
+    let relays = Relays { record, ended };
+    let runtime =
+        CompoundRuntime::new(tasks, base.clone(), base.clone(), relays, base.clone(), base.clone(), base);
+    Ok((runtime, seen))
+}
+
+/// What a client does in the background, which ends when it is abandoned. A client that is let go of does not end
+/// by itself while it fetches a directory: that task holds the client's parts and the lock on its directories, and
+/// goes on for as long as it does not succeed.
+#[derive(Clone, Debug)]
+pub(super) struct Tasks {
+    base: Base,
+    abandoned: CancellationToken,
+}
+
+impl Spawn for Tasks {
+    fn spawn_obj(&self, task: FutureObj<'static, ()>) -> Result<(), SpawnError> {
+        let abandoned = self.abandoned.clone();
+        let task = async move {
+            let _ = abandoned.run_until_cancelled_owned(task).await;
+        };
+        self.base.spawn_obj(FutureObj::new(Box::new(task)))
+    }
+}
+
+impl Blocking for Tasks {
+    type ThreadHandle<T: Send + 'static> = <Base as Blocking>::ThreadHandle<T>;
+
+    fn spawn_blocking<F, T>(&self, work: F) -> Self::ThreadHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.base.spawn_blocking(work)
+    }
+
+    fn reenter_block_on<F>(&self, future: F) -> F::Output
+    where
+        F: Future,
+        F::Output: Send + 'static,
+    {
+        self.base.reenter_block_on(future)
+    }
+
+    fn blocking_io<F, T>(&self, work: F) -> impl Future<Output = T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.base.blocking_io(work)
+    }
 }
 
 /// Connections to relays.

@@ -13,7 +13,8 @@
 //! | nobody asks for anything | nothing: a machine that is offline and idle stays quiet |
 //!
 //! Each client has an *epoch*. Its directories can be locked by one client at a time: the old one is let go by everybody
-//! before a new one is made. Streams that are open keep the circuits that they have.
+//! before a new one is made, and whatever it still does in the background is ended if it goes to rest, or never came to a
+//! directory. Else streams that are open keep the circuits that they have.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -95,6 +96,10 @@ struct Running {
     tasks: Vec<AbortOnDropHandle<()>>,
     /// Dropped, has the client dial no relay any more.
     dials: Option<DropGuard>,
+    /// Cancelled, ends all that the client does, its streams with it.
+    work: CancellationToken,
+    /// Whether there is to be a client: the last word of [`Life::rest`] and [`Life::rise`], whichever of them comes to act first.
+    wanted: Start,
 }
 
 /// What is known of the client, from whoever knows it.
@@ -183,6 +188,8 @@ impl Life {
             jumps: Jumps::new(Instant::now(), clock.now()),
             tasks: Vec::new(),
             dials: None,
+            work: CancellationToken::new(),
+            wanted: start,
         };
         let life = Arc::new_cyclic(|own| Self {
             config,
@@ -202,9 +209,9 @@ impl Life {
 
     /// A client that knows only what is on disk. The one before must be gone.
     fn begin(&self, running: &mut Running) -> Result<(), TorError> {
-        let ended = CancellationToken::new();
-        let (runtime, reach) =
-            dial::runtime(ended.clone()).map_err(|error| TorError::Storage(error.to_string()))?;
+        let (ended, work) = (CancellationToken::new(), CancellationToken::new());
+        let (runtime, reach) = dial::runtime(ended.clone(), work.clone())
+            .map_err(|error| TorError::Storage(error.to_string()))?;
         let client = TorClient::with_runtime(runtime)
             .config(self.config.clone())
             .bootstrap_behavior(BootstrapBehavior::Manual)
@@ -212,6 +219,7 @@ impl Life {
             .map_err(|error| refused(&error))?;
         let (own, epoch) = (self.own.clone(), running.epoch);
         running.dials = Some(ended.drop_guard());
+        running.work = work;
         running.tasks = vec![
             AbortOnDropHandle::new(tokio::spawn(follow(
                 own.clone(),
@@ -253,9 +261,14 @@ impl Life {
     /// Ends the client, until [`Life::rise`]. Goes on if the caller goes away.
     pub(super) async fn rest(&self) {
         let Some(life) = self.own.upgrade() else { return };
+        self.lock().wanted = Start::AtRest;
         let resting = tokio::spawn(async move {
             let _turn = life.renewal.lock().await;
-            if !life.lock().facts.mode.is_ended() {
+            let is_due = {
+                let running = life.lock();
+                running.wanted == Start::AtRest && !running.facts.mode.is_ended()
+            };
+            if is_due {
                 tracing::info!("the Tor client is put to rest");
                 life.end(Mode::AtRest).await;
             }
@@ -265,6 +278,7 @@ impl Life {
 
     /// Begins a client that was put to rest.
     pub(super) async fn rise(&self) {
+        self.lock().wanted = Start::Now;
         let _turn = self.renewal.lock().await;
         let mut running = self.lock();
         if running.facts.mode != Mode::AtRest {
@@ -286,11 +300,16 @@ impl Life {
     async fn end(&self, mode: Mode) {
         let (old, tasks) = {
             let mut running = self.lock();
+            // One that never got as far has no stream to spare, and would hold the directories.
+            let is_abandoned = mode.is_ended() || !running.facts.bootstrapped;
             running.epoch = Epoch(running.epoch.0 + 1);
             // Whoever waits on the old one lets go of it.
             self.epoch.send_replace(running.epoch);
             self.change(&mut running, |facts| *facts = Facts { mode, ..Facts::default() });
             drop(running.dials.take());
+            if is_abandoned {
+                running.work.cancel();
+            }
             (running.client.take(), std::mem::take(&mut running.tasks))
         };
         for task in tasks {
@@ -501,6 +520,59 @@ mod tests {
         let mut facts = Facts::default();
         change(&mut facts);
         facts.status().phase
+    }
+
+    /// Arti's settings for a network of one address, where a relay is to be.
+    fn network(address: std::net::SocketAddr) -> toml::Table {
+        let id = "0123456789ABCDEF0123456789ABCDEF01234567";
+        let arti = format!(
+            "[tor_network.authorities]\nv3idents = [\"{id}\"]\nuploads = [[\"{address}\"]]\ndownloads = [[\"{address}\"]]\n\
+             votes = [[\"{address}\"]]\n[[tor_network.fallback_caches]]\nrsa_identity = \"{id}\"\n\
+             ed_identity = \"Ag/Gc4vnZ9rLgcq3vRzLhD7aRWq2SKMMxmLRqxQSdH0\"\norports = [\"{address}\"]\n\
+             [storage.permissions]\ndangerously_trust_everyone = true\n"
+        );
+        toml::from_str(&arti).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_client_that_rests_before_it_has_a_directory_dials_again_when_it_rises() {
+        let room = tempfile::tempdir().unwrap();
+        // As a captive portal: whoever dials is let in, and told nothing that makes sense.
+        let portal = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let settings = Settings {
+            state: room.path().join("state"),
+            cache: room.path().join("cache"),
+            arti: network(portal.local_addr().unwrap()),
+        };
+        let life = Life::launch(&settings, crate::clock::SystemClock::shared(), Start::Now).unwrap();
+        let dialled = |within: u64| {
+            let portal = &portal;
+            async move {
+                let accepted = tokio::time::timeout(Duration::from_millis(within), portal.accept()).await;
+                accepted.is_ok_and(|accepted| accepted.is_ok())
+            }
+        };
+        assert!(dialled(20_000).await);
+        life.rest().await;
+        // What was dialled until then.
+        while dialled(20).await {}
+        assert!(!dialled(400).await, "it is at rest");
+        life.rise().await;
+        assert!(dialled(20_000).await, "as before");
+        // A rest that comes to act only after the rising does nothing.
+        let turn = life.renewal.lock().await;
+        let resting = tokio::spawn({
+            let life = Arc::clone(&life);
+            async move { life.rest().await }
+        });
+        while life.lock().wanted == Start::Now {
+            tokio::task::yield_now().await;
+        }
+        life.lock().wanted = Start::Now;
+        drop(turn);
+        resting.await.unwrap();
+        assert_ne!(life.status().borrow().phase, Phase::AtRest);
+        life.close().await;
     }
 
     #[test]

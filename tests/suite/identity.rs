@@ -22,6 +22,7 @@ use llmtor::identity::{
     Deadlines, Identity, IdentityUrl, MintOrder, Minted, Pace, Parts, Readiness, Route, Session, SessionFile,
 };
 use llmtor::keys::Keyring;
+use llmtor::passage::Gate;
 use llmtor::vault::{Stock, Vault, VaultKeys};
 use llmtor::wire::ModelName;
 
@@ -94,6 +95,7 @@ impl World {
         Identity::new(Parts {
             url: IdentityUrl::parse(url).expect("url"),
             route: Route::Direct,
+            gate: Gate::default(),
             deadlines: Deadlines { call: Duration::from_secs(10), ..Deadlines::default() },
             pace: Pace {
                 concurrency: 4,

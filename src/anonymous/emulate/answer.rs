@@ -30,7 +30,7 @@ pub struct Heard {
     pub calls: Vec<MadeCall>,
     /// Why it ended.
     pub finish: Finish,
-    /// The stop sequence that it ends before, if it does.
+    /// The stop sequence that it ends before, if that is why it ended.
     pub stopped_at: Option<String>,
     /// Whether it has the form that was asked for.
     pub conformity: Conformity,

@@ -4,34 +4,47 @@
 //! | --- | --- |
 //! | JSON that fits | itself, to the letter |
 //! | that in a fence, with prose around it or thinking before it | the JSON alone, to the letter |
+//! | several that fit and say different things | the last, where the answer ends with it; else itself, violated |
 //! | nearly JSON (trailing commas, Python's literals, raw line breaks) | JSON |
-//! | JSON that fits once its scalars have the wanted types | that, written anew |
+//! | JSON that fits once its scalars have the wanted types | that: what has them already stays to the letter |
 //! | JSON that does not fit | the JSON, violated |
 //! | no JSON, or one that was cut | itself, violated |
 //!
 //! Invariants: nothing is invented and nothing completed; why an answer does not fit is said in the schema's words
 //! only, because it may be shown where the answer may not.
 
+use std::ops::Range;
+
 use serde_json::Value;
 
 use super::answer::Conformity;
-use super::ask::{Format, Schema};
+use super::ask::{Format, Schema, Toolset};
 use super::json::{self, Care, Lent};
 use super::schema::{self, Judge};
-use super::tools::prompt::minify;
+use super::tools::offer::Offer;
+use super::tools::prompt::{Closed, minify};
+
+/// Of more than so many values in one answer only the last are looked at.
+const MOST_CANDIDATES: usize = 64;
 
 const NO_JSON: &str = "the answer is not JSON";
+const SEVERAL: &str = "the answer holds several JSON values, and nothing says which of them is meant";
 const NO_OBJECT: &str = "the answer must be a JSON object";
 
 /// The text that is appended to the one system message; `None` when any text will do.
-pub fn instructions(format: &Format) -> Option<String> {
+pub fn instructions(format: &Format, toolset: &Toolset) -> Option<String> {
     const ONLY: &str =
         "The answer begins with { and ends with }: no code fence, no comment, no word before or after it.";
+    // Without the second sentence a model with a form never calls a tool.
+    let head = if Offer::of(toolset).is_some() {
+        "# Form of the answer\nThis is about answers that call no tool; one that calls tools has the form that is described \
+         under Tools, and no other. "
+    } else {
+        "# Form of the answer\n"
+    };
     match format {
         Format::Text => None,
-        Format::JsonObject => {
-            Some(format!("# Form of the answer\nAnswer with one JSON object and nothing else. {ONLY}"))
-        }
+        Format::JsonObject => Some(format!("{head}Answer with one JSON object and nothing else. {ONLY}")),
         Format::Schema(Schema { name, description, schema, .. }) => {
             let about = match description.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
                 Some(description) => format!(" It is: {description}"),
@@ -43,9 +56,9 @@ pub fn instructions(format: &Format) -> Option<String> {
                 "No code fence, no comment, no word before or after it."
             };
             Some(format!(
-                "# Form of the answer\nAnswer with JSON that follows this JSON Schema of \"{name}\" and nothing else.\
+                "{head}Answer with JSON that follows this JSON Schema of \"{name}\" and nothing else.\
                  {about} {only} All required properties are there, in the schema's order, and none that it does not allow.\n{}",
-                minify(schema, name)
+                minify(schema, name, Closed::Shown)
             ))
         }
     }
@@ -53,36 +66,64 @@ pub fn instructions(format: &Format) -> Option<String> {
 
 /// The answer in the form that was asked for, or the nearest that can be had, and whether it has it.
 pub fn read(format: &Format, text: &str) -> (String, Conformity) {
-    let violated = |why: &str| Conformity::Violated(why.to_owned());
+    let as_it_is = |why: &str| (text.to_owned(), Conformity::Violated(why.to_owned()));
     let judge = match format {
         Format::Text => return (text.to_owned(), Conformity::Kept),
         Format::JsonObject => None,
         Format::Schema(Schema { schema, .. }) => match Judge::new(schema) {
             Ok(judge) => Some((schema, judge)),
-            Err(why) => return (text.to_owned(), Conformity::Violated(why)),
+            Err(why) => return as_it_is(&why),
         },
     };
-    let mut best: Option<(String, Conformity)> = None;
-    for lent in candidates(text) {
-        let Ok(mut value) = serde_json::from_str::<Value>(&lent.json) else { continue };
-        let json = lent.json.into_owned();
-        let why = match &judge {
-            None => (!value.is_object()).then(|| NO_OBJECT.to_owned()),
-            Some((schema, judge)) => match judge.miss(&value) {
-                None => None,
-                Some(why) => {
-                    schema::coerce(schema, &mut value);
-                    if judge.miss(&value).is_none() && lent.care != Care::Guessed {
-                        return (value.to_string(), Conformity::Kept);
-                    }
-                    Some(why)
-                }
-            },
-        };
-        let Some(why) = why else { return (json, Conformity::Kept) };
-        best.get_or_insert((json, Conformity::Violated(why)));
+    let Candidates { list, rest } = candidates(text);
+    let mut fitting: Option<Fitting> = None;
+    let mut best: Option<(String, String)> = None;
+    let mut several = false;
+    for Candidate { lent, ends_text } in list.into_iter().rev().take(MOST_CANDIDATES) {
+        let Ok(value) = serde_json::from_str::<Value>(&lent.json) else { continue };
+        match fit(judge.as_ref(), &lent, value) {
+            Ok((json, value)) => {
+                several |= fitting.as_ref().is_some_and(|last| last.value != value);
+                fitting.get_or_insert(Fitting { json, value, ends_text });
+            }
+            // The longest is likeliest to be meant.
+            Err(why) if best.as_ref().is_none_or(|(before, _)| before.len() < lent.json.len()) => {
+                best = Some((lent.json.into_owned(), why));
+            }
+            Err(_) => {}
+        }
     }
-    best.unwrap_or_else(|| (text.to_owned(), violated(NO_JSON)))
+    match (fitting, rest) {
+        // With others before it only the last word is the answer.
+        (Some(last), Rest::Prose) if last.ends_text || !several => (last.json, Conformity::Kept),
+        (Some(last), Rest::Thinking) if last.ends_text => (last.json, Conformity::Kept),
+        (Some(_), Rest::Prose | Rest::Broken) => as_it_is(SEVERAL),
+        (Some(_), Rest::Thinking) | (None, Rest::Broken) => as_it_is(NO_JSON),
+        (None, Rest::Prose | Rest::Thinking) => match best {
+            Some((json, why)) => (json, Conformity::Violated(why)),
+            None => as_it_is(NO_JSON),
+        },
+    }
+}
+
+/// A candidate that has the form, or was brought into it.
+struct Fitting {
+    json: String,
+    value: Value,
+    ends_text: bool,
+}
+
+/// `lent` in the form that was asked for; why it has another, if it has.
+fn fit(judge: Option<&(&Value, Judge)>, lent: &Lent<'_>, value: Value) -> Result<(String, Value), String> {
+    let same = |value| Ok((lent.json.clone().into_owned(), value));
+    let Some((schema, judge)) = judge else {
+        return if value.is_object() { same(value) } else { Err(NO_OBJECT.to_owned()) };
+    };
+    let Some(why) = judge.miss(&value) else { return same(value) };
+    if lent.care >= Care::Guessed {
+        return Err(why);
+    }
+    schema::coerced(schema, &lent.json, &value).filter(|(_, value)| judge.miss(value).is_none()).ok_or(why)
 }
 
 /// The text of the user message that asks for the answer again; `None` when it has its form.
@@ -105,92 +146,136 @@ pub fn check_schema(schema: &Value) -> Result<(), String> {
     Judge::new(schema).map(|_| ())
 }
 
-/// What in the answer may be meant, likeliest first.
-fn candidates(text: &str) -> Vec<Lent<'_>> {
-    let text = behind_thinking(text);
-    let whole = |text| json::value(text).ok().filter(|lent: &Lent<'_>| text[lent.end..].trim().is_empty());
-    if let Some(lent) = whole(text.trim()) {
-        return vec![lent];
+/// What in the answer may be meant.
+struct Candidates<'t> {
+    /// In order.
+    list: Vec<Candidate<'t>>,
+    rest: Rest,
+}
+
+struct Candidate<'t> {
+    lent: Lent<'t>,
+    /// Nothing follows it.
+    ends_text: bool,
+}
+
+/// What stands around them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// What the model says besides.
+    Prose,
+    /// The same, as far as can be told: thinking stands before it, and nothing says where that ends.
+    Thinking,
+    /// At the end, something that may be the answer and cannot be read.
+    Broken,
+}
+
+fn candidates(text: &str) -> Candidates<'_> {
+    let (text, rest) = behind_thinking(text);
+    let trimmed = text.trim();
+    if let Some(lent) = whole(trimmed) {
+        return Candidates { list: vec![Candidate { lent, ends_text: true }], rest };
     }
-    let fenced = fences(text).into_iter().filter_map(|inner| whole(inner.trim()));
-    let mut found: Vec<Lent<'_>> = fenced.collect();
-    if found.is_empty() {
-        found.extend(embedded(text));
+    let mut found = Candidates { list: Vec::new(), rest };
+    let mut prose = 0;
+    for fence in fences(trimmed) {
+        let Some(lent) = whole(fence.inner.trim()) else { continue };
+        embedded(trimmed, prose..fence.start, &mut found);
+        found.list.push(Candidate { lent, ends_text: trimmed[fence.end..].trim().is_empty() });
+        prose = fence.end;
     }
+    embedded(trimmed, prose..trimmed.len(), &mut found);
     found
 }
 
+/// The value that `text` is.
+fn whole(text: &str) -> Option<Lent<'_>> {
+    let is_clear = |lent: &Lent<'_>| lent.care < Care::Unclear && text[lent.end..].trim().is_empty();
+    json::value(text).ok().filter(is_clear)
+}
+
+struct Fence<'t> {
+    inner: &'t str,
+    start: usize,
+    end: usize,
+}
+
 /// What stands in fences.
-fn fences(text: &str) -> Vec<&str> {
+fn fences(text: &str) -> Vec<Fence<'_>> {
     let mut fences = Vec::new();
-    let mut rest = text;
-    while let Some(open) = rest.find("```") {
-        let Some(line) = rest[open..].find('\n') else { break };
-        let inner = &rest[open + line + 1..];
+    let mut at = 0;
+    while let Some(open) = text[at..].find("```") {
+        let start = at + open;
+        let Some(line) = text[start..].find('\n') else { break };
+        let from = start + line + 1;
+        let inner = &text[from..];
         // A fence ends at the beginning of a line: in a string there may be another.
-        let end = if inner.starts_with("```") { Some(0) } else { inner.find("\n```").map(|end| end + 1) };
-        let Some(end) = end else {
-            fences.push(inner);
+        let close = if inner.starts_with("```") { Some(0) } else { inner.find("\n```").map(|end| end + 1) };
+        let Some(close) = close else {
+            fences.push(Fence { inner, start, end: text.len() });
             break;
         };
-        fences.push(&inner[..end]);
-        rest = &inner[end + 3..];
+        at = from + close + 3;
+        fences.push(Fence { inner: &inner[..close], start, end: at });
     }
     fences
 }
 
-/// The values that stand in prose: JSON wherever it is, something like it only as the last thing there is.
-fn embedded(text: &str) -> Vec<Lent<'_>> {
+/// The values that stand in prose, `range` of `text`.
+fn embedded<'t>(text: &'t str, range: Range<usize>, found: &mut Candidates<'t>) {
     const MOST: usize = 64;
-    let mut found: Vec<Lent<'_>> = Vec::new();
-    let mut mended: Option<Lent<'_>> = None;
-    let mut at = 0;
+    let prose = &text[..range.end];
+    let mut at = range.start;
     // Each try reads to where it fails; so many of them are linear.
-    for _ in 0..MOST {
-        let Some(open) = text[at..].find(['{', '[']) else { break };
+    let mut failures = 0;
+    while failures < MOST {
+        let Some(open) = prose[at..].find(['{', '[']) else { return };
         at += open;
-        if let Some(lent) = json::exact(&text[at..]) {
-            at += lent.end;
-            found.push(lent);
+        let lent = json::exact(&prose[at..]).or_else(|| json::value(&prose[at..]).ok());
+        if let Some(lent) = lent.filter(|lent| lent.care < Care::Guessed) {
+            let end = at + lent.end;
+            // Between backticks it is only mentioned.
+            if !(prose[..at].ends_with('`') && prose[end..].starts_with('`')) {
+                found.list.push(Candidate { lent, ends_text: text[end..].trim().is_empty() });
+            }
+            at = end;
             continue;
         }
-        match json::value(&text[at..]).ok().filter(|lent| lent.care != Care::Guessed) {
-            Some(lent) => {
-                at += lent.end;
-                mended.get_or_insert(lent);
-            }
-            // Something broken: what is whole in it is a part of the answer, and not the answer.
-            None if text[at + 1..].trim_start().starts_with(['"', '\'', '{', '[']) => break,
-            None => at += 1,
+        // What is whole in something broken is a part of the answer, and not the answer.
+        if prose[at + 1..].trim_start().starts_with(['"', '\'', '{', '[']) {
+            found.rest = Rest::Broken;
+            return;
         }
+        failures += 1;
+        at += 1;
     }
-    // `[1]` in a sentence is a footnote.
-    if found.iter().any(|lent| lent.json.starts_with('{')) {
-        found.retain(|lent| lent.json.starts_with('{'));
-    } else if let Some(mended) = mended.filter(|lent| lent.json.starts_with('{')) {
-        found.insert(0, mended);
-    }
-    found.sort_by_key(|lent| std::cmp::Reverse(lent.json.len()));
-    found
 }
 
 /// Without the thinking that stands before the answer.
-fn behind_thinking(text: &str) -> &str {
+fn behind_thinking(text: &str) -> (&str, Rest) {
     let start = text.trim_start();
     for (open, close) in [("<think>", "</think>"), ("<thinking>", "</thinking>")] {
-        if start.starts_with(open)
-            && let Some(end) = start.find(close)
-        {
-            return &start[end + close.len()..];
+        if let Some(thinking) = start.strip_prefix(open) {
+            return match thinking.find(close) {
+                Some(end) => (&thinking[end + close.len()..], Rest::Prose),
+                None => (thinking, Rest::Thinking),
+            };
         }
-        // The opening tag is eaten by some templates.
+        // The opening tag is eaten by some templates. In a string the closing one is a word like any other.
         if !start.starts_with(['{', '[', '"'])
             && let Some(end) = start.find(close)
+            && stands_apart(&start[..end], &start[end + close.len()..])
         {
-            return &start[end + close.len()..];
+            return (&start[end + close.len()..], Rest::Prose);
         }
     }
-    text
+    (text, Rest::Prose)
+}
+
+/// Whether what stands between begins or ends its line, or the answer begins behind it.
+fn stands_apart(before: &str, behind: &str) -> bool {
+    let behind = behind.trim_start_matches([' ', '\t', '\r']);
+    before.trim_end_matches([' ', '\t']).ends_with('\n') || behind.starts_with(['\n', '{', '[', '`'])
 }
 
 fn is_object(schema: &Value) -> bool {
@@ -201,7 +286,7 @@ fn is_object(schema: &Value) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::super::ask::Strictness;
+    use super::super::ask::{Input, Strictness, Tool};
     use super::*;
 
     fn schema(schema: Value) -> Format {
@@ -252,6 +337,76 @@ mod tests {
                 assert_eq!(answer, expected);
             }
         }
+    }
+
+    #[test]
+    fn of_several_that_fit_only_the_last_word_is_the_answer() {
+        let form = schema(json!({"type": "object", "required": ["a"], "properties": {
+            "a": {"type": "integer"}, "b": {"type": "string"}}}));
+        let kept = [
+            (r#"For example {"a": 0, "b": "an example"}. My answer: {"a": 5}"#, r#"{"a": 5}"#),
+            (
+                "Draft:\n```json\n{\"a\": 0}\n```\nThat is wrong. Final:\n```json\n{\"a\": 5, \"b\": \"x\"}\n```",
+                r#"{"a": 5, "b": "x"}"#,
+            ),
+            ("Draft:\n```json\n{\"a\": 0}\n```\nThat is wrong. Final: {\"a\": 5}", r#"{"a": 5}"#),
+            ("<think>hm {\"a\": 9}\n{\"a\": 1}", r#"{"a": 1}"#),
+            (r#"{"a": 1} or, the same, {"a":1}. Good?"#, r#"{"a":1}"#),
+            ("```json\n{\"a\": 1}\n```\nWith `{\"a\": 2}` it would be two.", r#"{"a": 1}"#),
+            ("For example {\"a\": 0}. Mine: {'a': 5}", r#"{"a":5}"#),
+        ];
+        for (text, expected) in kept {
+            assert_eq!(read(&form, text), (expected.to_owned(), Conformity::Kept), "{text}");
+        }
+        for text in [
+            r#"My answer: {"a": 5}. An example would be {"a": 0} of course."#,
+            "```json\n{\"a\": 1}\n```\nor\n```json\n{\"a\": 2}\n```\nas you like.",
+            r#"For example {"a": 0}. My answer: {"a": 5, "b": "x"#,
+        ] {
+            assert_eq!(read(&form, text), (text.to_owned(), Conformity::Violated(SEVERAL.into())), "{text}");
+        }
+        let text = "<think>hm {\"a\": 9} so I say";
+        assert_eq!(read(&form, text), (text.to_owned(), Conformity::Violated(NO_JSON.into())));
+        let text = "You gave me {\"query\": \"x\", \"lang\": \"en\"}.\n\n{\"capital\": \"Paris\"}";
+        assert_eq!(read(&Format::JsonObject, text).0, r#"{"capital": "Paris"}"#);
+    }
+
+    #[test]
+    fn a_tag_in_a_string_is_no_thinking() {
+        let form = schema(json!({"required": ["a"]}));
+        let answer = r#"{"a": "ends </think> here"}"#;
+        for text in [format!("```json\n{answer}\n```"), format!("Here it is: {answer}"), answer.to_owned()] {
+            assert_eq!(read(&form, &text), (answer.to_owned(), Conformity::Kept), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_keep_their_digits_when_others_are_put_right() {
+        let form = schema(json!({"properties": {"n": {"type": "integer"}, "s": {"type": "string"}}}));
+        let text = r#"{"n": "5", "s": 1.10, "z": 12345678901234567890123}"#;
+        let expected = r#"{"n":5,"s":"1.10","z":12345678901234567890123}"#;
+        assert_eq!(read(&form, text), (expected.to_owned(), Conformity::Kept));
+    }
+
+    #[test]
+    fn a_path_that_may_be_another_is_no_answer() {
+        let text = r#"{"path": "C:\Users\tom"}"#;
+        for format in [Format::JsonObject, schema(json!({"type": "object"}))] {
+            assert_eq!(read(&format, text), (text.to_owned(), Conformity::Violated(NO_JSON.into())));
+        }
+    }
+
+    #[test]
+    fn the_form_leaves_room_for_calls_and_names_what_is_forbidden() {
+        let tool = Tool { name: "f".into(), description: None, input: Input::Json { schema: None } };
+        let toolset = Toolset { tools: vec![tool], ..Toolset::default() };
+        for format in [Format::JsonObject, person()] {
+            let told = |toolset| instructions(&format, toolset).unwrap_or_default();
+            assert!(told(&toolset).contains("answers that call no tool"));
+            assert!(!told(&Toolset::default()).contains("tool"));
+        }
+        let told = instructions(&person(), &toolset).unwrap_or_default();
+        assert!(told.contains("\"additionalProperties\":false"), "{told}");
     }
 
     #[test]

@@ -5,8 +5,9 @@
 //! | --- | --- |
 //! | length | the text is cut behind its last token that fits |
 //! | calls | where tools are on offer, calls are read out of it |
-//! | form | where there are none and a form was asked for, it is brought into that |
-//! | stop | what is left as text ends before the first stop sequence; no call follows it |
+//! | stop | what was said beside calls ends before the first stop sequence; those behind it are not made, those before it are |
+//! | form | where there are no calls and a form was asked for, it is brought into that |
+//! | stop | so does what is left as text |
 //!
 //! A refusal goes through untouched. Nothing is invented, and nothing that was cut is completed.
 
@@ -52,17 +53,25 @@ impl Reading {
         }
         let ending = if finish == Finish::Stop { Ending::Whole } else { Ending::Cut };
         let mut heard = self.read(text, ending);
-        if let Some(text) = &mut heard.text
-            && let Some((end, stop)) =
-                self.stop.iter().filter_map(|stop| Some((text.find(stop.as_str())?, stop))).min()
+        if heard.calls.is_empty()
+            && let Some(text) = &mut heard.text
+            && let Some((end, stop)) = tools::first_stop(&self.stop, text)
         {
             text.truncate(end);
             heard.stopped_at = Some(stop.clone());
-            heard.calls.clear();
+            // It may have ended in the middle of what had its form.
+            if heard.conformity == Conformity::Kept {
+                heard.conformity = format::read(&self.format, text).1;
+            }
+        }
+        if heard.stopped_at.is_some() {
             finish = Finish::Stop;
         }
         heard.finish = match finish {
-            Finish::Stop if !heard.calls.is_empty() => Finish::ToolCalls,
+            Finish::Stop if !heard.calls.is_empty() => {
+                heard.stopped_at = None;
+                Finish::ToolCalls
+            }
             other => other,
         };
         if heard.text.as_ref().is_some_and(|text| text.len() == length) {
@@ -75,20 +84,25 @@ impl Reading {
     }
 
     fn read(&self, text: String, ending: Ending) -> Heard {
-        let mut complaint = None;
+        let (mut complaint, mut stopped_at) = (None, None);
         let (text, calls) = if self.toolset.tools.is_empty() || self.toolset.choice == Choice::None {
             (text, Vec::new())
         } else {
-            let parsed = tools::parse(&text, &self.toolset, ending);
+            let parsed = tools::parse_until(&text, &self.toolset, ending, &self.stop);
             complaint = tools::repair_prompt(&parsed, &self.toolset);
+            stopped_at = parsed.stopped_at;
             (parsed.text, parsed.calls)
         };
-        if calls.is_empty() && complaint.is_none() {
+        if calls.is_empty() {
             let (text, conformity) = match self.format {
                 Format::Text => (text, Conformity::Kept),
                 Format::JsonObject | Format::Schema(_) => format::read(&self.format, &text),
             };
-            return Heard { text: Some(text), conformity, ..Heard::default() };
+            let conformity = match (conformity, complaint) {
+                (Conformity::Kept, Some(complaint)) => Conformity::Miscalled(complaint),
+                (conformity, _) => conformity,
+            };
+            return Heard { text: Some(text), conformity, stopped_at, ..Heard::default() };
         }
         let calls = calls.into_iter().enumerate().map(|(index, call)| MadeCall {
             id: tools::id(&self.seed, index, &call.name, &call.arguments),
@@ -97,11 +111,18 @@ impl Reading {
             arguments: call.arguments,
         });
         Heard {
-            text: Some(text).filter(|text| !text.is_empty()),
+            text: Some(text).filter(|text| !text.trim().is_empty()),
             calls: calls.collect(),
+            stopped_at,
             conformity: complaint.map_or(Conformity::Kept, Conformity::Miscalled),
             ..Heard::default()
         }
+    }
+
+    /// What there is to say about calls where none was made.
+    fn missing_call(&self, heard: &Heard) -> Option<String> {
+        let none = tools::Parsed { text: String::new(), calls: Vec::new(), stopped_at: None };
+        heard.calls.is_empty().then(|| tools::repair_prompt(&none, &self.toolset))?
     }
 
     /// What to say to the model after an answer that has not the form it should have: its own words, and what is wrong
@@ -112,7 +133,10 @@ impl Reading {
         }
         let complaint = match &heard.conformity {
             Conformity::Kept => return None,
-            Conformity::Violated(_) => format::repair_prompt(&self.format, &heard.conformity)?,
+            // Where there should be a call, its form comes after it.
+            Conformity::Violated(_) => {
+                self.missing_call(heard).or_else(|| format::repair_prompt(&self.format, &heard.conformity))?
+            }
             Conformity::Miscalled(complaint) => complaint.clone(),
         };
         let text = |text: &str| conversation::Said {
@@ -126,6 +150,7 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ask::{Input, Tool};
     use super::*;
 
     fn reading() -> Reading {
@@ -158,6 +183,62 @@ mod tests {
         assert!(heard.finish == Finish::Stop && heard.annotations.is_none());
         assert_eq!(heard.stopped_at.as_deref(), Some("STOP"));
         assert_eq!(reading.hear(given("nothing")).stopped_at, None);
+    }
+
+    #[test]
+    fn a_stop_sequence_ends_what_follows_it_and_not_the_calls_before_it() {
+        let call = "<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>";
+        let tool = Tool { name: "f".into(), description: None, input: Input::Json { schema: None } };
+        let toolset = Toolset { tools: vec![tool], ..Toolset::default() };
+        let reading = Reading { toolset, stop: vec!["Observation:".into(), "STOP".into()], ..reading() };
+        let cases = [
+            (format!("{call}\nObservation: sunny"), None, 1),
+            (format!("I look.\n{call}\nIt is Observation: sunny\n{call}"), Some("I look.\n\nIt is "), 1),
+            (format!("{call}\n{call}\nObservation: sunny\n{call}"), None, 2),
+            (format!("Wait. STOP\n{call}"), Some("Wait. "), 0),
+            (format!("STOP\n{call}"), Some(""), 0),
+        ];
+        for (text, left, calls) in cases {
+            let heard = reading.hear(given(&text));
+            assert_eq!((heard.text.as_deref(), heard.calls.len()), (left, calls), "{text}");
+            assert!(heard.conformity == Conformity::Kept);
+            // Why it ended is said once.
+            assert_eq!(heard.stopped_at.is_some(), calls == 0);
+            assert_eq!(heard.finish, if calls > 0 { Finish::ToolCalls } else { Finish::Stop });
+        }
+        // The line break that stands behind the call is a part of it.
+        let broken = Reading { stop: vec!["\nObservation".into()], ..reading };
+        let heard = broken.hear(given(&format!("{call}\nObservation: sunny")));
+        assert_eq!((heard.text, heard.calls.len()), (None, 1));
+        let reading = Reading { stop: vec!["STOP".into()], ..broken };
+        let bare = "{\"name\": \"f\", \"arguments\": {}}";
+        for text in [format!("{bare}\nSTOP: sunny"), format!("```json\n{bare}\n```\nSTOP")] {
+            let heard = reading.hear(given(&text));
+            assert_eq!((heard.text, heard.calls.len()), (None, 1), "{text}");
+        }
+        let heard = reading.hear(given(&call.replace("{}", "{\"a\": \"STOP\"}")));
+        assert_eq!((heard.calls.len(), heard.stopped_at), (1, None));
+    }
+
+    #[test]
+    fn a_form_that_is_not_kept_is_said_whatever_took_it() {
+        let reading = Reading { format: Format::JsonObject, stop: vec!["}".into()], ..reading() };
+        let heard = reading.hear(given("{\"a\": {\"b\": 1}, \"c\": 2}"));
+        assert_eq!(heard.text.as_deref(), Some("{\"a\": {\"b\": 1"));
+        assert!(matches!(heard.conformity, Conformity::Violated(_)));
+
+        let tool = Tool { name: "f".into(), description: None, input: Input::Json { schema: None } };
+        let toolset = Toolset { tools: vec![tool], choice: Choice::Required, ..Toolset::default() };
+        let reading = Reading { toolset, stop: Vec::new(), ..reading };
+        let heard = reading.hear(given("just text"));
+        assert!(matches!(heard.conformity, Conformity::Violated(_)));
+        let Some([_, conversation::Turn::User(said)]) = reading.second_try("just text", &heard) else {
+            panic!("nothing to say")
+        };
+        assert!(
+            matches!(&said.parts[..], [conversation::Part::Text(text)] if text.contains("at least one is required"))
+        );
+        assert!(matches!(reading.hear(given("{\"a\": 1}")).conformity, Conformity::Miscalled(_)));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | trailing commas, a comma missing before a key, comments | nothing | [`Care::Mended`] |
 //! | `True`, `False`, `None`, `'…'`, `"""…"""`, `{key: 1}`, `+1`, `.5` | their JSON | [`Care::Mended`] |
 //! | a quote inside a string that does not look like its end | `\"` | [`Care::Guessed`] |
+//! | `\n`, `\t` and the like, where another backslash shows that this text does not escape its own: `C:\Users\tom` | anything | [`Care::Unclear`] |
 //!
 //! Invariants: nothing is completed (a text that ends before its value does is [`Miss::Cut`]), nothing is invented and
 //! nothing is dropped; reading is linear and does not recurse.
@@ -36,6 +37,8 @@ pub enum Care {
     Mended,
     /// What it means was guessed by what stands around it.
     Guessed,
+    /// Where it ends is known, but it has two meanings.
+    Unclear,
 }
 
 /// Why there is no value.
@@ -196,6 +199,31 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(read(text), Ok((expected.to_owned(), Care::Mended)), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_escape_is_unclear_where_backslashes_are_not_escaped() {
+        let unclear = [
+            r#"{"path": "C:\Users\tom\new\file.txt"}"#,
+            r#"{"from": "C:\Users\ann", "to": "C:\temp"}"#,
+            r#"{"to": "D:/x and C:\temp", "from": "\Users"}"#,
+            r#"{"path": "\\server\share\new"}"#,
+            r#"{"pattern": "\bword\b", "other": "\d"}"#,
+            r#"{"pattern": "\d+\n"}"#,
+            r#"{"a": "\Users\u00e9"}"#,
+        ];
+        for text in unclear {
+            assert_eq!(read(text).map(|(_, care)| care), Ok(Care::Unclear), "{text}");
+        }
+        let mended = [
+            (r#"{"a": "re.match(r'\d+', s)\nprint()\n"}"#, json!({"a": "re.match(r'\\d+', s)\nprint()\n"})),
+            (r#"{"a": "C:\Users", "b": "x\ty"}"#, json!({"a": "C:\\Users", "b": "x\ty"})),
+        ];
+        for (text, expected) in mended {
+            let (json, care) = read(text).unwrap();
+            assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), expected);
+            assert!(care == Care::Mended);
         }
     }
 

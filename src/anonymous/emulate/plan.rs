@@ -29,11 +29,13 @@ pub struct Plan {
 
 /// Plans `ask` for a model of `family`.
 pub fn plan(ask: Ask, family: Family) -> Result<Plan, NothingSaid> {
-    let Ask { turns, tools: toolset, format, stop, most_tokens } = ask;
-    if !turns.iter().any(Turn::says_something) {
+    let Ask { mut turns, tools: toolset, format, stop, most_tokens } = ask;
+    // Before anything is arranged: what says nothing is not in the way of what does.
+    turns.retain(Turn::says_something);
+    if turns.is_empty() {
         return Err(NothingSaid);
     }
-    let blocks = [format::instructions(&format), tools::block(&toolset)];
+    let blocks = [format::instructions(&format, &toolset), tools::block(&toolset, &format)];
     let turns = arranged(turns, blocks.into_iter().flatten(), family);
     let messages = roles::canonical(turns)?;
     let seed = Sha256::digest(messages.get().as_bytes()).into();
@@ -166,6 +168,26 @@ mod tests {
             planned(turns(), Family::Gemini),
             json!([{"role": "system", "content": "a"}, {"role": "user", "content": "say hi"}])
         );
+    }
+
+    #[test]
+    fn what_says_nothing_changes_nothing() {
+        let hi = || Turn::System(said("say hi"));
+        let silent = || Turn::Assistant { said: said(""), calls: Vec::new() };
+        for turns in [
+            vec![hi(), Turn::User(said(""))],
+            vec![hi(), Turn::System(said(""))],
+            vec![hi(), silent(), Turn::User(Said::default())],
+            vec![Turn::System(said("")), hi()],
+        ] {
+            assert_eq!(planned(turns, Family::Gemini), json!([{"role": "user", "content": "say hi"}]));
+        }
+        let turns =
+            || vec![Turn::User(said("hi")), Turn::System(said("")), silent(), Turn::User(said("so?"))];
+        for family in [Family::OpenAi, Family::Other] {
+            let [hi, so] = ["hi", "so?"].map(|text| json!({"role": "user", "content": text}));
+            assert_eq!(planned(turns(), family), json!([hi, so]));
+        }
     }
 
     #[test]

@@ -9,6 +9,6 @@ pub mod render;
 pub mod repair;
 
 pub use ids::id;
-pub use parse::{Call, Ending, Parsed, parse};
+pub use parse::{Call, Ending, Parsed, first_stop, parse, parse_until};
 pub use prompt::block;
 pub use repair::repair_prompt;

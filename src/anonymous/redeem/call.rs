@@ -319,15 +319,12 @@ impl Course<'_> {
             if attempt > 0 && !self.wait(attempt, pause.take()).await {
                 break;
             }
-            // An attempt that was begun ends; no other is.
-            if self.shared.settings.gate.passage() == Passage::Paused {
-                return self.give_up(held, trail, RedeemErrorKind::Paused).await;
-            }
             let wish = route.wish();
             let departure = self.shared.transport.departure(&wish);
-            let Opened { stream, exit } = match self.open(wish).await {
-                Ok(opened) => opened,
-                Err(error) => match error.kind() {
+            let Opened { stream, exit } = match self.open_unless_paused(wish).await {
+                Some(Ok(opened)) => opened,
+                None => return self.give_up(held, trail, RedeemErrorKind::Paused).await,
+                Some(Err(error)) => match error.kind() {
                     // Waiting is the client's business: it may be minutes.
                     TransportErrorKind::NotReady(reason) => {
                         let retry_after = error.retry_hint();
@@ -364,6 +361,10 @@ impl Course<'_> {
                 Ok(presented) => presented,
                 Err(error) => return Step::End(failed(error)),
             };
+            // What was begun ends; but of this attempt not a byte has left.
+            if self.is_paused() {
+                return self.give_up(Held::Presented(presented), trail, RedeemErrorKind::Paused).await;
+            }
             let limits = &self.shared.settings.limits;
             let body = request::body(self.prompt, presented.llmmask(), limits.request, &limits.padding);
             let body = match body {
@@ -381,15 +382,12 @@ impl Course<'_> {
                 Some(told) => Window::by_backend(told, drawn.elapsed()),
                 None => Window::by_us(presented.drawn(), self.shared.settings.clock.now()),
             };
-            let outcome = outcome::read(reply, &self.prompt.model);
+            let outcome = outcome::read_aside(reply, &self.prompt.model).await;
             if outcome.accepts_signature() {
                 *signatures = Signatures::Accepted;
             }
             let past = Past { trail, history: presented.history(), resumed, window };
-            if presented.trust() == Trust::Certain && outcome.is_in_time(past) {
-                // The backend has learnt to say it; or a clock was put right.
-                note(self.shared.withdrawals.trust_times(&self.prompt.model, Trust::Any).await);
-            }
+            self.learn(&presented, &outcome, past).await;
             match outcome.judge(past, &self.prompt.model) {
                 Verdict::Repeat(kind, hint) => {
                     at(Point::Repeating);
@@ -411,6 +409,13 @@ impl Course<'_> {
             }
         }
         self.give_up(held, trail, last).await
+    }
+
+    /// What an answer to a certain token says of its time may make the uncertain ones worth something again.
+    async fn learn(&self, presented: &Presented, outcome: &outcome::Outcome, past: Past) {
+        if presented.trust() == Trust::Certain && outcome.is_in_time(past) {
+            note(self.shared.withdrawals.trust_times(&self.prompt.model, Trust::Any).await);
+        }
     }
 
     /// Does to the token what the verdict says.
@@ -478,6 +483,19 @@ impl Course<'_> {
         }
     }
 
+    fn is_paused(&self) -> bool {
+        self.shared.settings.gate.passage() == Passage::Paused
+    }
+
+    /// `None` once nothing may leave: what is being dialled is called off.
+    async fn open_unless_paused(&self, wish: Wish) -> Option<Result<Opened, TransportError>> {
+        tokio::select! {
+            biased;
+            () = self.shared.settings.gate.shut() => None,
+            opened = self.open(wish) => Some(opened),
+        }
+    }
+
     async fn open(&self, wish: Wish) -> Result<Opened, TransportError> {
         let transport = &self.shared.transport;
         let late = |_| Err(TransportError::new(TransportErrorKind::Timeout));
@@ -512,10 +530,9 @@ impl Course<'_> {
         if pause >= self.remaining() {
             return false;
         }
-        let mut changes = self.shared.settings.gate.changes();
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            _ = changes.wait_for(|passage| *passage == Passage::Paused) => {}
+            () = self.shared.settings.gate.shut() => {}
         }
         true
     }

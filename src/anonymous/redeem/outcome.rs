@@ -202,6 +202,19 @@ impl Lapse {
     }
 }
 
+/// Above this many bytes a reply is read on a thread of its own: other calls would wait for this one.
+const READ_AT_ONCE: usize = 256 * 1024;
+
+/// [`read`], where it blocks nobody.
+pub(super) async fn read_aside(result: Result<Reply, Silence>, model: &ModelName) -> Outcome {
+    if !result.as_ref().is_ok_and(|reply| reply.body.len() > READ_AT_ONCE) {
+        return read(result, model);
+    }
+    let model = model.clone();
+    let read = tokio::task::spawn_blocking(move || read(result, &model));
+    read.await.unwrap_or(Outcome::Hopeless(RedeemErrorKind::BackendGarbled))
+}
+
 /// Reads one attempt's result.
 pub(super) fn read(result: Result<Reply, Silence>, model: &ModelName) -> Outcome {
     match result {

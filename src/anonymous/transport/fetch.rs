@@ -24,6 +24,8 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use url::Url;
 
+use crate::passage::Gate;
+
 use super::Stream;
 use super::isolated::Dialer;
 use super::target::Target;
@@ -59,6 +61,9 @@ pub enum FetchError {
     /// More than was allowed.
     #[error("the picture is larger than one call can carry")]
     TooLarge,
+    /// The user wants nothing to leave.
+    #[error("{}", crate::passage::PAUSED)]
+    Paused,
     /// Too slow.
     #[error("the site took too long")]
     TimedOut,
@@ -77,12 +82,21 @@ pub trait Fetch: Send + Sync + 'static {
 pub struct Fetcher<F> {
     dialer: F,
     connect: Duration,
+    gate: Gate,
 }
 
 impl<D: Dialer, F: Fn(Target) -> D + Send + Sync + 'static> Fetcher<F> {
-    /// Opening a stream may take `connect`.
-    pub fn new(dialer: F, connect: Duration) -> Self {
-        Self { dialer, connect }
+    /// Opening a stream may take `connect`. What is under way when `gate` is shut is broken off.
+    pub fn new(dialer: F, connect: Duration, gate: Gate) -> Self {
+        Self { dialer, connect, gate }
+    }
+
+    async fn follow_unless_paused(&self, url: &str, most: usize) -> Result<Picture, FetchError> {
+        tokio::select! {
+            biased;
+            () = self.gate.shut() => Err(FetchError::Paused),
+            fetched = self.follow(url, most) => fetched,
+        }
     }
 
     async fn follow(&self, url: &str, most: usize) -> Result<Picture, FetchError> {
@@ -115,7 +129,7 @@ impl<D: Dialer, F: Fn(Target) -> D + Send + Sync + 'static> Fetcher<F> {
 
 impl<D: Dialer, F: Fn(Target) -> D + Send + Sync + 'static> Fetch for Fetcher<F> {
     fn fetch<'a>(&'a self, url: &'a str, most: usize) -> Fetching<'a> {
-        Box::pin(self.follow(url, most))
+        Box::pin(self.follow_unless_paused(url, most))
     }
 }
 
@@ -204,6 +218,8 @@ mod tests {
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+    use crate::passage::Passage;
+
     use super::super::{Exit, Opened, TransportError, Way};
     use super::*;
 
@@ -256,7 +272,7 @@ mod tests {
         web.answers.lock().unwrap().extend(answers);
         let dialled = web.clone();
         let dialer = move |target| WebDialer { web: dialled.clone(), target };
-        let fetched = Fetcher::new(dialer, Duration::from_secs(5)).fetch(url, most).await;
+        let fetched = Fetcher::new(dialer, Duration::from_secs(5), Gate::default()).fetch(url, most).await;
         (fetched, web)
     }
 
@@ -297,6 +313,27 @@ mod tests {
         }
         let (picture, _) = fetched("https://a.example/x", &[ELSEWHERE; 4], 100).await;
         assert_eq!(picture.err(), Some(FetchError::Refused));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_breaks_off_a_picture_that_is_being_fetched_and_none_is_begun_after_it() {
+        const NEVER: &str = "HTTP/1.1 200 OK\r\ncontent-type: image/png\r\ncontent-length: 4\r\n\r\na";
+        let web = Web::default();
+        web.answers.lock().unwrap().push(NEVER);
+        let (dialled, gate) = (web.clone(), Gate::default());
+        let dialer = move |target| WebDialer { web: dialled.clone(), target };
+        let fetcher = Arc::new(Fetcher::new(dialer, Duration::from_secs(5), gate.clone()));
+        let fetching = tokio::spawn({
+            let fetcher = Arc::clone(&fetcher);
+            async move { fetcher.fetch("https://a.example/x", 100).await.err() }
+        });
+        while web.asked.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        gate.set(Passage::Paused);
+        assert_eq!(fetching.await.unwrap(), Some(FetchError::Paused));
+        assert_eq!(fetcher.fetch("https://a.example/x", 100).await.err(), Some(FetchError::Paused));
+        assert_eq!(web.asked.lock().unwrap().len(), 1);
     }
 
     #[tokio::test]

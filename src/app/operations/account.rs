@@ -123,6 +123,7 @@ impl Operations {
         Ok(Identity::new(Parts {
             url,
             route,
+            gate: self.gate.clone(),
             deadlines,
             pace: Pace { concurrency: self.config.identity.concurrency, ..Pace::default() },
             delay: self.config.identity.delay(),

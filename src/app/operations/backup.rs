@@ -219,12 +219,10 @@ impl Operations {
         if let Some((token, epoch)) = &transient
             && *epoch == this_month
             && verify(token, &transient_key, KeyName::AbuseTransient).is_ok()
+            && !token.token.expose().ends_with(&epoch.to_be_bytes())
         {
-            if !token.token.expose().ends_with(&epoch.to_be_bytes()) {
-                return Err(
-                    BackupError::NotABackup("its transient token is of another month than it says").into()
-                );
-            }
+            let other = "its transient token is of another month than it says";
+            return Err(BackupError::NotABackup(other).into());
         }
         let now = self.abuse().await?;
         let current = self.vault.backups().export_abuse().await?;

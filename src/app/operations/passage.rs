@@ -30,10 +30,8 @@ impl Operations {
         work: impl FnOnce(CancellationToken) -> W,
     ) -> W::Output {
         let stop = stop.child_token();
-        let mut changes = self.gate.changes();
         let paused = async {
-            // The gate lives as long as these operations.
-            let _ = changes.wait_for(|passage| *passage == Passage::Paused).await;
+            self.gate.shut().await;
             stop.cancel();
             std::future::pending().await
         };
@@ -44,7 +42,7 @@ impl Operations {
     }
 
     pub(super) fn set_passage(&self, passage: Passage) -> Result<PassageReport, AppError> {
-        let before = self.gate.passage();
+        let before = self.gate.told();
         self.home.keep_passage(passage)?;
         self.gate.set(passage);
         if before != passage {

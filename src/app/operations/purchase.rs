@@ -18,7 +18,7 @@ impl Operations {
         let _turn = self.turn.lock().await;
         let url = self.identity_url()?;
         let (route, deadlines) = self.way.route(&url, Unready::Fails).await?;
-        let offers = purchase::offers(url, route, &deadlines, self.way.witness()).await?;
+        let offers = purchase::offers(url, route, &deadlines, self.gate.clone(), self.way.witness()).await?;
         Ok(OffersReport { packages: offers.into_iter().map(offer).collect() })
     }
 

@@ -1,8 +1,5 @@
 //! Tokens at once, for whoever does not want to wait: said for what it is, and never without having been asked for.
 
-use std::collections::BTreeMap;
-use std::io::Write as _;
-
 use crate::cli::arguments::LoginOptions;
 use crate::cli::exit::Failure;
 use crate::cli::output::Output;
@@ -11,6 +8,7 @@ use crate::control::Operation;
 use crate::control::message::{Readiness, StatusReport};
 use crate::vault::Stock;
 use crate::wire::ModelName;
+use std::collections::BTreeMap;
 
 /// How many are offered: for an evening, not for a week.
 const OFFERED: u32 = 20;
@@ -32,8 +30,7 @@ pub(super) async fn wanted(
     if !is_empty || offer.is_empty() || !is_askable {
         return Ok(Vec::new());
     }
-    ask(&offer);
-    Ok(if typed::yes().await? { offer } else { Vec::new() })
+    Ok(if typed::yes(&question(&offer)).await? { offer } else { Vec::new() })
 }
 
 pub(super) fn order(model: ModelName, count: u32) -> Operation {
@@ -54,17 +51,14 @@ fn held(stock: &Stock) -> u64 {
     stock.available + stock.maturing + stock.blinded
 }
 
-fn ask(offer: &[(ModelName, u32)]) {
+fn question(offer: &[(ModelName, u32)]) -> String {
     let offer: Vec<_> = offer.iter().map(|(model, count)| format!("{count} for {model}")).collect();
-    let mut stderr = std::io::stderr().lock();
-    let _ = write!(
-        stderr,
+    format!(
         "There are no tokens here yet. They come by themselves, at random times, so that nobody can match your account with your \
          calls.\nMint some now ({})? They are usable at once; the backend can match this mint and your first calls by their \
          times. [y/N] ",
         offer.join(", ")
-    );
-    let _ = stderr.flush();
+    )
 }
 
 #[cfg(test)]

@@ -24,11 +24,14 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
+use tower::Layer as _;
 use url::Url;
 
+use super::gated::{Gated, GatedLayer};
 use super::{Deadlines, JSON, Lost, distrust, read};
 use crate::identity::error::{Failing, IdentityError};
 use crate::identity::url::{IdentityUrl, Protection};
+use crate::passage::Gate;
 use crate::tor::{ConnectErrorKind, Isolation, Limits, Tor};
 
 /// A Tor client, and circuits of it that nothing else uses. Clones use the same ones.
@@ -57,7 +60,7 @@ impl TorRoute {
 }
 
 pub(super) struct Client {
-    client: legacy::Client<Connector, Full<Bytes>>,
+    client: legacy::Client<Gated<Connector>, Full<Bytes>>,
     deadline: Duration,
 }
 
@@ -66,12 +69,13 @@ impl Client {
         url: &IdentityUrl,
         route: TorRoute,
         deadlines: &Deadlines,
+        gate: &Gate,
     ) -> Result<Self, IdentityError> {
         let tls = match url.protection() {
             Protection::Tls => Some(TlsConnector::from(Arc::new(tls()?))),
             Protection::Onion | Protection::Loopback => None,
         };
-        let connector = Connector { route, tls, deadline: deadlines.connect };
+        let connector = GatedLayer::new(gate).layer(Connector { route, tls, deadline: deadlines.connect });
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .retry_canceled_requests(false)

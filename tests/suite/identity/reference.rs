@@ -14,6 +14,7 @@ use llmtor::identity::{
     Route, Session, SessionFile,
 };
 use llmtor::keys::{KeyName, Keyring, import};
+use llmtor::passage::Gate;
 use llmtor::vault::{Stock, Vault, VaultKeys};
 use tokio_util::sync::CancellationToken;
 
@@ -70,6 +71,7 @@ impl Reference {
         let identity = Identity::new(Parts {
             url: IdentityUrl::parse(&self.url).expect("url"),
             route: Route::Direct,
+            gate: Gate::default(),
             deadlines: Deadlines::default(),
             pace: Pace::default(),
             delay: Duration::from_secs(21_600),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use llmtor::clock::{ManualClock, Timestamp};
 use llmtor::identity::record::{Bearing, RequestLog, Sent, Way};
 use llmtor::identity::{Deadlines, IdentityError, Route, Session, SessionFile};
+use llmtor::passage::Gate;
 use llmtor::secret::Secret;
 
 use super::issuer::Fault;
@@ -135,8 +136,14 @@ async fn prices_that_are_refused_say_nothing_of_the_session() {
     let world = World::new(5).await;
     let url = llmtor::identity::IdentityUrl::parse(&world.issuer.url()).expect("url");
     let log = RequestLog::new(ManualClock::shared(Timestamp::from_unix(START)));
-    let asked =
-        llmtor::identity::purchase::offers(url, Route::Direct, &Deadlines::default(), log.clone()).await;
+    let asked = llmtor::identity::purchase::offers(
+        url,
+        Route::Direct,
+        &Deadlines::default(),
+        Gate::default(),
+        log.clone(),
+    )
+    .await;
     let error = asked.expect_err("no cookie goes along");
     assert!(matches!(error, IdentityError::Refused(401)), "{error}");
     let (method, path) = ("GET", "/api/v1/model-pricing".to_owned());
@@ -149,8 +156,14 @@ async fn what_found_nobody_there_did_not_leave() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
     let url = llmtor::identity::IdentityUrl::parse(&format!("http://{nobody}")).expect("url");
     let log = RequestLog::new(ManualClock::shared(Timestamp::from_unix(START)));
-    let asked =
-        llmtor::identity::purchase::offers(url, Route::Direct, &Deadlines::default(), log.clone()).await;
+    let asked = llmtor::identity::purchase::offers(
+        url,
+        Route::Direct,
+        &Deadlines::default(),
+        Gate::default(),
+        log.clone(),
+    )
+    .await;
     assert!(matches!(asked, Err(IdentityError::Unreachable(_))));
     assert_eq!(log.latest(), []);
 }

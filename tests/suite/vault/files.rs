@@ -250,6 +250,8 @@ async fn a_damaged_vault_is_left_alone_wherever_the_damage_is() {
     fs::write(place.path(), &whole[..whole.len() / 2]).unwrap();
     refused(&place, &VaultError::Corrupt);
     fs::write(place.path(), &whole).unwrap();
+    // Opened since with a free page damaged, if there was one: see above.
+    drop(fs::remove_file(place.dir.path().join("vault.db.mark")));
     assert_eq!(stock(&place.open()).await.available, 200);
 }
 

@@ -31,11 +31,31 @@ pub(super) struct Reader<'a> {
     at: usize,
     out: String,
     care: Care,
+    backslashes: Backslashes,
+}
+
+/// What backslashes were seen, and so whether this text escapes its own.
+#[derive(Default)]
+struct Backslashes {
+    /// One that does not begin an escape.
+    bare: bool,
+    /// An escape that is none if they are not escaped.
+    doubtful: bool,
+    /// The same of the word which is being read.
+    in_word: (bool, bool),
+}
+
+impl Backslashes {
+    /// Another word: what was seen in the last one says less of it.
+    fn end_word(&mut self) {
+        self.doubtful |= self.in_word == (true, true);
+        self.in_word = (false, false);
+    }
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, at: 0, out: String::new(), care: Care::Strict }
+        Self { text, at: 0, out: String::new(), care: Care::Strict, backslashes: Backslashes::default() }
     }
 
     pub(super) fn position(&self) -> usize {
@@ -104,7 +124,9 @@ impl<'a> Reader<'a> {
     }
 
     fn done(self) -> Lent<'a> {
-        Lent { json: Cow::Owned(self.out), end: self.at, care: self.care.max(Care::Mended) }
+        let Backslashes { bare, doubtful, .. } = self.backslashes;
+        let care = if bare && doubtful { Care::Unclear } else { self.care.max(Care::Mended) };
+        Lent { json: Cow::Owned(self.out), end: self.at, care }
     }
 
     fn nest(&mut self, outer: Place) -> Result<(), Miss> {
@@ -240,6 +262,7 @@ impl<'a> Reader<'a> {
                     copied = self.at;
                 }
                 0..0x20 => {
+                    self.backslashes.end_word();
                     self.out.push_str(&self.text[copied..self.at]);
                     match byte {
                         b'\n' => self.out.push_str("\\n"),
@@ -264,6 +287,7 @@ impl<'a> Reader<'a> {
                         self.out.push_str(&self.text[copied..self.at]);
                         self.out.push('"');
                         self.at = behind;
+                        self.backslashes.end_word();
                         return Ok(());
                     }
                 }
@@ -273,7 +297,12 @@ impl<'a> Reader<'a> {
                     self.at += 1;
                     copied = self.at;
                 }
-                _ => self.at += 1,
+                other => {
+                    if other.is_ascii_whitespace() || b"'()<>|,;".contains(&other) {
+                        self.backslashes.end_word();
+                    }
+                    self.at += 1;
+                }
             }
         }
     }
@@ -287,22 +316,41 @@ impl<'a> Reader<'a> {
                 .map(|_| &self.text[self.at + 2..self.at + 2 + digits])
         };
         let (json, length): (Cow<'_, str>, usize) = match *rest.first().ok_or(Miss::Cut)? {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {
+            letter @ (b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.backslashes.in_word.1 |= letter.is_ascii_alphabetic();
+                self.backslashes.doubtful |= match letter {
+                    // Nobody writes those.
+                    b'b' | b'f' => true,
+                    b'r' if !rest[1..].starts_with(b"\\n") => true,
+                    // Behind a drive stands a name.
+                    b'n' | b'r' | b't' => is_behind_drive(&self.text.as_bytes()[..self.at]),
+                    _ => false,
+                };
                 (Cow::Borrowed(&self.text[self.at..self.at + 2]), 2)
             }
-            b'u' if hex(4).is_some() => (Cow::Borrowed(&self.text[self.at..self.at + 6]), 6),
+            b'u' if hex(4).is_some() => {
+                self.backslashes.in_word.1 = true;
+                (Cow::Borrowed(&self.text[self.at..self.at + 6]), 6)
+            }
             b'u' if rest.len() < 5 => return Err(Miss::Cut),
             b'\'' => (Cow::Borrowed("'"), 2),
             // Python's, in Python's strings.
             b'x' if quote != "\"" => match hex(2) {
                 Some(digits) => (Cow::Owned(format!("\\u00{digits}")), 4),
-                None => (Cow::Borrowed("\\\\"), 1),
+                None => self.backslash(),
             },
-            _ => (Cow::Borrowed("\\\\"), 1),
+            _ => self.backslash(),
         };
         self.out.push_str(&json);
         self.at += length;
         Ok(())
+    }
+
+    /// A backslash that stands for itself.
+    fn backslash(&mut self) -> (Cow<'static, str>, usize) {
+        self.backslashes.bare = true;
+        self.backslashes.in_word.0 = true;
+        (Cow::Borrowed("\\\\"), 1)
     }
 
     /// Whether what stands at `behind` may follow a string at `place`, so that the quote before it is its end.
@@ -370,6 +418,11 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Whether `C:` was read last.
+fn is_behind_drive(before: &[u8]) -> bool {
+    matches!(before, [.., other, drive, b':'] if drive.is_ascii_alphabetic() && !other.is_ascii_alphanumeric())
+}
+
 /// Whether a key and its colon begin here, or may.
 fn is_key(text: &str) -> bool {
     let mut window = KEY_IN_SIGHT.min(text.len());
@@ -379,17 +432,20 @@ fn is_key(text: &str) -> bool {
     let window = &text[..window];
     if let Some(quote) = window.chars().next().filter(|c| matches!(c, '"' | '\'')) {
         let inner = &window[1..];
-        // Too long to be seen whole: then it is taken for what it looks like.
         let mut escaped = false;
         let end = inner.find(|c| {
             let ends = c == quote && !escaped;
             escaped = c == '\\' && !escaped;
             ends
         });
-        return end.is_none_or(|end| {
-            let behind = inner[end + 1..].trim_start();
-            behind.starts_with(':') || (behind.is_empty() && window.len() < text.len())
-        });
+        // Too long to be seen whole: then it is taken for what it looks like.
+        let is_short = window.len() == text.len();
+        let name = &inner[..end.unwrap_or(inner.len())];
+        return !name.contains('\n')
+            && end.map_or(!is_short, |end| {
+                let behind = inner[end + 1..].trim_start();
+                behind.starts_with(':') || (behind.is_empty() && !is_short)
+            });
     }
     let word = window.trim_start_matches(|c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | '-'));
     word.len() < window.len() && word.trim_start().starts_with(':')

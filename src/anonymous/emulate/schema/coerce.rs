@@ -6,15 +6,21 @@
 //! | `5.0` | integer | `5` |
 //! | `"true"`, `"False"` | boolean | the boolean |
 //! | `"null"` | null | `null` |
-//! | `5`, `true` | string | its text |
+//! | `5`, `1.10`, `true` | string | its text, to the letter |
 //! | `"[1]"`, `"{…}"` | array, object | what the string says |
-//! | a value that the items fit | array | an array of it |
+//! | a value that the items fit, but no string | array | an array of it |
 //! | `null` | a property that may be absent and not be `null` | absence |
 //!
-//! Whether the result fits is for the caller to see: nothing here is a judgement.
+//! A string is no array of one: `ls -l` may be a list with one thing in it, or two things, or a line for a shell.
+//!
+//! Whatever has its type already stays to the letter, and numbers keep their digits: in between they are held as
+//! floating point, which knows neither `1.10` nor twenty digits. Whether the result fits is for the caller to see:
+//! nothing here is a judgement.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 /// Deeper references and values are left alone.
@@ -23,8 +29,20 @@ const DEEPEST: usize = 64;
 /// How many references and alternatives are followed in all, since they may multiply.
 const MOST_TRIES: usize = 20_000;
 
-/// Applies the table above to `value` and what is in it.
-pub fn coerce(schema: &Value, value: &mut Value) {
+/// Applies the table above to `json`, which says `value`, and what is in it; `None` if that changes nothing.
+pub fn coerced(schema: &Value, json: &str, value: &Value) -> Option<(String, Value)> {
+    let mut wanted = value.clone();
+    coerce(schema, &mut wanted);
+    if wanted == *value {
+        return None;
+    }
+    let mut out = String::with_capacity(json.len());
+    write(json, value, &wanted, &mut out);
+    let read = serde_json::from_str(&out).ok()?;
+    Some((out, read))
+}
+
+fn coerce(schema: &Value, value: &mut Value) {
     Walk { root: schema, tries: Cell::new(MOST_TRIES) }.visit(schema, value, 0);
 }
 
@@ -130,7 +148,7 @@ impl Walk<'_> {
             {
                 serde_json::from_str(text).ok()
             }
-            ("array", Value::Null) => None,
+            ("array", Value::Null | Value::String(_)) => None,
             ("array", single) if types(rules).len() == 1 => {
                 let mut item = single.clone();
                 let schema = rules.get("items")?;
@@ -169,6 +187,55 @@ impl Walk<'_> {
     }
 }
 
+/// Writes `after`: what it has of `before` as `json` writes it.
+fn write(json: &str, before: &Value, after: &Value, out: &mut String) {
+    if before == after {
+        out.push_str(json.trim());
+        return;
+    }
+    let anew = |out: &mut String| out.push_str(&after.to_string());
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => {
+            let Ok(raws) = serde_json::from_str::<HashMap<String, &RawValue>>(json) else { return anew(out) };
+            out.push('{');
+            for (index, (key, value)) in after.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                out.push_str(&Value::from(key.as_str()).to_string());
+                out.push(':');
+                match raws.get(key).zip(before.get(key)) {
+                    Some((raw, before)) => write(raw.get(), before, value, out),
+                    None => out.push_str(&value.to_string()),
+                }
+            }
+            out.push('}');
+        }
+        (Value::Array(before), Value::Array(after)) if before.len() == after.len() => {
+            let Ok(raws) = serde_json::from_str::<Vec<&RawValue>>(json) else { return anew(out) };
+            out.push('[');
+            for (index, (raw, (before, after))) in raws.iter().zip(before.iter().zip(after)).enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write(raw.get(), before, after, out);
+            }
+            out.push(']');
+        }
+        (Value::Number(_), Value::String(_)) => out.push_str(&Value::from(json.trim()).to_string()),
+        (Value::String(text), _) => match serde_json::from_str::<Value>(text) {
+            Ok(said) if !said.is_string() => write(text, &said, after, out),
+            _ => anew(out),
+        },
+        (_, Value::Array(items)) if items.len() == 1 => {
+            out.push('[');
+            write(json, before, &items[0], out);
+            out.push(']');
+        }
+        _ => anew(out),
+    }
+}
+
 fn types(rules: &Map<String, Value>) -> Vec<&str> {
     match rules.get("type") {
         Some(Value::String(kind)) => vec![kind],
@@ -202,6 +269,7 @@ fn integral(number: &Number) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -220,7 +288,8 @@ mod tests {
             (json!({"type": "string"}), json!(5), json!("5")),
             (json!({"type": ["string", "null"]}), json!(null), json!(null)),
             (json!({"anyOf": [{"type": "integer"}, {"type": "null"}]}), json!("5"), json!(5)),
-            (json!({"type": "array", "items": {"type": "string"}}), json!("a"), json!(["a"])),
+            (json!({"type": "array", "items": {"type": "string"}}), json!("a"), json!("a")),
+            (json!({"type": "array", "items": {"type": "string"}}), json!(5), json!(["5"])),
             (json!({"type": "array", "items": {"type": "string"}}), json!("[\"a\"]"), json!(["a"])),
             (json!({"type": "array"}), json!("a"), json!("a")),
             (json!({"type": "object"}), json!("{\"a\": 1}"), json!({"a": 1})),
@@ -243,6 +312,62 @@ mod tests {
         for (schema, mut value, expected) in cases {
             coerce(&schema, &mut value);
             assert_eq!(value, expected, "{schema}");
+        }
+    }
+
+    #[test]
+    fn what_needs_no_other_type_stays_to_the_letter() {
+        let schema = json!({"properties": {
+            "s": {"type": "string"}, "i": {"type": "integer"}, "f": {"type": "number"},
+            "l": {"type": "array", "items": {"type": "string"}},
+            "o": {"type": "object", "properties": {"s": {"type": "string"}, "n": {"type": "integer"}}},
+        }});
+        let cases = [
+            (r#"{"s": 123456789012345678901}"#, r#"{"s":"123456789012345678901"}"#),
+            (r#"{"s": 1.10, "x": 1.10}"#, r#"{"s":"1.10","x":1.10}"#),
+            (
+                r#"{"i": "5", "z": 12345678901234567890123, "f": 0.10000000000000000001, "y": {"a": [1.0, "\u00e9"]}}"#,
+                r#"{"i":5,"z":12345678901234567890123,"f":0.10000000000000000001,"y":{"a": [1.0, "\u00e9"]}}"#,
+            ),
+            (r#"{"f": " 1.10 ", "i": 5.0}"#, r#"{"f":1.10,"i":5}"#),
+            (r#"{"i": "5.0"}"#, r#"{"i":5}"#),
+            (r#"{"l": [1.10, "a", true]}"#, r#"{"l":["1.10","a","true"]}"#),
+            (r#"{"l": 1.10}"#, r#"{"l":["1.10"]}"#),
+            (r#"{"l": "[1.10]"}"#, r#"{"l":["1.10"]}"#),
+            (r#"{"o": "{\"s\": 1.10, \"z\": 2.50}"}"#, r#"{"o":{"s":"1.10","z":2.50}}"#),
+            (r#"{"o": {"n": "1", "n": "2", "s": null}}"#, r#"{"o":{"n":2}}"#),
+        ];
+        for (text, expected) in cases {
+            let value = serde_json::from_str(text).unwrap();
+            assert_eq!(coerced(&schema, text, &value).map(|(text, _)| text).as_deref(), Some(expected));
+        }
+        let text = r#"{"s": "1.10", "z": 12345678901234567890123}"#;
+        assert!(coerced(&schema, text, &serde_json::from_str(text).unwrap()).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_what_was_wanted(
+            texts in prop::collection::vec("[ -~]{0,8}|-?[0-9]{1,4}|true|null|\\[1\\]", 4), n in any::<f64>(), i in any::<i64>(),
+            pretty in any::<bool>(),
+        ) {
+            let schema = json!({"additionalProperties": true, "properties": {
+                "i": {"type": "integer"}, "f": {"type": "number"}, "b": {"type": ["boolean", "null"]},
+                "l": {"type": "array", "items": {"type": "integer"}},
+                "o": {"type": "object", "properties": {"i": {"type": "integer"}}},
+            }});
+            let [a, b, c, d] = texts.as_slice() else { return Ok(()) };
+            let value = json!({"i": a, "f": b, "x": [n, i, a], "b": c, "l": [d, i], "o": {"i": d, "n": n, "s": c}});
+            let text = if pretty { format!("{value:#}") } else { value.to_string() };
+            let mut wanted = value.clone();
+            coerce(&schema, &mut wanted);
+            match coerced(&schema, &text, &value) {
+                Some((text, read)) => {
+                    prop_assert_eq!(&read, &wanted);
+                    prop_assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), wanted);
+                }
+                None => prop_assert_eq!(wanted, value),
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | a `<tool_call>` block with calls of tools on offer | calls; the tolerance is in [`block`], [`envelope`] and [`markup`] |
 //! | one with other tools, or with nothing like a call in it | text, to the letter |
-//! | a tag in a fence, a code span or quotation marks | text, to the letter |
+//! | a tag in a fence, a code span, quotation marks, `<code>`, `<pre>` or a comment, or behind a backslash | text, to the letter |
 //! | nothing but calls in another form ([`whole`]), or in a fence | calls |
 //! | a thinking block; a `<reasoning>` block that leads to a call | nothing |
 //! | what follows a `<tool_response>` that the model made up behind a call | nothing |
@@ -17,12 +17,14 @@
 //! text: what could be read twice burns [`Fuel`].
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::super::answer::CallKind;
 use super::super::ask::{Parallel, Toolset};
 use super::offer::Offer;
 
 mod block;
+mod braces;
 mod code;
 mod envelope;
 mod markup;
@@ -31,6 +33,7 @@ mod tag;
 mod whole;
 
 use block::block;
+use braces::Braces;
 use code::Code;
 use tag::{Kind, Side, Tag};
 
@@ -52,6 +55,8 @@ pub struct Parsed {
     pub text: String,
     /// In the order in which the model made them.
     pub calls: Vec<Call>,
+    /// The stop sequence at which it was left off.
+    pub stopped_at: Option<String>,
 }
 
 /// A call of a tool that is on offer.
@@ -69,18 +74,38 @@ pub struct Call {
 
 /// Takes an answer apart.
 pub fn parse(text: &str, toolset: &Toolset, ending: Ending) -> Parsed {
+    parse_until(text, toolset, ending, &[])
+}
+
+/// Takes an answer apart that ends where one of `stops` begins beside its calls: those before it are made, those behind it
+/// are not. Where there are no calls, all of it is text, and where that ends is not for this module.
+pub fn parse_until(text: &str, toolset: &Toolset, ending: Ending, stops: &[String]) -> Parsed {
     let Some(offer) = Offer::of(toolset) else {
-        return Parsed { text: text.to_owned(), calls: Vec::new() };
+        return Parsed::text(text.to_owned());
     };
     let mut fuel = Fuel::of(text);
     let text = if ending == Ending::Cut { without_half("<tool_call>", text) } else { text };
     let mut scan = Scan::new(text, &offer, ending);
     scan.run(&mut fuel);
-    let mut parsed = scan.parsed();
-    if parsed.calls.is_empty()
-        && let Some(whole) = fenced(&parsed.text, &offer, ending, &mut fuel)
-    {
-        parsed = whole;
+    let stopped_at = scan.stop(stops);
+    let mut parsed = Parsed { stopped_at, ..scan.parsed() };
+    if parsed.calls.is_empty() && parsed.stopped_at.is_none() {
+        if let Some(mut whole) = fenced(&parsed.text, &offer, ending, &mut fuel) {
+            // What such an answer says, it says before its calls.
+            if let Some((end, stop)) = first_stop(stops, &whole.text) {
+                whole.text.truncate(end);
+                whole.calls.clear();
+                whole.stopped_at = Some(stop.clone());
+            }
+            parsed = whole;
+        } else if let Some((end, stop)) = first_stop(stops, &parsed.text) {
+            // What is nothing but calls up to where the model would have stopped is nothing but calls.
+            let whole = fenced(&parsed.text[..end], &offer, Ending::Whole, &mut fuel);
+            if let Some(whole) = whole.filter(|whole| whole.calls.iter().all(|call| call.complaint.is_none()))
+            {
+                parsed = Parsed { stopped_at: Some(stop.clone()), ..whole };
+            }
+        }
     }
     if ending == Ending::Cut && !parsed.calls.is_empty() {
         parsed.text.truncate(without_half("</tool_call>", &parsed.text).len());
@@ -89,6 +114,17 @@ pub fn parse(text: &str, toolset: &Toolset, ending: Ending) -> Parsed {
         parsed.calls.truncate(1);
     }
     parsed
+}
+
+/// Where the first of `stops` begins in `text`, and which it is.
+pub fn first_stop<'s>(stops: &'s [String], text: &str) -> Option<(usize, &'s String)> {
+    stops.iter().filter_map(|stop| Some((text.find(stop.as_str())?, stop))).min()
+}
+
+impl Parsed {
+    fn text(text: String) -> Self {
+        Self { text, calls: Vec::new(), stopped_at: None }
+    }
 }
 
 /// An answer that is nothing but calls, with a fence around them or without tags.
@@ -105,25 +141,41 @@ fn fenced(text: &str, offer: &Offer<'_>, ending: Ending, fuel: &mut Fuel) -> Opt
         .collect();
     if let Some(parts) = tagged.filter(|parts| !parts.is_empty()) {
         let calls = parts.into_iter().flat_map(|part| part.calls).collect();
-        return Some(Parsed { text: String::new(), calls });
+        return Some(Parsed { calls, ..Parsed::text(String::new()) });
     }
-    let whole = whole::whole(text, offer, ending, fuel)?;
-    Some(Parsed { text: whole.said, calls: whole.calls })
+    let whole::Whole { calls, said } = whole::whole(text, offer, ending, fuel)?;
+    Some(Parsed { calls, ..Parsed::text(said) })
 }
 
 /// What may still be read more than once. A text that needs more is one that was made to cost something.
-struct Fuel(usize);
+struct Fuel {
+    left: usize,
+    /// The block that was last looked for: in which text, from where on, and to where.
+    region: Option<(*const str, Range<usize>)>,
+}
 
 impl Fuel {
     fn of(text: &str) -> Self {
-        Self(8 * text.len() + 4096)
+        Self { left: 8 * text.len() + 4096, region: None }
     }
 
     /// Whether there was that much left.
     fn burn(&mut self, bytes: usize) -> bool {
-        let enough = self.0 >= bytes;
-        self.0 = self.0.saturating_sub(bytes);
+        let enough = self.left >= bytes;
+        self.left = self.left.saturating_sub(bytes);
         enough
+    }
+
+    /// Where the block ends in which `at` stands. A block with many objects in it is not read to its end for each.
+    fn region(&mut self, text: &str, at: usize) -> usize {
+        match &self.region {
+            Some((of, known)) if std::ptr::eq(*of, text) && known.contains(&at) => known.end,
+            _ => {
+                let end = block::region(text, at);
+                self.region = Some((text, at..end));
+                end
+            }
+        }
     }
 }
 
@@ -138,35 +190,50 @@ struct Scan<'t, 'o, 'a> {
     /// Where the text begins that is not yet kept.
     from: usize,
     kept: Vec<&'t str>,
-    calls: Vec<Call>,
+    /// Each with how many parts of the text are kept before it.
+    calls: Vec<(usize, Call)>,
     /// Where thinking begins that nothing closes: it ends with the first call.
     unclosed: Option<usize>,
-    /// On this line stands what may be JSON, so that a tag may stand in one of its strings.
-    braced: bool,
+    /// Whether a tag may stand in a string of what may be JSON.
+    braces: Braces,
 }
 
 impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
     fn new(text: &'t str, offer: &'o Offer<'a>, ending: Ending) -> Self {
         let from = orphaned_thinking(text);
         let (kept, calls) = (Vec::new(), Vec::new());
-        Self { text, offer, ending, at: from, line: from, from, kept, calls, unclosed: None, braced: false }
+        let braces = Braces::default();
+        Self { text, offer, ending, at: from, line: from, from, kept, calls, unclosed: None, braces }
     }
 
+    /// Reads all of it.
     fn run(&mut self, fuel: &mut Fuel) {
+        self.read(fuel);
+        self.keep(self.text.len());
+    }
+
+    fn read(&mut self, fuel: &mut Fuel) {
         let mut code = Code::new();
-        while let Some(found) = self.text[self.at..].find(['<', '`', '~']) {
+        while let Some(found) = self.text[self.at..].find(['<', '`', '~', '"']) {
             self.go(self.at + found);
-            if !self.text[self.at..].starts_with('<') {
-                let end = code.skip(self.text, self.at, self.begins_line());
-                self.go(end);
+            let begins_line = self.begins_line();
+            let rest = &self.text[self.at..];
+            if rest.starts_with(['`', '~']) || (begins_line && rest.starts_with("\"\"\"")) {
+                let end = code.skip(self.text, self.at, begins_line);
+                self.skip(end);
                 continue;
             }
             let Some(tag) = tag::at(self.text, self.at) else {
-                self.go(self.at + 1);
+                match code.skip_markup(self.text, self.at, begins_line) {
+                    Some(end) => self.skip(end),
+                    None => self.go(self.at + 1),
+                }
                 continue;
             };
             match (tag.kind, tag.side) {
-                (Kind::Call, Side::Open) if !self.braced && !self.is_quoted() => self.block(&tag, fuel),
+                (Kind::Call, Side::Open) if !self.braces.are_open() && !self.is_quoted() => {
+                    self.block(&tag, fuel)
+                }
                 (Kind::Thinking | Kind::Reflection, Side::Open) if self.begins_line() => self.thinking(&tag),
                 (Kind::Response, Side::Open) if self.begins_line() && !self.calls.is_empty() => {
                     self.keep(self.at);
@@ -179,7 +246,7 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
     }
 
     fn block(&mut self, open: &Tag<'t>, fuel: &mut Fuel) {
-        if self.ending == Ending::Cut && self.begins_line() && is_barely_begun(&self.text[open.end..]) {
+        if self.ending == Ending::Cut && self.begins_line() && is_barely_begun(open, &self.text[open.end..]) {
             self.keep(self.at);
             self.from = self.text.len();
             self.go(self.from);
@@ -193,8 +260,9 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
         if !block.calls.is_empty() {
             let thinking = self.unclosed.take().filter(|begun| *begun >= self.from);
             self.keep(thinking.unwrap_or(self.at));
+            let before = self.kept.len();
+            self.calls.extend(block.calls.into_iter().map(|call| (before, call)));
             self.kept.extend(block.beside);
-            self.calls.extend(block.calls);
             // One tag too many, or the wrong one, closes the call all the same.
             while let Some(stray) = tag::at(self.text, markup::skip_space(self.text, end))
                 && stray.side == Side::Close
@@ -204,8 +272,13 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
             }
             self.from = end;
         }
-        self.go(end);
-        self.braced &= !block.is_sound;
+        let begun = self.at;
+        self.skip(end);
+        self.braces = if block.is_sound {
+            Braces::default()
+        } else {
+            Braces::in_doubt(&self.text[self.line.max(begun)..end])
+        };
     }
 
     fn thinking(&mut self, open: &Tag<'t>) {
@@ -232,11 +305,17 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
     }
 
     fn go(&mut self, to: usize) {
+        let from = self.at;
+        self.skip(to);
+        self.braces.read(&self.text[self.line.max(from)..to]);
+    }
+
+    /// Past what is no prose.
+    fn skip(&mut self, to: usize) {
         if let Some(newline) = self.text[self.at..to].rfind('\n') {
             self.line = self.at + newline + 1;
-            self.braced = false;
+            self.braces = Braces::default();
         }
-        self.braced |= self.text[self.line.max(self.at)..to].contains('{');
         self.at = to;
     }
 
@@ -247,19 +326,34 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
 
     /// In quotation marks, or on a line that is a quotation.
     fn is_quoted(&self) -> bool {
-        self.text[..self.at].ends_with(['"', '\'', '“', '‘', '«', '„', '`'])
+        self.text[..self.at].ends_with(['"', '\'', '“', '‘', '«', '„', '`', '\\'])
             || self.text[self.line..].chars().take(DEEPEST_INDENT).find(|c| !c.is_whitespace()) == Some('>')
     }
 
-    fn parsed(mut self) -> Parsed {
-        if self.kept.is_empty() && self.from == 0 {
-            return Parsed { text: self.text.to_owned(), calls: self.calls };
+    /// Takes back what stands behind the first of `stops`, where there are calls.
+    fn stop(&mut self, stops: &[String]) -> Option<String> {
+        if self.calls.is_empty() {
+            return None;
         }
-        self.keep(self.text.len());
+        let found =
+            self.kept.iter().enumerate().find_map(|(part, text)| Some((part, first_stop(stops, text)?)));
+        let (part, (end, stop)) = found?;
+        self.kept[part] = &self.kept[part][..end];
+        self.kept.truncate(part + 1);
+        self.calls.retain(|(before, _)| *before <= part);
+        Some(stop.clone())
+    }
+
+    fn parsed(self) -> Parsed {
+        let calls: Vec<Call> = self.calls.into_iter().map(|(_, call)| call).collect();
+        if let [only] = self.kept[..]
+            && only.len() == self.text.len()
+        {
+            return Parsed { calls, ..Parsed::text(only.to_owned()) };
+        }
         let mut text = Cow::Borrowed("");
-        let kept = self.kept.iter().enumerate().filter(|(_, part)| !part.trim().is_empty());
         let last = self.kept.len() - 1;
-        for (index, part) in kept {
+        for (index, part) in self.kept.iter().enumerate().filter(|(_, part)| !part.trim().is_empty()) {
             // The edges of the answer itself stay as they are.
             let part = if index == 0 && self.kept.len() > 1 { part.trim_end() } else { part };
             let part = if index == last {
@@ -272,28 +366,31 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
             if text.is_empty() {
                 text = Cow::Borrowed(part);
             } else {
-                text = Cow::Owned([&text, "\n\n", part].concat());
+                let text = text.to_mut();
+                text.push_str("\n\n");
+                text.push_str(part);
             }
         }
         // A byte order mark beside calls is not said to anybody.
         let says_nothing = text.chars().all(|c| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}'));
-        let text = if says_nothing && !self.calls.is_empty() { String::new() } else { text.into_owned() };
-        Parsed { text, calls: self.calls }
+        let text = if says_nothing && !calls.is_empty() { String::new() } else { text.into_owned() };
+        Parsed { calls, ..Parsed::text(text) }
     }
 }
 
 /// Whether a call was cut before it said of which tool it is.
-fn is_barely_begun(rest: &str) -> bool {
+fn is_barely_begun(open: &Tag<'_>, rest: &str) -> bool {
     let rest = rest.trim();
     // The key has two quotation marks, and the name two more.
-    rest.is_empty() || (rest.starts_with('{') && rest.bytes().filter(|byte| *byte == b'"').count() < 4)
+    let has_name = || rest.bytes().filter(|byte| *byte == b'"').take(4).count() == 4;
+    rest.is_empty() || (rest.starts_with('{') && open.label.is_none() && !has_name())
 }
 
 /// The text without the beginning of `tag`, with which it was cut.
 fn without_half<'t>(tag: &str, text: &'t str) -> &'t str {
     let line = text.rfind('\n').map_or(0, |newline| newline + 1);
     let last = &text[line..];
-    if last.len() > 1 && last.len() < tag.len() && tag.starts_with(last) {
+    if !last.is_empty() && last.len() < tag.len() && tag.starts_with(last) {
         text[..line].trim_end()
     } else {
         text
@@ -307,7 +404,13 @@ fn orphaned_thinking(text: &str) -> usize {
     let alone = text[tag.end..].trim_start_matches([' ', '\t', '\r']);
     let leads_to_call = tag::at(alone, 0).is_some_and(|tag| tag.kind == Kind::Call && tag.side == Side::Open);
     let ends_line = alone.is_empty() || alone.starts_with('\n') || leads_to_call;
-    let begins_line = text[..start].trim_end_matches([' ', '\t']).ends_with('\n');
+    let line = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+    let begins_line = line > 0 && text[line..start].trim_matches([' ', '\t']).is_empty();
+    let mut braces = Braces::default();
+    braces.read(&text[line..start]);
+    if braces.are_open() {
+        return 0;
+    }
     if tag.kind == Kind::Thinking && tag.side == Side::Close && (ends_line || begins_line) {
         tag.end
     } else {

@@ -6,15 +6,18 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::ask::{Input, Need, Parallel, Tool, Toolset};
+use super::super::ask::{Format, Input, Need, Parallel, Tool, Toolset};
 use super::offer::Offer;
 
 mod minify;
 
-pub use minify::minify;
+/// Nobody learns more from an example that is nested deeper.
+const DEEPEST_SAMPLE: usize = 5;
+
+pub use minify::{Closed, minify};
 
 /// The text that is appended to the one system message; `None` when no tool is on offer.
-pub fn block(toolset: &Toolset) -> Option<String> {
+pub fn block(toolset: &Toolset, format: &Format) -> Option<String> {
     let offer = Offer::of(toolset)?;
     let mut block = String::from(
         "# Tools\nYou can call the tools listed below; their results come back in the next user message as \
@@ -48,15 +51,22 @@ pub fn block(toolset: &Toolset) -> Option<String> {
         block.push('\n');
     }
     block.push('\n');
-    block.push_str(&rule(&offer));
+    block.push_str(&rule(&offer, format));
     Some(block)
 }
 
-fn rule(offer: &Offer<'_>) -> String {
+fn rule(offer: &Offer<'_>, format: &Format) -> String {
     let mut rule = match (offer.need, offer.tools()) {
-        (Need::Optional, _) => {
-            "Call tools when they are needed; if none is, answer normally, without such blocks.".to_owned()
-        }
+        (Need::Optional, _) => match format {
+            Format::Text => {
+                "Call tools when they are needed; if none is, answer normally, without such blocks.".to_owned()
+            }
+            Format::JsonObject | Format::Schema(_) => {
+                "Call tools when they are needed, and do not guess what they would tell; if none is needed, answer in the \
+                 form that is described above, without such blocks."
+                    .to_owned()
+            }
+        },
         (Need::Required, [only]) => format!("This answer must call {}, whatever else it says.", only.name),
         (Need::Required, _) => "This answer must call at least one tool, whatever else it says.".to_owned(),
     };
@@ -76,7 +86,7 @@ fn line(tool: &Tool) -> String {
     match &tool.input {
         Input::Json { schema } => {
             if let Some(schema) = schema {
-                line.insert("parameters".to_owned(), minify(schema, &tool.name));
+                line.insert("parameters".to_owned(), minify(schema, &tool.name, Closed::Implied));
             }
         }
         Input::Text { grammar } => {
@@ -115,20 +125,36 @@ fn call(tool: &Tool, arguments: Option<String>, raw: &str) -> String {
 
 /// The required arguments, each with a value of its type.
 fn arguments(schema: Option<&Value>, but: Option<&str>) -> String {
-    let properties = schema.and_then(|schema| schema.get("properties")).and_then(Value::as_object);
-    let required = schema.and_then(|schema| schema.get("required")).and_then(Value::as_array);
-    let mut entries = Vec::new();
-    for name in required.into_iter().flatten().filter_map(Value::as_str).filter(|name| Some(*name) != but) {
-        let value = sample(properties.and_then(|properties| properties.get(name)));
-        entries.push(format!("{}: {value}", json!(name)));
-    }
+    let Some(schema) = schema else { return "{}".to_owned() };
+    let entries: Vec<String> = required(schema)
+        .filter(|name| Some(*name) != but)
+        .map(|name| format!("{}: {}", json!(name), sample(schema, property(schema, name), DEEPEST_SAMPLE)))
+        .collect();
     format!("{{{}}}", entries.join(", "))
 }
 
-fn sample(schema: Option<&Value>) -> Value {
-    let Some(schema) = schema else { return json!("…") };
-    if let Some(first) = schema.get("enum").and_then(|values| values.get(0)) {
-        return first.clone();
+fn required(schema: &Value) -> impl Iterator<Item = &str> {
+    schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn property<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
+    schema.get("properties")?.get(name)
+}
+
+/// A value that `schema`, a part of `root`, is likely content with.
+fn sample(root: &Value, schema: Option<&Value>, depth: usize) -> Value {
+    let (Some(schema), Some(depth)) = (schema, depth.checked_sub(1)) else { return json!("…") };
+    let within = |schema| sample(root, Some(schema), depth);
+    if let Some(value) = schema.get("const").or_else(|| schema.get("enum")?.get(0)) {
+        return value.clone();
+    }
+    if let Some(target) =
+        schema.get("$ref").and_then(Value::as_str).and_then(|target| root.pointer(target.strip_prefix('#')?))
+    {
+        return within(target);
+    }
+    if let Some(first) = ["anyOf", "oneOf", "allOf"].iter().find_map(|keyword| schema.get(keyword)?.get(0)) {
+        return within(first);
     }
     let kind = match schema.get("type") {
         Some(Value::Array(kinds)) => kinds.first().and_then(Value::as_str),
@@ -137,10 +163,11 @@ fn sample(schema: Option<&Value>) -> Value {
     match kind {
         Some("integer" | "number") => json!(1),
         Some("boolean") => json!(true),
-        Some("array") => {
-            Value::Array(schema.get("items").map(|items| sample(Some(items))).into_iter().collect())
+        Some("array") => Value::Array(schema.get("items").map(within).into_iter().collect()),
+        Some("object") => {
+            let entry = |name: &str| (name.to_owned(), sample(root, property(schema, name), depth));
+            Value::Object(required(schema).map(entry).collect())
         }
-        Some("object") => json!({}),
         _ => json!("…"),
     }
 }
@@ -189,7 +216,7 @@ mod tests {
     }
 
     fn with(choice: Choice, parallel: Parallel) -> String {
-        block(&Toolset { choice, parallel, ..toolset() }).unwrap_or_default()
+        block(&Toolset { choice, parallel, ..toolset() }, &Format::Text).unwrap_or_default()
     }
 
     #[test]
@@ -213,6 +240,10 @@ mod tests {
         let last =
             |choice, parallel| with(choice, parallel).lines().last().map(str::to_owned).unwrap_or_default();
         assert!(last(Choice::Auto, Parallel::Many).starts_with("Call tools when they are needed"));
+        let formed = block(&toolset(), &Format::JsonObject).unwrap_or_default();
+        assert!(
+            formed.contains("answer in the form that is described above") && !formed.contains("normally")
+        );
         assert!(last(Choice::Auto, Parallel::One).ends_with("one call at most, then wait for its result."));
         assert!(last(Choice::Required, Parallel::Many).contains("must call at least one tool"));
         assert!(last(Choice::Named("write".into()), Parallel::Many).contains("must call write"));
@@ -220,7 +251,7 @@ mod tests {
         assert!(!with(allowed, Parallel::Many).contains("\"write\""));
         assert!(!with(Choice::Named("write".into()), Parallel::Many).contains("\"read\""));
         assert_eq!(with(Choice::None, Parallel::Many), "");
-        assert!(block(&Toolset::default()).is_none());
+        assert!(block(&Toolset::default(), &Format::Text).is_none());
     }
 
     #[test]
@@ -235,6 +266,26 @@ mod tests {
             "{\"path\": \"…\", \"content\": \"first line\\n\\\"second\\\" line\"}"
         );
         assert_eq!(parse(&with(Choice::Auto, Parallel::One), &toolset(), Ending::Whole).calls.len(), 2);
+    }
+
+    #[test]
+    fn an_example_keeps_to_the_schema() {
+        let schema = json!({"required": ["at", "how", "who", "tags"], "$defs": {"who": {"type": "object", "required": ["name"],
+            "properties": {"name": {"type": "string"}}}}, "properties": {
+                "at": {"type": "object", "required": ["x", "y"], "properties": {"x": {"type": "number"}, "y": {"type": "integer"},
+                    "z": {"type": "integer"}}},
+                "how": {"anyOf": [{"const": 7}, {"type": "null"}]},
+                "who": {"$ref": "#/$defs/who"},
+                "tags": {"type": "array", "items": {"enum": ["red", "green"]}}}});
+        let example = arguments(Some(&schema), None);
+        assert_eq!(
+            serde_json::from_str::<Value>(&example).unwrap(),
+            json!({"at": {"x": 1, "y": 1}, "how": 7, "who": {"name": "…"}, "tags": ["red"]})
+        );
+        assert_eq!(
+            arguments(Some(&json!({"required": ["a"], "properties": {"a": {"$ref": "#"}}})), None),
+            "{\"a\": \"…\"}"
+        );
     }
 
     #[test]

@@ -8,6 +8,9 @@ use super::settle::{Wrote, settle};
 use super::tag::{self, Kind, Side, Tag};
 use super::{Call, Ending, Fuel, markup};
 
+/// Longer prose does not stand in a block.
+const LONGEST_PROSE: usize = 200;
+
 /// A block that was read.
 pub(super) struct Block<'t> {
     /// In order; none when no tool on offer was called, and then the whole block is text.
@@ -31,15 +34,20 @@ pub(super) fn block<'t>(
     let mut block = Block { calls: Vec::new(), beside: Vec::new(), end: open.end, is_sound: true };
     let mut at = skip_marks(text, open.end);
     let mut open = *open;
-    // `<tool_calls>` around them.
-    if let Some(inner) = tag::at(text, at).filter(|tag| tag.kind == Kind::Call && tag.side == Side::Open) {
+    // `<tool_calls>` around them, or `<function>` without its name.
+    if let Some(inner) = tag::at(text, at).filter(|tag| tag.side == Side::Open)
+        && (inner.kind == Kind::Call || (inner.kind == Kind::Function && inner.label.is_none()))
+    {
         open = inner;
         at = skip_marks(text, open.end);
     }
     if let Some((tool, wrote)) = labelled(text, &open, &mut at, offer, ending, fuel) {
         block.calls.extend(settle(offer, tool, wrote));
+        block.end = at;
     } else if !looks_like_call(&text[at..]) {
-        return None;
+        let (prose, behind) = introduction(text, at, offer, fuel)?;
+        block.beside.push(prose);
+        at = behind;
     }
     loop {
         at = skip_marks(text, at);
@@ -51,7 +59,7 @@ pub(super) fn block<'t>(
                     Ok(lent) => at + lent.end,
                     // Whatever follows may be a part of what was cut.
                     Err(_) if ending == Ending::Cut => text.len(),
-                    Err(_) => region(text, at),
+                    Err(_) => fuel.region(text, at),
                 };
                 block.beside.push(&text[at..end]);
                 at = end;
@@ -68,7 +76,7 @@ pub(super) fn block<'t>(
             if let Some((tool, wrote)) = calls.pop() {
                 let wrote = match (&tool.input, &wrote) {
                     (Input::Text { .. }, Wrote::Nothing) if whole && raws.is_empty() => {
-                        untagged(text, &mut at)
+                        untagged(text, &mut at, fuel)
                     }
                     _ => markup::unless_cut(text, at, ending, markup::merge(tool, wrote, &raws)),
                 };
@@ -80,6 +88,10 @@ pub(super) fn block<'t>(
             block.calls.extend(calls.into_iter().filter_map(|(tool, wrote)| settle(offer, tool, wrote)));
         } else if let Some((tool, wrote)) = markup::function(text, &mut at, offer, ending, fuel) {
             block.calls.extend(settle(offer, tool, wrote));
+        } else if let Some(close) = tag::at(text, at)
+            .filter(|tag| tag.kind == Kind::Function && tag.side == Side::Close && !block.calls.is_empty())
+        {
+            at = close.end;
         } else {
             break;
         }
@@ -92,6 +104,27 @@ pub(super) fn block<'t>(
 /// Whether a call may begin here.
 fn looks_like_call(rest: &str) -> bool {
     rest.starts_with('{') || tag::at(rest, 0).is_some_and(|tag| tag.kind == Kind::Function)
+}
+
+/// What stands in the block before its call, where it is one beyond doubt, and where that begins.
+fn introduction<'t>(
+    text: &'t str,
+    at: usize,
+    offer: &Offer<'_>,
+    fuel: &mut Fuel,
+) -> Option<(&'t str, usize)> {
+    let end = fuel.region(text, at);
+    let found = text.as_bytes()[at..end].iter().take(LONGEST_PROSE).position(|byte| *byte == b'{')?;
+    let behind = at + found;
+    let prose = &text[at..behind];
+    // A tag that is only mentioned stands in a line.
+    if !begins_line(text, 0, at) || prose.contains(['<', '`', '"']) {
+        return None;
+    }
+    let lent = json::exact(&text[behind..end])?;
+    let is_closed = tag::at(text, end).is_some_and(|tag| tag.kind == Kind::Call && tag.side == Side::Close);
+    let is_last = skip_marks(&text[..end], behind + lent.end) == end;
+    (is_closed && is_last && envelope(&lent.json, offer, Shape::Bare).is_some()).then_some((prose, behind))
 }
 
 /// `<tool_call name="f">` with the arguments alone; and `<tool_call>f` with them behind it.
@@ -113,14 +146,22 @@ fn labelled<'a>(
     let tool = offer.resolve(name)?;
     let mut end = from;
     let wrote = if text[from..].starts_with('{') {
-        if open.label.is_some() && envelope(&text[from..region(text, from)], offer, Shape::Bare).is_some() {
+        if open.label.is_some()
+            && envelope(&text[from..fuel.region(text, from)], offer, Shape::Bare).is_some()
+        {
             return None;
         }
-        arguments(text, &mut end, fuel)
+        let wrote = arguments(text, &mut end, fuel);
+        let raws = markup::parameters(text, &mut end, ending, fuel);
+        let wrote = markup::unless_cut(text, end, ending, markup::merge(tool, wrote, &raws));
+        if markup::is_half_parameter(&text[end..]) {
+            end = text.len();
+        }
+        wrote
     } else {
         let raws = markup::parameters(text, &mut end, ending, fuel);
         match &tool.input {
-            Input::Text { .. } if raws.is_empty() && open.label.is_some() => untagged(text, &mut end),
+            Input::Text { .. } if raws.is_empty() && open.label.is_some() => untagged(text, &mut end, fuel),
             _ if raws.is_empty() => return None,
             _ => markup::unless_cut(text, end, ending, markup::merge(tool, Wrote::Nothing, &raws)),
         }
@@ -130,9 +171,9 @@ fn labelled<'a>(
 }
 
 /// A custom tool's text that stands in the block without tags of its own.
-fn untagged(text: &str, at: &mut usize) -> Wrote {
+fn untagged(text: &str, at: &mut usize, fuel: &mut Fuel) -> Wrote {
     let from = *at;
-    *at = region(text, from);
+    *at = fuel.region(text, from);
     let is_closed = *at < text.len();
     let input = text[from..*at].trim_matches(['\r', '\n']);
     match input.trim().is_empty() {
@@ -155,7 +196,7 @@ fn object<'a>(
         fuel.burn(lent.end);
         return envelope(&text[at..at + lent.end], offer, Shape::Marked);
     }
-    let first = region(text, at);
+    let first = fuel.region(text, at);
     let read = envelope(text[at..first].trim_end(), offer, Shape::Marked);
     let broken = match &read {
         Some(read) => matches!(read.shut, Shut::Open | Shut::Broken(Miss::Cut)),
@@ -182,12 +223,27 @@ fn object<'a>(
             }
         }
     }
+    let is_closed = tag::at(text, first).is_some_and(|tag| tag.kind == Kind::Call && tag.side == Side::Close);
     read.map(|mut read| {
-        if let Shut::Broken(_) = read.shut {
+        if let Shut::Broken(miss) = read.shut {
             read.end = first - at;
+            if let Some((_, Wrote::Broken(source))) = read.calls.last_mut()
+                && miss == Miss::Cut
+                && is_closed
+            {
+                without_own_brace(source);
+            }
         }
         read
     })
+}
+
+/// Takes away the brace that closes the call, where it was taken for a part of a string in its arguments.
+fn without_own_brace(source: &mut String) {
+    let count = |brace: char| source.matches(brace).count();
+    if source.starts_with('{') && source.ends_with('}') && count('}') == count('{') + 1 {
+        source.pop();
+    }
 }
 
 /// The JSON at `at` as arguments, and `at` behind it.
@@ -197,7 +253,7 @@ pub(super) fn arguments(text: &str, at: &mut usize, fuel: &mut Fuel) -> Wrote {
         *at = from + lent.end;
         Wrote::Json { source: text[from..*at].to_owned(), json: lent.json.into_owned(), care: lent.care }
     } else {
-        *at = region(text, from);
+        *at = fuel.region(text, from);
         Wrote::Broken(text[from..*at].trim_end().to_owned())
     }
 }
@@ -208,11 +264,11 @@ fn json_at<'t>(text: &'t str, at: usize, fuel: &mut Fuel) -> Result<Lent<'t>, Mi
         fuel.burn(lent.end);
         return Ok(lent);
     }
-    json::value(&text[at..region(text, at)])
+    json::value(&text[at..fuel.region(text, at)])
 }
 
 /// Where the block ends in which `at` stands: at the next tag that closes it, or opens one on a line of its own.
-fn region(text: &str, at: usize) -> usize {
+pub(super) fn region(text: &str, at: usize) -> usize {
     let mut from = at;
     while let Some((start, tag)) = tag::find(text, from, |_| true) {
         let ends = match tag.kind {

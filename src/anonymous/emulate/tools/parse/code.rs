@@ -1,4 +1,4 @@
-//! Code in Markdown, where a tag is only mentioned: fenced blocks and code spans.
+//! Code in Markdown, where a tag is only mentioned: fenced blocks and code spans, and what HTML and Python have for them.
 
 /// Longer runs of backticks are no fences, and nobody writes longer code spans.
 const LONGEST_RUN: usize = 64;
@@ -26,7 +26,7 @@ pub(super) fn fences(text: &str) -> Vec<Fence<'_>> {
 
 /// A fence at the beginning of `text`, closed or open to the end, and what follows it.
 fn fenced(text: &str) -> Option<(Fence<'_>, &str)> {
-    let run = run(text.as_bytes(), 0)?;
+    let run = run(text.as_bytes(), 0).filter(|_| !text.starts_with('"'))?;
     let (line, _) = text[run..].split_once('\n')?;
     let info = line.trim();
     if run < 3 || info.contains('`') {
@@ -39,24 +39,54 @@ fn fenced(text: &str) -> Option<(Fence<'_>, &str)> {
 
 /// What was learned about a text, so that nothing is looked for twice in vain.
 pub(super) struct Code {
-    /// Fences of at least so many backticks and tildes are never closed from here on.
-    unclosed: [usize; 2],
+    /// Fences of at least so many backticks, tildes and quotation marks are never closed from here on.
+    unclosed: [usize; 3],
+    /// The same of each of [`MARKUP`].
+    open_ended: [bool; MARKUP.len()],
 }
+
+/// What begins and ends code in HTML. Somebody who only speaks of `<code>` does not close it on the same line.
+const MARKUP: [(&str, &str); 3] = [("<pre", "</pre>"), ("<code", "</code>"), ("<!--", "-->")];
 
 impl Code {
     pub(super) fn new() -> Self {
-        Self { unclosed: [usize::MAX; 2] }
+        Self { unclosed: [usize::MAX; 3], open_ended: [false; MARKUP.len()] }
     }
 
-    /// At a backtick or a tilde: where the code ends that begins here, or else where the run of them does.
+    /// At a `<`: where the code ends that begins here, if it does. In the middle of a line it ends there.
+    pub(super) fn skip_markup(&mut self, text: &str, at: usize, begins_line: bool) -> Option<usize> {
+        let rest = &text[at..];
+        let (index, (open, close)) =
+            MARKUP.into_iter().enumerate().find(|(_, (open, _))| rest.starts_with(open))?;
+        if rest[open.len()..].starts_with(|c: char| c.is_alphanumeric()) || self.open_ended[index] {
+            return None;
+        }
+        if !begins_line {
+            let line = rest.find('\n').map_or(rest, |end| &rest[..end]);
+            return line.find(close).map(|end| at + end + close.len());
+        }
+        let end = rest.find(close);
+        self.open_ended[index] = end.is_none();
+        end.map(|end| at + end + close.len())
+    }
+
+    /// At a backtick, a tilde or a quotation mark: where the code ends that begins here, or else where the run of them does.
     pub(super) fn skip(&mut self, text: &str, at: usize, begins_line: bool) -> usize {
         let bytes = text.as_bytes();
         let Some(length) = run(bytes, at) else { return at + 1 };
         let behind = at + length;
         if length >= 3 && begins_line {
-            let unclosed = &mut self.unclosed[usize::from(bytes[at] == b'~')];
+            let unclosed = &mut self.unclosed[match bytes[at] {
+                b'`' => 0,
+                b'~' => 1,
+                _ => 2,
+            }];
             let line = text[behind..].find('\n').map_or(text.len(), |end| behind + end + 1);
-            let is_fence = bytes[at] == b'~' || !text[behind..line].contains('`');
+            let is_fence = match bytes[at] {
+                b'`' => !text[behind..line].contains('`'),
+                b'~' => true,
+                _ => text[behind..line].trim().is_empty(),
+            };
             if is_fence && length <= LONGEST_RUN {
                 if length >= *unclosed {
                     return behind;
@@ -68,13 +98,13 @@ impl Code {
                 return behind;
             }
         }
-        if bytes[at] == b'~' { behind } else { span(text, behind, length).unwrap_or(behind) }
+        if bytes[at] != b'`' { behind } else { span(text, behind, length).unwrap_or(behind) }
     }
 }
 
-/// The length of the run of backticks or tildes at `at`.
+/// The length of the run of backticks, tildes or quotation marks at `at`.
 fn run(bytes: &[u8], at: usize) -> Option<usize> {
-    let mark = *bytes.get(at).filter(|byte| matches!(byte, b'`' | b'~'))?;
+    let mark = *bytes.get(at).filter(|byte| matches!(byte, b'`' | b'~' | b'"'))?;
     Some(bytes[at..].iter().take_while(|byte| **byte == mark).count())
 }
 

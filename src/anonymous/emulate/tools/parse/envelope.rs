@@ -62,12 +62,12 @@ fn within<'a>(text: &str, offer: &Offer<'a>, shape: Shape, depth: usize) -> Opti
             Shape::Bare => accompanying_text(&entries)?,
             Shape::Marked => String::new(),
         };
-        return found(listed(list, offer, depth)?, said);
+        return found(listed(text, list, offer, depth)?, said);
     }
     if let Some(nested) = entries.list.iter().find(|entry| is_nested(entry, &entries)) {
         let inner = nested.value.as_ref().ok()?;
         let mut calls = within(&inner.json, offer, shape, depth)?.calls;
-        lower(&mut calls, inner.care);
+        lower(&mut calls, inner.care, &text[nested.start..inner.end])?;
         return found(calls, String::new());
     }
     found(vec![single(text, &entries, offer, shape)?], String::new())
@@ -107,7 +107,7 @@ fn single<'a>(
     }
     let wrote = match given {
         Some(entry) => wrote(text, entry, entries.shut),
-        None if entries.shut == Shut::Closed => beside(entries, named),
+        None if entries.shut == Shut::Closed => beside(text, entries, named),
         None => Wrote::Broken(String::new()),
     };
     Some((tool, wrote))
@@ -159,7 +159,7 @@ fn wrote(text: &str, entry: &Entry<'_>, shut: Shut) -> Wrote {
 }
 
 /// Arguments that stand beside the name instead of in an object of their own.
-fn beside(entries: &Entries<'_>, named: &Entry<'_>) -> Wrote {
+fn beside(text: &str, entries: &Entries<'_>, named: &Entry<'_>) -> Wrote {
     let mut json = String::from("{");
     let mut care = Care::Strict;
     for entry in entries.list.iter().filter(|entry| !std::ptr::eq(*entry, named)) {
@@ -179,18 +179,24 @@ fn beside(entries: &Entries<'_>, named: &Entry<'_>) -> Wrote {
         return Wrote::Nothing;
     }
     json.push('}');
-    Wrote::Json { source: json.clone(), json, care }
+    let source = if care == Care::Unclear { text[..entries.end].to_owned() } else { json.clone() };
+    Wrote::Json { source, json, care }
 }
 
 /// `[{…}, {…}]` under `tool_calls`: all of them are calls, or none is.
-fn listed<'a>(list: &Entry<'_>, offer: &Offer<'a>, depth: usize) -> Option<Vec<(&'a Tool, Wrote)>> {
+fn listed<'a>(
+    text: &str,
+    list: &Entry<'_>,
+    offer: &Offer<'a>,
+    depth: usize,
+) -> Option<Vec<(&'a Tool, Wrote)>> {
     let lent = list.value.as_ref().ok()?;
     let items: Vec<&RawValue> = serde_json::from_str(&lent.json).ok()?;
     let mut calls = Vec::with_capacity(items.len());
     for item in items {
         calls.extend(within(item.get(), offer, Shape::Marked, depth)?.calls);
     }
-    lower(&mut calls, lent.care);
+    lower(&mut calls, lent.care, &text[list.start..lent.end])?;
     (!calls.is_empty()).then_some(calls)
 }
 
@@ -207,13 +213,19 @@ fn accompanying_text(entries: &Entries<'_>) -> Option<String> {
     Some(said)
 }
 
-/// What stood in something that was read with care was read no better itself.
-fn lower(calls: &mut [(&Tool, Wrote)], by: Care) {
+/// What stood in something that was read with care was read no better itself. `None` where nobody could tell what of
+/// `source` belongs to which call.
+fn lower(calls: &mut [(&Tool, Wrote)], by: Care, source: &str) -> Option<()> {
+    if by == Care::Unclear {
+        let [(_, only)] = calls else { return None };
+        *only = Wrote::Broken(source.to_owned());
+    }
     for (_, wrote) in calls {
         if let Wrote::Json { care, .. } = wrote {
             *care = (*care).max(by);
         }
     }
+    Some(())
 }
 
 fn is_object(entry: &Entry<'_>) -> bool {

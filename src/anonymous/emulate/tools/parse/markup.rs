@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::super::super::ask::{Input, Tool};
 use super::super::super::json::Care;
 use super::super::offer::Offer;
-use super::settle::Wrote;
+use super::settle::{Wrote, unwrapped};
 use super::tag::{self, Kind, Side, Tag};
 use super::{Ending, Fuel, block};
 
@@ -14,6 +14,8 @@ use super::{Ending, Fuel, block};
 pub(super) struct Raw<'t> {
     name: &'t str,
     text: &'t str,
+    /// With its tags, to the letter.
+    source: &'t str,
     /// Whether its end was seen.
     whole: bool,
 }
@@ -32,7 +34,7 @@ pub(super) fn parameters<'t>(text: &'t str, at: &mut usize, ending: Ending, fuel
         let (end, behind, whole) = closing(text, open.end, ending, fuel);
         let inner = &text[open.end..end];
         let inner = if whole { inner } else { without_half_a_tag(inner) };
-        raws.push(Raw { name, text: unframed(inner), whole });
+        raws.push(Raw { name, text: unframed(inner), source: &text[here..behind], whole });
         *at = behind;
     }
 }
@@ -71,10 +73,18 @@ pub(super) fn merge(tool: &Tool, wrote: Wrote, raws: &[Raw<'_>]) -> Wrote {
         let text = last.text.to_owned();
         return if last.whole { Wrote::Text(text) } else { Wrote::Broken(text) };
     }
+    let wrote = unwrapped(wrote);
     let (base, care) = match &wrote {
-        Wrote::Json { json, care, .. } if json.starts_with('{') => (json.as_str(), *care),
+        Wrote::Json { json, care, .. } if json.starts_with('{') && *care < Care::Unclear => {
+            (json.as_str(), *care)
+        }
         Wrote::Nothing => ("{}", Care::Strict),
-        _ => return wrote,
+        // Nobody knows where they belong: all of it is handed over.
+        Wrote::Json { source, .. } | Wrote::Broken(source) | Wrote::Text(source) => {
+            let all: Vec<&str> =
+                std::iter::once(source.as_str()).chain(raws.iter().map(|raw| raw.source)).collect();
+            return Wrote::Broken(all.join("\n"));
+        }
     };
     let mut json = base[..base.len() - 1].trim_end().to_owned();
     // In the style of what stands before.
@@ -114,7 +124,7 @@ pub(super) fn unless_cut(text: &str, at: usize, ending: Ending, wrote: Wrote) ->
         Wrote::Json { source, .. } if may_go_on && source.ends_with('}') => {
             Wrote::Broken(source[..source.len() - 1].trim_end().to_owned())
         }
-        Wrote::Json { source, care: Care::Guessed, .. }
+        Wrote::Json { source, care: Care::Guessed | Care::Unclear, .. }
             if ending == Ending::Cut && !rest.starts_with("</") =>
         {
             Wrote::Broken(source)
@@ -145,7 +155,7 @@ fn closing(text: &str, from: usize, ending: Ending, fuel: &mut Fuel) -> (usize, 
         let rest = &text[next..];
         let is_half =
             ["<parameter name", "</tool_call>", "</function>"].iter().any(|tag| tag.starts_with(rest));
-        if follows || is_half {
+        if (follows && !goes_on(text, next, fuel)) || is_half {
             return (start, close.end, true);
         }
         at = close.end;
@@ -160,6 +170,31 @@ fn closing(text: &str, from: usize, ending: Ending, fuel: &mut Fuel) -> (usize, 
         Some((start, _)) => (start, start, true),
         None => (text.len(), text.len(), false),
     }
+}
+
+/// Whether the closing tags at `from` are themselves a part of a raw text: the next tag behind them closes one again, and
+/// then a call, with none opened between.
+fn goes_on(text: &str, from: usize, fuel: &mut Fuel) -> bool {
+    let Some(call) = tag::at(text, from).filter(|tag| tag.side == Side::Close) else { return false };
+    let mut at = call.end;
+    // Closed twice is no text.
+    let says_something = |tag: usize, at: usize| !text[at..tag].trim().is_empty();
+    let is_meant =
+        |tag: &Tag<'_>| matches!(tag.kind, Kind::Parameter | Kind::Function | Kind::Call | Kind::Response);
+    while let Some((start, tag)) = tag::find(text, at, is_meant) {
+        if !fuel.burn(tag.end - at) || tag.side == Side::Open || tag.kind == Kind::Response {
+            return false;
+        }
+        if tag.kind == Kind::Parameter {
+            let next = tag::at(text, skip_space(text, tag.end));
+            let closes =
+                |tag: &Tag<'_>| matches!(tag.kind, Kind::Function | Kind::Call) && tag.side == Side::Close;
+            return says_something(start, at) && next.as_ref().is_some_and(closes);
+        }
+        at = tag.end;
+    }
+    fuel.burn(text.len() - at);
+    false
 }
 
 /// Without the beginning of the closing tag with which a text was cut.

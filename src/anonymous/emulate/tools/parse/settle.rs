@@ -3,12 +3,12 @@
 //! | arguments | become |
 //! | --- | --- |
 //! | an object that fits | themselves, to the letter |
-//! | one that fits once its scalars have the wanted types | that, written anew |
+//! | one that fits once its scalars have the wanted types | that: what has them already stays to the letter |
 //! | a string that says an object | what it says |
 //! | an object that does not fit | themselves, with a complaint |
 //! | something that cannot be read | themselves, with a complaint |
 //! | none at all | `{}` where the schema is content with it, else the empty string with a complaint |
-//! | a guessed reading that does not fit | what was written, with a complaint |
+//! | a guessed reading that does not fit, or one that may mean something else | what was written, with a complaint |
 //!
 //! A custom tool's text is never complained about, but one that may be incomplete makes no call: nobody could tell
 //! it from a complete one.
@@ -39,6 +39,20 @@ pub(super) enum Wrote {
     Text(String),
     /// Nothing.
     Nothing,
+}
+
+/// What arguments say that were written as a string, or as `null`.
+pub(super) fn unwrapped(wrote: Wrote) -> Wrote {
+    let Wrote::Json { json, .. } = &wrote else { return wrote };
+    match serde_json::from_str(json) {
+        Ok(Value::Null) => Wrote::Nothing,
+        Ok(Value::String(text)) if text.trim().is_empty() => Wrote::Nothing,
+        Ok(Value::String(text)) => match object_in(&text) {
+            Some((json, care)) => Wrote::Json { json, care, source: text },
+            None => wrote,
+        },
+        _ => wrote,
+    }
 }
 
 const NO_JSON: &str = "the arguments are not valid JSON";
@@ -73,6 +87,7 @@ impl Rules<'_> {
 
 fn function(rules: Rules<'_>, wrote: Wrote) -> Settled {
     match wrote {
+        Wrote::Json { source, care: Care::Unclear, .. } => (source, Some(NO_JSON.to_owned())),
         Wrote::Json { json, source, care } => match serde_json::from_str(&json) {
             Ok(Value::String(text)) => match object_in(&text) {
                 Some((json, care)) => function(rules, Wrote::Json { json, source: text, care }),
@@ -80,7 +95,7 @@ fn function(rules: Rules<'_>, wrote: Wrote) -> Settled {
             },
             Ok(Value::Null) => function(rules, Wrote::Nothing),
             Ok(Value::Object(_)) if care == Care::Guessed => guessed(rules, json, source),
-            Ok(value @ Value::Object(_)) => check(rules, json, value),
+            Ok(value @ Value::Object(_)) => check(rules, json, &value),
             Ok(_) => (source, Some(NO_OBJECT.to_owned())),
             Err(_) => (source, Some(NO_JSON.to_owned())),
         },
@@ -92,12 +107,11 @@ fn function(rules: Rules<'_>, wrote: Wrote) -> Settled {
     }
 }
 
-fn check(rules: Rules<'_>, json: String, mut value: Value) -> Settled {
-    let (Some(schema), Some(complaint)) = (rules.schema, rules.miss(&value)) else { return (json, None) };
-    schema::coerce(schema, &mut value);
-    match rules.miss(&value) {
-        None => (value.to_string(), None),
-        Some(_) => (json, Some(complaint)),
+fn check(rules: Rules<'_>, json: String, value: &Value) -> Settled {
+    let (Some(schema), Some(complaint)) = (rules.schema, rules.miss(value)) else { return (json, None) };
+    match schema::coerced(schema, &json, value) {
+        Some((coerced, value)) if rules.miss(&value).is_none() => (coerced, None),
+        _ => (json, Some(complaint)),
     }
 }
 
@@ -111,7 +125,7 @@ fn guessed(rules: Rules<'_>, json: String, source: String) -> Settled {
         })
     };
     match serde_json::from_str(&json) {
-        Ok(value) if known(&value) => match check(rules, json, value) {
+        Ok(value) if known(&value) => match check(rules, json, &value) {
             (arguments, None) => (arguments, None),
             _ => (source, Some(NO_JSON.to_owned())),
         },
@@ -128,6 +142,7 @@ fn object_in(text: &str) -> Option<(String, Care)> {
 
 fn custom(wrote: Wrote) -> Option<String> {
     match wrote {
+        Wrote::Json { source, care: Care::Unclear, .. } => Some(source),
         Wrote::Json { json, source, .. } => match serde_json::from_str(&json) {
             Ok(Value::String(text)) => Some(text),
             Ok(Value::Object(object)) if object.len() == 1 => match object.into_iter().next() {

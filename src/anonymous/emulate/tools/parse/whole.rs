@@ -13,7 +13,7 @@
 //!
 //! Each of them may stand in a fence.
 
-use super::super::super::json::{self, Shut};
+use super::super::super::json::{self, Care, Shut};
 use super::super::offer::Offer;
 use super::envelope::{Shape, envelope};
 use super::settle::{Wrote, settle};
@@ -132,7 +132,10 @@ impl Inner<'_, '_, '_> {
         let behind = text[open..].strip_prefix('(')?;
         let tool = self.offer.resolve(&text[..open])?;
         let lent = json::keywords(behind).ok()?;
-        let source = lent.json.clone().into_owned();
+        let source = match lent.care {
+            Care::Unclear => text[open..=open + lent.end].to_owned(),
+            Care::Strict | Care::Mended | Care::Guessed => lent.json.clone().into_owned(),
+        };
         let wrote = Wrote::Json { json: lent.json.into_owned(), source, care: lent.care };
         found.calls.push(settle(self.offer, tool, wrote)?);
         Some(&behind[lent.end..])

@@ -3,7 +3,7 @@
 //! | left out | because |
 //! | --- | --- |
 //! | `$schema`, `$id`, `$comment` | they are for programs |
-//! | `additionalProperties: false` | no call may have arguments that are not listed |
+//! | `additionalProperties: false` of a tool's schema | no call may have arguments that are not listed |
 //! | a `title` that repeats the name | it repeats the name |
 //! | empty `required`, `description`, `title` | they are empty |
 //!
@@ -14,31 +14,41 @@ use serde_json::{Map, Value};
 /// Deeper schemas are left as they are.
 const DEEPEST: usize = 64;
 
-/// The schema of what is called `name`.
-pub fn minify(schema: &Value, name: &str) -> Value {
-    within(schema, name, DEEPEST)
+/// What becomes of `additionalProperties: false`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// It is said elsewhere, of all objects.
+    Implied,
+    /// It stays.
+    Shown,
 }
 
-fn within(schema: &Value, name: &str, depth: usize) -> Value {
+/// The schema of what is called `name`.
+pub fn minify(schema: &Value, name: &str, closed: Closed) -> Value {
+    within(schema, name, closed, DEEPEST)
+}
+
+fn within(schema: &Value, name: &str, closed: Closed, depth: usize) -> Value {
     let (Value::Object(keywords), Some(depth)) = (schema, depth.checked_sub(1)) else {
         return schema.clone();
     };
     let each = |value: &Value| match value {
         Value::Object(schemas) => {
-            let schemas = schemas.iter().map(|(name, schema)| (name.clone(), within(schema, name, depth)));
+            let schemas =
+                schemas.iter().map(|(name, schema)| (name.clone(), within(schema, name, closed, depth)));
             Value::Object(schemas.collect())
         }
         other => other.clone(),
     };
     let all = |value: &Value| match value {
-        Value::Array(schemas) => schemas.iter().map(|schema| within(schema, name, depth)).collect(),
-        schema => within(schema, name, depth),
+        Value::Array(schemas) => schemas.iter().map(|schema| within(schema, name, closed, depth)).collect(),
+        schema => within(schema, name, closed, depth),
     };
     let mut kept = Map::new();
     for (keyword, value) in keywords {
         let minified = match (keyword.as_str(), value) {
-            ("$schema" | "$id" | "$comment", Value::String(_))
-            | ("additionalProperties", Value::Bool(false)) => continue,
+            ("$schema" | "$id" | "$comment", Value::String(_)) => continue,
+            ("additionalProperties", Value::Bool(false)) if closed == Closed::Implied => continue,
             ("title", Value::String(title)) if repeats(title, name) => continue,
             ("description", Value::String(text)) if text.trim().is_empty() => continue,
             ("required", Value::Array(names)) if names.is_empty() => continue,
@@ -95,6 +105,9 @@ mod tests {
                 "filter": {"type": "object", "additionalProperties": {"type": "string"}},
             },
         });
-        assert_eq!(minify(&schema, "search"), expected);
+        assert_eq!(minify(&schema, "search", Closed::Implied), expected);
+        let shown = minify(&schema, "search", Closed::Shown);
+        assert_eq!(shown["additionalProperties"], false);
+        assert_eq!(shown["properties"]["filter"]["additionalProperties"]["additionalProperties"], false);
     }
 }

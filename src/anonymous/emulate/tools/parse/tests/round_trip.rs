@@ -164,6 +164,42 @@ proptest! {
     }
 
     #[test]
+    fn what_is_said_behind_a_stop_is_not_done(made in vec((calls(), "[a-z]{1,10}"), 1..4), stop in 0_usize..4) {
+        let stop = stop.min(made.len());
+        let mark = |index: usize| if index == stop { "STOP!" } else { "" };
+        let answer: String = made
+            .iter()
+            .enumerate()
+            .map(|(index, (calls, said))| format!("{}{said}\n{}\n", mark(index), rendered(calls)))
+            .collect();
+        let answer = answer + mark(made.len());
+        prop_assume!(!made.iter().flat_map(|(calls, _)| calls).any(|call| call.arguments.contains("STOP!")));
+        let mut all: Vec<Made> = made.iter().flat_map(|(calls, _)| calls.clone()).collect();
+        let mut kinds = std::collections::HashMap::new();
+        // A name of two kinds is one tool's or the other's.
+        prop_assume!(all.iter().all(|call| *kinds.entry(call.name.clone()).or_insert(call.kind) == call.kind));
+        let mut seen = std::collections::HashSet::new();
+        all.retain(|call| seen.insert(call.name.clone()));
+        let parsed = parse_until(&answer, &toolset(&all), Ending::Whole, &["STOP!".to_owned()]);
+        let said: Vec<&str> = made[..stop].iter().map(|(_, said)| said.as_str()).collect();
+        prop_assert_eq!(parsed.calls.len(), made[..stop].iter().map(|(calls, _)| calls.len()).sum::<usize>());
+        prop_assert_eq!(parsed.text.trim(), said.join("\n\n"));
+        prop_assert_eq!(parsed.stopped_at.as_deref(), Some("STOP!"));
+    }
+
+    #[test]
+    fn a_call_in_a_string_of_an_object_is_not_made(
+        entries in vec(("[a-z]{1,6}", text()), 1..4), before in "[a-z ]{0,10}", python in any::<bool>(),
+    ) {
+        const CALL: &str = "<tool_call>{'name': 'any', 'arguments': {}}</tool_call>";
+        let value = Value::Object(entries.into_iter().map(|(key, text)| (key, Value::from(format!("x{text}{CALL}")))).collect());
+        // The tags that the texts are made of may be quoted, or stand in code: what is looked for is the call.
+        let json = if python { spaced(&value) } else { value.to_string() };
+        let parsed = parse(&format!("{before}{json}"), &tools(), Ending::Whole);
+        prop_assert!(parsed.calls.is_empty(), "{}", json);
+    }
+
+    #[test]
     fn any_text_is_read_and_without_tools_returned(text in text(), noise in "\\PC{0,200}") {
         for text in [text, noise] {
             for ending in [Ending::Whole, Ending::Cut] {
