@@ -52,6 +52,11 @@ pub enum FetchError {
     /// Tor, or the way to the site.
     #[error("the site could not be reached through Tor")]
     Unreachable,
+    /// The way out is not Tor's.
+    #[error(
+        "pictures are fetched through Tor, which this llmtor does not use: its backend is on this machine"
+    )]
+    NoTor,
     /// The site said something else.
     #[error("the site did not answer with the picture")]
     Refused,
