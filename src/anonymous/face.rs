@@ -24,10 +24,12 @@ pub mod provider;
 pub mod time;
 pub mod toolset;
 pub mod usage;
+pub mod verbatim;
 
 use crate::anonymous::emulate::answer::Heard;
 use crate::anonymous::emulate::ask::Ask;
 use error::ErrorObject;
+use json::Object;
 use usage::Tally;
 
 /// A call as it is understood. No `Debug`: it holds the prompt.
@@ -93,12 +95,17 @@ pub enum Framing {
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Ignored {
     known: Vec<&'static str>,
-    /// Parameters that the API does not have, where their names are plain words.
+    /// Parameters that the API does not have, where their names fit into a header.
     unknown: Vec<String>,
+    /// Whether there are more: too many, or with names that are none.
+    more: bool,
 }
 
 /// How many parameters that nobody knows are named.
 const MOST_UNKNOWN: usize = 16;
+
+/// Stands for those that are not named.
+const OTHERS: &str = "others";
 
 impl Ignored {
     /// A parameter of the API that has no effect.
@@ -110,21 +117,30 @@ impl Ignored {
 
     /// A parameter that the API does not have: other servers' APIs do, and their users expect an effect.
     pub fn note_unknown(&mut self, name: &str) {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        if self.unknown.len() < MOST_UNKNOWN
-            && (1..=64).contains(&name.len())
-            && name.bytes().all(plain)
-            && !self.unknown.iter().any(|known| known == name)
-        {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        if self.unknown.iter().any(|known| known == name) {
+            return;
+        }
+        if self.unknown.len() < MOST_UNKNOWN && (1..=64).contains(&name.len()) && name.bytes().all(plain) {
             self.unknown.push(name.to_owned());
+        } else {
+            self.more = true;
         }
     }
 
-    /// Their names, in alphabetical order.
+    /// What is left of the object at `place`, when all that is known was taken out of it.
+    pub fn note_rest(&mut self, place: &str, rest: &Object) {
+        for (key, _) in rest.iter().filter(|(_, value)| !value.is_null()) {
+            self.note_unknown(&format!("{place}.{key}"));
+        }
+    }
+
+    /// Their names, in alphabetical order, and then whether there are others.
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<_> =
             self.known.iter().copied().chain(self.unknown.iter().map(String::as_str)).collect();
         names.sort_unstable();
+        names.extend(self.more.then_some(OTHERS));
         names
     }
 
@@ -160,6 +176,11 @@ pub trait Script: Send + Sync + 'static {
 
     /// What a stream begins with while its answer is waited for.
     fn opening(&mut self) -> Vec<u8>;
+
+    /// Whether a stream says what the answer cost.
+    fn counts_in_streams(&self) -> bool {
+        true
+    }
 
     /// A sign of life.
     fn beat(&mut self) -> Vec<u8>;
@@ -197,19 +218,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_ignored_is_named_once_and_in_order_inventions_with_plain_names_too() {
+    fn what_is_ignored_is_named_once_and_in_order_inventions_too() {
         let mut ignored = Ignored::default();
         for name in ["user", "seed", "user"] {
             ignored.note(name);
         }
-        for name in ["no such\nthing", "top_k", "", "top_k", "a-b"] {
+        for name in ["top-k", "top_k", "top_k", "options.foo"] {
             ignored.note_unknown(name);
         }
-        assert_eq!(ignored.names(), ["seed", "top_k", "user"]);
-        assert_eq!(ignored.first(), Some("seed"));
+        assert_eq!(ignored.names(), ["options.foo", "seed", "top-k", "top_k", "user"]);
+        assert_eq!(ignored.first(), Some("options.foo"));
         for number in 0..100 {
             ignored.note_unknown(&format!("invention_{number}"));
         }
-        assert_eq!(ignored.names().len(), 2 + MOST_UNKNOWN);
+        assert_eq!(ignored.names().len(), 2 + MOST_UNKNOWN + 1);
+        assert_eq!(ignored.names().last(), Some(&OTHERS));
+    }
+
+    #[test]
+    fn what_cannot_be_named_is_not_swallowed() {
+        for name in ["no such\nthing", "", "größe"] {
+            let mut ignored = Ignored::default();
+            ignored.note_unknown(name);
+            assert_eq!(ignored.first(), Some(OTHERS), "{name}");
+        }
     }
 }

@@ -189,9 +189,12 @@ fn other_side(errands: &[Errand], account: AccountWay) -> Markup {
                 }
             }
             p.fine {
-                "… stands for a model's name or the like. Beside the body each has the ordinary header lines of HTTP, and the \
-                 cookie where the account is carried. In memory since llmtor was started, at most 200, and written nowhere. Not \
-                 here: what your browser sent when you signed in or paid there."
+                @if !errands.is_empty() {
+                    "… stands for a model's name or the like. Beside the body each has the ordinary header lines of HTTP, and \
+                     the cookie where the account is carried. "
+                }
+                "In memory since llmtor was started, at most 200, and written nowhere. Not here: what your browser sent when you \
+                 signed in or paid there."
             }
         }
     }

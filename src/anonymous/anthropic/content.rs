@@ -8,12 +8,13 @@
 //! Arguments that are no JSON object stand as they are in [`RAW`](crate::anonymous::face::toolset::RAW).
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::error;
 use super::events::{Stream, ping, start};
 use crate::anonymous::emulate::answer::{Finish, Heard, MadeCall};
 use crate::anonymous::face::error::ErrorObject;
-use crate::anonymous::face::json::{Object, to_vec};
+use crate::anonymous::face::json::to_vec;
 use crate::anonymous::face::provider::new_id;
 use crate::anonymous::face::toolset::arguments_object;
 use crate::anonymous::face::usage;
@@ -64,7 +65,7 @@ impl Script for Telling {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Block {
     Text { text: String },
-    ToolUse { id: String, name: String, input: Object },
+    ToolUse { id: String, name: String, input: Box<RawValue> },
 }
 
 #[derive(Serialize)]
@@ -148,8 +149,6 @@ fn to_json(answer: Answer) -> Vec<u8> {
 pub(super) mod tests {
     use std::sync::Arc;
 
-    use serde_json::value::RawValue;
-
     use super::*;
     use crate::anonymous::emulate::answer::CallKind;
     use crate::anonymous::emulate::tokens::Family;
@@ -205,9 +204,9 @@ pub(super) mod tests {
 
     #[test]
     fn calls_are_blocks_with_objects_for_input() {
-        let heard = Heard { text: Some("I look.".into()), ..calling(&[("f", "{\"a\": 1}"), ("g", "ls")]) };
+        let heard = Heard { text: Some("I look.".into()), ..calling(&[("f", "{\"a\": 1.10}"), ("g", "ls")]) };
         assert!(written(heard).contains(
-            r#""content":[{"type":"text","text":"I look."},{"type":"tool_use","id":"toolu_f","name":"f","input":{"a":1}},{"type":"tool_use","id":"toolu_g","name":"g","input":{"_raw":"ls"}}],"stop_reason":"tool_use""#
+            r#""content":[{"type":"text","text":"I look."},{"type":"tool_use","id":"toolu_f","name":"f","input":{"a":1.10}},{"type":"tool_use","id":"toolu_g","name":"g","input":{"_raw":"ls"}}],"stop_reason":"tool_use""#
         ));
         assert!(written(calling(&[("f", "{}")])).contains(r#""content":[{"type":"tool_use""#));
     }

@@ -12,7 +12,6 @@
 //! Where the answer is waited for, the first two are out before; then their counts are 0, and the last ones hold.
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::content::{Block, Message, Usage, blocks, message_id, stop_reason};
 use crate::anonymous::emulate::pieces;
@@ -55,9 +54,7 @@ impl Stream {
         let stop_reason = stop_reason(&heard);
         let told = |block| match block {
             Block::Text { text } => Told::Text(text),
-            Block::ToolUse { id, name, input } => {
-                Told::Call { id, name, input: Value::Object(input).to_string() }
-            }
+            Block::ToolUse { id, name, input } => Told::Call { id, name, input: input.get().to_owned() },
         };
         Self {
             id: message_id(&id),
@@ -219,6 +216,8 @@ mod tests {
 
     use super::super::content::Telling;
     use super::super::content::tests::{answer, calling, said};
+    use serde_json::Value;
+
     use super::*;
     use crate::anonymous::emulate::answer::Heard;
     use crate::anonymous::face::Script;

@@ -16,7 +16,7 @@ use crate::anonymous::face::error::RequestError;
 use crate::anonymous::face::json::{
     Object, as_object, optional_object, optional_string, required_string, switch, take,
 };
-use crate::anonymous::face::{Images, images};
+use crate::anonymous::face::{Images, images, verbatim};
 
 /// Reads `messages[index]`, which may be several turns.
 pub(super) fn read(index: usize, value: Value, images: Images) -> Result<Vec<Turn>, RequestError> {
@@ -29,8 +29,8 @@ pub(super) fn read(index: usize, value: Value, images: Images) -> Result<Vec<Tur
         Some(content) => read_blocks(content, &place_of_content, images)?,
     };
     match role.as_str() {
-        "user" => Ok(user_turns(blocks)),
-        "assistant" => assistant_turn(blocks, &place_of_content).map(|turn| vec![turn]),
+        "user" => user_turns(blocks, &place_of_content),
+        "assistant" => assistant_turns(blocks, &place_of_content),
         "system" => Ok(vec![Turn::System(plain(blocks, &place_of_content)?)]),
         _ => Err(RequestError::invalid_value(
             &format!("{place}.role"),
@@ -59,7 +59,7 @@ enum Block {
     Nothing,
 }
 
-fn user_turns(blocks: Vec<Block>) -> Vec<Turn> {
+fn user_turns(blocks: Vec<Block>, place: &str) -> Result<Vec<Turn>, RequestError> {
     let mut turns = Vec::new();
     let mut parts = Vec::new();
     let mut flush = |parts: &mut Vec<Part>, result: Option<ToolResult>| {
@@ -68,23 +68,37 @@ fn user_turns(blocks: Vec<Block>) -> Vec<Turn> {
         }
         turns.extend(result.map(Turn::ToolResult));
     };
-    for block in blocks {
+    for (index, block) in blocks.into_iter().enumerate() {
         match block {
             Block::Parts(mut more) => parts.append(&mut more),
             Block::Result(result) => flush(&mut parts, Some(result)),
             // Nobody but a model makes calls.
-            Block::Call(_) | Block::Nothing => {}
+            Block::Call(_) => {
+                return Err(RequestError::invalid_value(
+                    &format!("{place}[{index}].type"),
+                    "calls of tools stand in messages of 'assistant'",
+                ));
+            }
+            Block::Nothing => {}
         }
     }
     flush(&mut parts, None);
-    turns
+    Ok(turns)
 }
 
-fn assistant_turn(blocks: Vec<Block>, place: &str) -> Result<Turn, RequestError> {
+/// One turn, or several: what was said behind a call stays behind it.
+fn assistant_turns(blocks: Vec<Block>, place: &str) -> Result<Vec<Turn>, RequestError> {
+    let mut turns = Vec::new();
     let (mut parts, mut calls) = (Vec::new(), Vec::new());
     for (index, block) in blocks.into_iter().enumerate() {
         match block {
-            Block::Parts(mut more) => parts.append(&mut more),
+            Block::Parts(mut more) => {
+                if !calls.is_empty() {
+                    let said = Said { name: None, parts: std::mem::take(&mut parts) };
+                    turns.push(Turn::Assistant { said, calls: std::mem::take(&mut calls) });
+                }
+                parts.append(&mut more);
+            }
             Block::Call(call) => calls.push(call),
             Block::Result(_) => {
                 return Err(RequestError::invalid_value(
@@ -95,7 +109,17 @@ fn assistant_turn(blocks: Vec<Block>, place: &str) -> Result<Turn, RequestError>
             Block::Nothing => {}
         }
     }
-    Ok(Turn::Assistant { said: Said { name: None, parts }, calls })
+    turns.push(Turn::Assistant { said: Said { name: None, parts }, calls });
+    Ok(turns)
+}
+
+/// The inputs of all calls in `body`, as they were written.
+pub(super) fn written_inputs(body: &[u8]) -> Vec<Option<String>> {
+    let Ok(body) = std::str::from_utf8(body) else { return Vec::new() };
+    let blocks = |message| verbatim::items(message, "content");
+    let is_call = |block: &&str| verbatim::text(block, "type").as_deref() == Some("tool_use");
+    let input = |block| verbatim::object(block, "input");
+    verbatim::items(body, "messages").into_iter().flat_map(blocks).filter(is_call).map(input).collect()
 }
 
 /// Blocks that may be nothing but text.
@@ -320,6 +344,18 @@ mod tests {
     }
 
     #[test]
+    fn what_was_said_behind_a_call_stays_behind_it() {
+        let message = json!({"role": "assistant", "content": [
+            {"type": "text", "text": "first"},
+            {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}},
+            {"type": "text", "text": "second"},
+        ]});
+        let told = wire(&[message]).to_string();
+        let at = |what: &str| told.find(what).unwrap_or_else(|| panic!("{what} is missing: {told}"));
+        assert!(at("first") < at("<tool_call>") && at("</tool_call>") < at("second"), "{told}");
+    }
+
+    #[test]
     fn documents_and_search_results_are_text() {
         let document = json!({"type": "document", "title": "T", "context": "C",
             "source": {"type": "text", "media_type": "text/plain", "data": "D"}});
@@ -378,6 +414,7 @@ mod tests {
                 json!({"role": "assistant", "content": [{"type": "tool_result"}]}),
                 "messages[0].content[0].type",
             ),
+            (block(json!({"type": "tool_use", "name": "f", "input": {}})), "messages[0].content[0].type"),
         ];
         for (message, expected) in cases {
             assert_eq!(param(message.clone()), expected, "{message}");

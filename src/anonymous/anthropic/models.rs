@@ -45,6 +45,8 @@ struct Model<'a> {
     id: &'a ModelName,
     display_name: &'a ModelName,
     created_at: String,
+    /// All that are listed can be asked.
+    lifecycle: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_input_tokens: Option<u32>,
 }
@@ -56,6 +58,7 @@ impl<'a> From<&'a Listing> for Model<'a> {
             id: &listing.name,
             display_name: &listing.name,
             created_at: rfc3339(listing.created),
+            lifecycle: "active",
             max_input_tokens: listing.context_length,
         }
     }
@@ -76,7 +79,7 @@ mod tests {
         let catalog = Catalog::new([listing("a", None), listing("b", Some(8192))]);
         assert_eq!(
             String::from_utf8(list(&catalog)).unwrap(),
-            r#"{"data":[{"type":"model","id":"a","display_name":"a","created_at":"1970-01-01T00:00:00Z"},{"type":"model","id":"b","display_name":"b","created_at":"1970-01-01T00:00:00Z","max_input_tokens":8192}],"has_more":false,"first_id":"a","last_id":"b"}"#
+            r#"{"data":[{"type":"model","id":"a","display_name":"a","created_at":"1970-01-01T00:00:00Z","lifecycle":"active"},{"type":"model","id":"b","display_name":"b","created_at":"1970-01-01T00:00:00Z","lifecycle":"active","max_input_tokens":8192}],"has_more":false,"first_id":"a","last_id":"b"}"#
         );
         assert_eq!(
             String::from_utf8(list(&Catalog::default())).unwrap(),

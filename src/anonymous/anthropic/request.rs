@@ -14,14 +14,14 @@ use crate::anonymous::face::json::{
     self, Object, optional_array, optional_integer, optional_object, required_string, switch,
 };
 use crate::anonymous::face::toolset::take_schema;
-use crate::anonymous::face::{Call, Framing, Ignored, Images, Manner, Rules};
+use crate::anonymous::face::{Call, Framing, Ignored, Images, Manner, Rules, verbatim};
 
 /// More would make reading an answer slow.
 const MOST_STOPS: usize = 64;
 
 /// Understands `body`, or says what is wrong with it. Whether the model exists is for the catalog to say.
 pub fn read(body: &[u8], rules: &Rules) -> Result<Call, RequestError> {
-    let call = understand(json::body(body)?, rules)?;
+    let call = understand(body, rules)?;
     if call.asks.iter().any(|ask| ask.most_tokens.is_none()) {
         // Anthropic wants it, and a client that forgets it there shall notice here.
         return Err(RequestError::missing("max_tokens"));
@@ -31,14 +31,16 @@ pub fn read(body: &[u8], rules: &Rules) -> Result<Call, RequestError> {
 
 /// The same where nothing is to be answered.
 pub fn read_to_count(body: &[u8], rules: &Rules) -> Result<Call, RequestError> {
-    understand(json::body(body)?, rules)
+    understand(body, rules)
 }
 
-fn understand(mut body: Object, rules: &Rules) -> Result<Call, RequestError> {
+fn understand(bytes: &[u8], rules: &Rules) -> Result<Call, RequestError> {
+    let mut body = json::body(bytes)?;
     let model = required_string(&mut body, "", "model")?;
     let mut ignored = Ignored::default();
     let system = message::take_system(&mut body)?;
-    let turns = system.into_iter().chain(take_messages(&mut body, rules.images)?).collect();
+    let mut turns: Vec<_> = system.into_iter().chain(take_messages(&mut body, rules.images)?).collect();
+    verbatim::keep(&mut turns, || message::written_inputs(bytes));
     let tools = tools::take_toolset(&mut body, &mut ignored)?;
     let format = take_format(&mut body)?;
     let stop = take_stop(&mut body)?;
@@ -138,7 +140,7 @@ mod tests {
         let call = called(
             r#","system":[{"type":"text","text":"a"}],"stop_sequences":["b",""],"stream":true,"temperature":1,
             "thinking":{"type":"adaptive"},"metadata":{"user_id":"u"},"cache_control":{"type":"ephemeral"},
-            "output_config":{"effort":"high"},"context_management":{}"#,
+            "output_config":{"effort":"high","zork":1},"context_management":{}"#,
         );
         let ask = &call.asks[0];
         assert!(matches!(ask.turns[..], [Turn::System(_), Turn::User(_)]));
@@ -146,9 +148,34 @@ mod tests {
         assert_eq!(call.manner, Manner::Stream(Framing::Events));
         assert_eq!(
             call.ignored.names(),
-            ["context_management", "metadata", "output_config.effort", "temperature", "thinking"]
+            [
+                "context_management",
+                "metadata",
+                "output_config.effort",
+                "output_config.zork",
+                "temperature",
+                "thinking"
+            ]
         );
         assert_eq!(called(r#","thinking":{"type":"disabled"}"#).ignored.first(), None);
+    }
+
+    #[test]
+    fn the_numbers_of_earlier_calls_are_told_to_the_digit() {
+        let body = br#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"},
+            {"role":"assistant","content":[{"type":"text","text":"a"},
+                {"type":"tool_use","id":"1","name":"f","input":{"id":123456789012345678901, "x":1.10}}]},
+            {"role":"assistant","content":[{"type":"tool_use","id":"2","name":"f","input":{"y":"1.0"}}]}]}"#;
+        let call = read(body, &Rules::default()).ok().unwrap();
+        let told: Vec<_> = call.asks[0]
+            .turns
+            .iter()
+            .filter_map(|turn| match turn {
+                Turn::Assistant { calls, .. } => Some(calls[0].arguments.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(told, [r#"{"id":123456789012345678901,"x":1.10}"#, r#"{"y":"1.0"}"#]);
     }
 
     #[test]

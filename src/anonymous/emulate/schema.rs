@@ -25,17 +25,47 @@ pub struct Judge(Validator);
 impl Judge {
     /// Reads `schema`; why it cannot be used, if it cannot.
     pub fn new(schema: &Value) -> Result<Self, String> {
-        let patterns = PatternOptions::fancy_regex().backtrack_limit(MOST_BACKTRACKS);
-        let options = jsonschema::options().with_pattern_options(patterns).should_validate_formats(false);
-        match options.build(schema) {
-            Ok(validator) => Ok(Self(validator)),
-            Err(error) => Err(unusable(&error)),
-        }
+        let why = match build(schema) {
+            Ok(validator) => return Ok(Self(validator)),
+            Err(error) => unusable(&error),
+        };
+        let mut lenient = schema.clone();
+        loosen(&mut lenient);
+        build(&lenient).map(Self).map_err(|_| why)
     }
 
     /// What `value` misses; `None` if it fits.
     pub fn miss(&self, value: &Value) -> Option<String> {
         self.0.validate(value).err().map(|error| describe(&error))
+    }
+}
+
+fn build(schema: &Value) -> Result<Validator, ValidationError<'static>> {
+    let patterns = PatternOptions::fancy_regex().backtrack_limit(MOST_BACKTRACKS);
+    let options = jsonschema::options().with_pattern_options(patterns).should_validate_formats(false);
+    options.build(schema)
+}
+
+/// Takes out of `schema` what only other readers can use: dialects that are not known here, of which the newest one that
+/// is known stands in, and patterns in JavaScript's grammar. What they forbid is not forbidden then.
+fn loosen(schema: &mut Value) {
+    let is_usable = |pattern: &str| build(&serde_json::json!({ "pattern": pattern })).is_ok();
+    match schema {
+        Value::Object(rules) => {
+            rules.retain(|key, rule| match (key.as_str(), rule) {
+                ("$schema", Value::String(_)) => false,
+                ("pattern", Value::String(pattern)) => is_usable(pattern),
+                ("patternProperties", Value::Object(patterns)) => {
+                    patterns.retain(|pattern, _| is_usable(pattern));
+                    true
+                }
+                _ => true,
+            });
+            let is_data = |key: &str| matches!(key, "const" | "enum" | "default" | "examples");
+            rules.iter_mut().filter(|(key, _)| !is_data(key)).for_each(|(_, rule)| loosen(rule));
+        }
+        Value::Array(rules) => rules.iter_mut().for_each(loosen),
+        _ => {}
     }
 }
 
@@ -150,7 +180,23 @@ mod tests {
         {
             assert!(Judge::new(&json!({"$ref": reference})).is_err(), "{reference}");
         }
-        assert!(Judge::new(&json!({"$schema": "https://example.com/unknown"})).is_err());
+    }
+
+    #[test]
+    fn what_only_other_readers_can_use_of_a_schema_forbids_nothing_and_the_rest_holds() {
+        for schema in [
+            json!({"$schema": "https://json-schema.org/draft/next/schema"}),
+            json!({"$schema": "https://spec.openapis.org/oas/3.1/dialect/base"}),
+            json!({"$schema": "2020-12"}),
+            json!({"patternProperties": {"^${.*}$": {"type": "string"}}}),
+        ] {
+            let mut schema = schema;
+            schema["properties"] =
+                json!({"a": {"type": "string", "pattern": "[\\w-.]+"}, "b": {"enum": [{"pattern": "["}]}});
+            assert_eq!(miss(&schema, &json!({"a": 1})).unwrap(), "`a` must be of type string", "{schema}");
+            assert!(miss(&schema, &json!({"b": {}})).is_some(), "{schema}");
+            assert_eq!(miss(&schema, &json!({"a": "x", "b": {"pattern": "["}})), None, "{schema}");
+        }
     }
 
     #[test]

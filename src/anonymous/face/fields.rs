@@ -67,7 +67,12 @@ impl Field {
     }
 
     fn asks_for_something(&self, value: &Value) -> bool {
-        !value.is_null() && (self.neutral.is_empty() || !self.neutral.contains(&value.to_string().as_str()))
+        let says_nothing = |value: &Value| match value {
+            Value::Object(parts) => !parts.is_empty() && parts.values().all(Value::is_null),
+            value => value.is_null(),
+        };
+        !says_nothing(value)
+            && (self.neutral.is_empty() || !self.neutral.contains(&value.to_string().as_str()))
     }
 }
 
@@ -125,6 +130,7 @@ mod tests {
             Field::new("seed", Treatment::Ignored, "no effect"),
             Field::new("store", Treatment::Ignored, "nothing is stored").unless(&["false"]),
             Field::new("audio", Treatment::Refused, "the backend knows text only"),
+            Field::new("reasoning", Treatment::Ignored, "not chosen").unless(&["{}"]),
         ],
     };
 
@@ -138,7 +144,9 @@ mod tests {
     fn what_has_no_effect_is_noted_unless_it_asks_for_nothing() {
         let ignored = judged(r#"{"seed":1,"store":true,"model":"m","canary":1}"#).unwrap();
         assert_eq!(ignored.names(), ["canary", "seed", "store"]);
-        let ignored = judged(r#"{"seed":null,"store":false,"audio":null,"canary":null}"#).unwrap();
+        let ignored =
+            judged(r#"{"seed":null,"store":false,"audio":null,"canary":null,"reasoning":{"effort":null}}"#);
+        let ignored = ignored.unwrap();
         assert!(ignored.names().is_empty());
     }
 

@@ -4,7 +4,10 @@
 //! wrong guess would cost a token. Nesting is bounded everywhere: what no JSON reader downstream would take is
 //! refused before it costs one. Complaints name the place, and never what stands there.
 
+use std::io;
+
 use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Map, Value};
 
 use super::error::{BadParameter, RequestError};
@@ -140,13 +143,75 @@ pub fn as_object(value: Value, place: &str) -> Result<Object, RequestError> {
     }
 }
 
+/// Compact JSON in which no line ends but where one is meant: some readers of streams also take U+0085, U+2028 and
+/// U+2029 for the end of a line, and would cut an object there.
+struct OneLine;
+
+impl OneLine {
+    const ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
+
+    fn write<W: ?Sized + io::Write>(writer: &mut W, mut text: &str) -> io::Result<()> {
+        if !text.is_ascii() {
+            while let Some(at) = text.find(Self::ENDS) {
+                writer.write_all(&text.as_bytes()[..at])?;
+                let mut rest = text[at..].chars();
+                if let Some(end) = rest.next() {
+                    write!(writer, "\\u{:04x}", u32::from(end))?;
+                }
+                text = rest.as_str();
+            }
+        }
+        writer.write_all(text.as_bytes())
+    }
+}
+
+impl Formatter for OneLine {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        Self::write(writer, fragment)
+    }
+
+    /// Outside its strings there is none of them.
+    fn write_raw_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        Self::write(writer, fragment)
+    }
+}
+
+/// `json` as it was written, its numbers to the digit, without what stands between its parts; if it is an object.
+pub fn as_written(json: &str) -> Option<String> {
+    serde_json::from_str::<Object>(json).ok().map(|_| compact(json))
+}
+
+/// `json`, which is JSON, without the spaces outside its strings.
+fn compact(json: &str) -> String {
+    let (mut quoted, mut escaped) = (false, false);
+    let keep = |letter: &char| {
+        match letter {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            ' ' | '\t' | '\n' | '\r' => return quoted,
+            _ => {}
+        }
+        true
+    };
+    json.chars().filter(keep).collect()
+}
+
 /// `value` as JSON, behind what `out` has.
 ///
 /// # Panics
 /// Where `value` has no JSON form: a map with keys that are no strings.
 pub fn write(out: &mut Vec<u8>, value: &impl Serialize) {
     #[expect(clippy::expect_used, reason = "what is written here has string keys and no fallible field")]
-    serde_json::to_writer(out, value).expect("a response has a JSON form");
+    value.serialize(&mut Serializer::with_formatter(out, OneLine)).expect("a response has a JSON form");
 }
 
 /// `value` as JSON.
@@ -183,6 +248,8 @@ fn nests_deeper_than(most: usize, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::value::{RawValue, to_raw_value};
+
     use super::*;
 
     #[test]
@@ -202,6 +269,31 @@ mod tests {
         assert!(body(nested(MOST_NESTED).as_bytes()).is_err());
         let quoted = format!(r#"{{"x":"{}\\\"{}"}}"#, "[".repeat(500), "{".repeat(500));
         assert!(body(quoted.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn nothing_that_is_written_ends_a_line() {
+        let text = "a\u{2028}b\u{2029}\u{85}c\nd\u{2030}é";
+        let raw = RawValue::from_string(as_written("{\n\"z\": \"\u{2029}\"}").unwrap()).unwrap();
+        let json = to_vec(&std::collections::BTreeMap::from([
+            ("x", to_raw_value(text).unwrap()),
+            ("y\u{2028}", raw),
+        ]));
+        let json = String::from_utf8(json).unwrap();
+        assert!(!json.contains(['\n', '\u{2028}', '\u{2029}', '\u{85}']), "{json}");
+        assert!(json.contains(r"a\u2028b\u2029\u0085c\nd") && json.contains(r#"{"z":"\u2029"}"#), "{json}");
+        let read: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(read["x"], text);
+    }
+
+    #[test]
+    fn an_object_is_kept_to_the_digit() {
+        let json = "{ \"a\" : 1.10,\n\"b\":[123456789012345678901 , \"x \\\" y\"] }";
+        let kept = as_written(json).unwrap();
+        assert_eq!(kept, r#"{"a":1.10,"b":[123456789012345678901,"x \" y"]}"#);
+        for none in ["", "[1]", "{\"a\": 1", "{} {}", "ls"] {
+            assert!(as_written(none).is_none(), "{none}");
+        }
     }
 
     #[test]

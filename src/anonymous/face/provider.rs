@@ -3,10 +3,16 @@
 //! Read and written anew rather than passed through: providers differ in what they leave out, and the client is
 //! promised one contract. Kept: text, refusal, citations, finish reason, usage.
 //!
+//! The answer is paid for, so what only a strict reader refuses does not cost it: half of a pair of surrogates and bytes
+//! that are no UTF-8 become U+FFFD, and what is not kept may be nested as deep as it likes.
+//!
 //! Deliberately absent: tool calls (the backend drops `tools`, so no model is ever offered one in that form) and further
 //! choices (the backend drops `n`).
 
+use std::collections::HashMap;
+
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::usage::Usage;
@@ -30,10 +36,17 @@ pub struct NotACompletion;
 
 /// Reads `body`, the provider's answer.
 pub fn read(body: &[u8]) -> Result<Completion, NotACompletion> {
-    let Ok(Value::Object(mut root)) = serde_json::from_slice(body) else { return Err(NotACompletion) };
-    let Some(Value::Array(choices)) = root.remove("choices") else { return Err(NotACompletion) };
-    let Some(Value::Object(mut choice)) = choices.into_iter().next() else { return Err(NotACompletion) };
-    let Some(Value::Object(mut message)) = choice.remove("message") else { return Err(NotACompletion) };
+    let body = String::from_utf8_lossy(body);
+    let mut root = parts(&body)?;
+    let choices: Vec<&RawValue> = root
+        .remove("choices")
+        .and_then(|choices| serde_json::from_str(choices).ok())
+        .ok_or(NotACompletion)?;
+    let mut choice = parts(choices.first().ok_or(NotACompletion)?.get())?;
+    let message = parts(choice.remove("message").ok_or(NotACompletion)?)?;
+    let mut message = kept(message, &["content", "refusal", "annotations"]);
+    let choice = kept(choice, &["finish_reason"]);
+    let mut root = kept(root, &["id", "created", "usage"]);
     let refusal = take_string(&mut message, "refusal");
     let text = take_text(&mut message).or_else(|| refusal.is_none().then(String::new));
     let finish = match choice.get("finish_reason").and_then(Value::as_str) {
@@ -62,6 +75,50 @@ pub fn new_id(prefix: &str) -> String {
     format!("{prefix}{}", uuid::Uuid::new_v4().simple())
 }
 
+/// An object's members, none of which is read yet.
+fn parts(json: &str) -> Result<HashMap<String, &str>, NotACompletion> {
+    let parts: HashMap<String, &RawValue> = serde_json::from_str(json).map_err(|_| NotACompletion)?;
+    Ok(parts.into_iter().map(|(key, value)| (key, value.get())).collect())
+}
+
+/// Those that are wanted, as far as they can be read.
+fn kept(mut parts: HashMap<String, &str>, keys: &[&str]) -> Map<String, Value> {
+    let read = |key: &&str| Some(((*key).to_owned(), value(parts.remove(*key)?)?));
+    keys.iter().filter_map(read).collect()
+}
+
+/// What `json` says, half a pair of surrogates replaced.
+fn value(json: &str) -> Option<Value> {
+    serde_json::from_str(json).or_else(|_| serde_json::from_str(&paired(json))).ok()
+}
+
+/// `json` with every escape of a surrogate that has no other half replaced.
+fn paired(json: &str) -> String {
+    let unit = |at: usize| {
+        let digits = json.get(at..)?.strip_prefix("\\u")?.get(..4)?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut out = String::with_capacity(json.len());
+    let mut rest = 0;
+    while let Some(at) = json[rest..].find('\\').map(|found| rest + found) {
+        out.push_str(&json[rest..at]);
+        let width = match (unit(at), unit(at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+            (Some(0xd800..=0xdfff), _) => {
+                out.push_str("\\ufffd");
+                rest = at + 6;
+                continue;
+            }
+            // The escape, and one more letter of one byte, which may be a backslash.
+            _ => json[at..].chars().take(2).map(char::len_utf8).sum(),
+        };
+        out.push_str(&json[at..at + width]);
+        rest = at + width;
+    }
+    out.push_str(&json[rest..]);
+    out
+}
+
 fn take<T: DeserializeOwned>(object: &mut Map<String, Value>, key: &str) -> Option<T> {
     serde_json::from_value(object.remove(key)?).ok()
 }
@@ -80,6 +137,7 @@ fn take_text(message: &mut Map<String, Value>) -> Option<String> {
         Some(Value::Array(parts)) => {
             Some(parts.iter().filter_map(|part| part.get("text").and_then(Value::as_str)).collect())
         }
+        Some(part @ Value::Object(_)) => part.get("text").and_then(Value::as_str).map(str::to_owned),
         _ => None,
     }
 }
@@ -156,7 +214,34 @@ mod tests {
         assert!(read(b"<html>").is_err());
     }
 
+    #[test]
+    fn an_answer_that_a_strict_reader_refuses_is_not_lost() {
+        let text = |body: &[u8]| read(body).ok().unwrap().given.text.unwrap();
+        let said = |content: &str| {
+            text(format!(r#"{{"choices":[{{"message":{{"content":"{content}"}}}}]}}"#).as_bytes())
+        };
+        assert_eq!(said(r"hi \ud83d there"), "hi \u{fffd} there");
+        assert_eq!(said(r"\ud83d\ude00 \ude00\ud83d \\ud83d \u00e9"), "\u{1f600} \u{fffd}\u{fffd} \\ud83d é");
+        assert_eq!(said(r"\ud83d\n\ud83dx"), "\u{fffd}\n\u{fffd}x");
+        assert_eq!(text(b"{\"choices\":[{\"message\":{\"content\":\"a\xffb\"}}]}"), "a\u{fffd}b");
+        let deep = format!(
+            r#"{{"x":{}{},"choices":[{{"message":{{"content":"a"}}}}]}}"#,
+            "[".repeat(500),
+            "]".repeat(500)
+        );
+        assert_eq!(text(deep.as_bytes()), "a");
+        let object = json!({"choices": [{"message": {"content": {"type": "text", "text": "a"}}}]});
+        assert_eq!(text(object.to_string().as_bytes()), "a");
+    }
+
     proptest! {
+        #[test]
+        fn any_text_is_read_as_it_was_written(text in "\\PC{0,40}") {
+            let body = json!({"choices": [{"message": {"content": text}}]}).to_string();
+            prop_assert_eq!(paired(&body), body.clone());
+            prop_assert_eq!(read(body.as_bytes()).ok().unwrap().given.text, Some(text));
+        }
+
         #[test]
         fn any_bytes_are_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..256)) {
             let _ = read(&body);

@@ -41,6 +41,7 @@ impl Usage {
 pub struct Tally {
     family: Family,
     questions: Vec<Question>,
+    counted: Option<Usage>,
 }
 
 /// One question, and what its answers cost.
@@ -79,11 +80,26 @@ impl Told {
 impl Tally {
     /// For answers by a model of `family`.
     pub fn new(family: Family, questions: Vec<Question>) -> Self {
-        Self { family, questions }
+        Self { family, questions, counted: None }
+    }
+
+    /// Whether [`counts`](Self::counts) has to count, which takes its time.
+    pub fn has_to_count(&self) -> bool {
+        let is_told = |told: &Told| matches!(told, Told::Given(_));
+        self.counted.is_none() && !self.questions.iter().flat_map(|question| &question.answers).all(is_told)
+    }
+
+    /// The same, counted.
+    #[must_use]
+    pub fn counted(self) -> Self {
+        Self { counted: Some(self.counts()), ..self }
     }
 
     /// The counts. A question counts once, as OpenAI counts it for several choices.
     pub fn counts(&self) -> Usage {
+        if let Some(usage) = &self.counted {
+            return usage.clone();
+        }
         let answers = self.questions.iter().map(|question| question.answers.len()).sum::<usize>();
         if let (1, Some(Told::Given(usage))) =
             (answers, self.questions.iter().find_map(|question| question.answers.first()))
@@ -161,5 +177,15 @@ mod tests {
         assert_eq!((counted.prompt_tokens, counted.completion_tokens, counted.total_tokens), (6, 2, 8));
         let both = tally(vec![given(), Told::Text("hello".into())]);
         assert_eq!((both.prompt_tokens, both.completion_tokens, both.total_tokens), (10, 6, 16));
+    }
+
+    #[test]
+    fn what_is_counted_once_is_not_counted_again() {
+        let messages: Arc<RawValue> = RawValue::from_string("[]".into()).unwrap().into();
+        let answers = vec![Told::Text("hello world".into())];
+        let tally = Tally::new(Family::OpenAi, vec![Question { messages, answers }]);
+        assert!(tally.has_to_count());
+        let tally = tally.counted();
+        assert!(!tally.has_to_count() && tally.counts().completion_tokens == 2);
     }
 }

@@ -30,7 +30,7 @@ use crate::anonymous::redeem::{Asking, Delivery, Prompt, RedeemError, RedeemErro
 use crate::anonymous::transport::fetch::FetchError;
 use crate::wire::ModelName;
 
-/// Above this many bytes an answer is heard on a thread of its own: counting and mending take their time.
+/// Above this many bytes an answer is heard on a thread of its own: mending takes its time.
 const HEARD_AT_ONCE: usize = 32 * 1024;
 
 /// How many pictures of one request are fetched.
@@ -44,6 +44,13 @@ pub enum SecondTry {
     Never,
     /// Once, for a second token.
     Once,
+}
+
+/// Whether anybody wants to know what a call cost in the model's tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cost {
+    Told,
+    Untold,
 }
 
 /// A call whose messages are made. No `Debug`: it holds the prompt.
@@ -90,8 +97,10 @@ impl Planned {
     /// How many tokens of the model's it asks with, about; pictures are not counted.
     pub(super) async fn prompt_tokens(&self) -> u64 {
         let family = Family::of(&self.model);
-        prepared(family).await;
-        self.questions.iter().map(|asked| usage::prompt_tokens(family, &asked.messages)).sum()
+        let messages: Vec<_> = self.questions.iter().map(|asked| Arc::clone(&asked.messages)).collect();
+        let count = move || messages.iter().map(|messages| usage::prompt_tokens(family, messages)).sum();
+        // As many as none: counting cannot fail but by a fault of ours.
+        tokio::task::spawn_blocking(count).await.unwrap_or_default()
     }
 
     /// Asks, and hears.
@@ -99,12 +108,18 @@ impl Planned {
         self,
         endpoint: &Endpoint,
         asking: Asking,
+        cost: Cost,
     ) -> Result<(Answer, Vec<Delivery>), ApiError> {
         let asked: Vec<_> =
             self.questions.iter().flat_map(|asked| std::iter::repeat_n(asked, self.copies)).collect();
         if asked.len() > 1 {
             let messages: Vec<&RawValue> = asked.iter().map(|asked| &*asked.messages).collect();
             endpoint.redeemer.afford(&self.model, &messages, asking).await.map_err(Failure::Redeem)?;
+        }
+        let family = Family::of(&self.model);
+        if asked.iter().any(|asked| asked.reading.most_tokens().is_some()) {
+            // Whoever cuts needs the tokenizer, and it is built while the answer is waited for.
+            drop(tokio::task::spawn_blocking(move || family.prepare()));
         }
         let got = try_join_all(asked.iter().map(|asked| ask(endpoint, asking, &self.model, asked))).await?;
         let (mut id, mut created) = (None, None);
@@ -121,12 +136,16 @@ impl Planned {
             messages: Arc::clone(&asked.messages),
             answers: told.by_ref().take(self.copies).collect(),
         });
+        let mut usage = Tally::new(family, questions.collect());
+        if cost == Cost::Told && usage.has_to_count() {
+            usage = tokio::task::spawn_blocking(|| usage.counted()).await.map_err(|_| Failure::Panicked)?;
+        }
         let answer = Answer {
             id: id.unwrap_or_else(|| provider::new_id("chatcmpl-")),
             created: created.unwrap_or_else(|| endpoint.clock.now().unix()),
             model: self.spelled,
             choices,
-            usage: Tally::new(Family::of(&self.model), questions.collect()),
+            usage,
         };
         Ok((answer, deliveries))
     }
@@ -178,32 +197,30 @@ async fn hear(
     let Completion { id, created, given, usage } = completion;
     let most = reading.most_tokens();
     let length = given.text.as_ref().map_or(0, String::len);
-    if usage.is_none() || most.is_some_and(|most| most < length as u64) {
-        prepared(reading.family()).await;
-    }
-    // What was cut is not handed over, and not counted.
-    let told = if let Some(usage) = usage {
-        Told::Given(usage.at_most(most))
-    } else {
-        let mut text = given.text.clone().unwrap_or_default();
-        if let Some(end) = most.and_then(|most| reading.family().cut(&text, most)) {
-            text.truncate(end);
-        }
-        Told::Text(text)
-    };
-    let heard = if given.text.as_ref().is_some_and(|text| text.len() > HEARD_AT_ONCE) {
+    let is_counted = most.is_some_and(|most| most < length as u64);
+    let hear = {
         let reading = Arc::clone(reading);
-        tokio::task::spawn_blocking(move || reading.hear(given)).await.map_err(|_| Failure::Panicked)?
+        move || {
+            // What was cut is not handed over, and not counted.
+            let told = if let Some(usage) = usage {
+                Told::Given(usage.at_most(most))
+            } else {
+                let mut text = given.text.clone().unwrap_or_default();
+                if let Some(end) = most.and_then(|most| reading.family().cut(&text, most)) {
+                    text.truncate(end);
+                }
+                Told::Text(text)
+            };
+            (reading.hear(given), told)
+        }
+    };
+    // Counting takes its time too, and may have to wait for the tokenizer.
+    let (heard, told) = if is_counted || length > HEARD_AT_ONCE {
+        tokio::task::spawn_blocking(hear).await.map_err(|_| Failure::Panicked)?
     } else {
-        reading.hear(given)
+        hear()
     };
     Ok(Got { heard, told, id, created, deliveries })
-}
-
-/// Waits for the family's tokenizer where waiting blocks nobody.
-async fn prepared(family: Family) {
-    // If it cannot be built there, whoever counts says so.
-    let _ = tokio::task::spawn_blocking(move || family.prepare()).await;
 }
 
 /// Fetches the pictures that `asks` only point to. Each that cannot be had fails the request: a prompt without its picture
@@ -239,7 +256,21 @@ async fn fetch_picture(endpoint: &Endpoint, part: &mut Part) -> Result<(), ApiEr
     Ok(())
 }
 
-/// Whether an answer has the form that a schema asked for.
-pub(super) fn violates_schema(answer: &Answer) -> bool {
-    answer.choices.iter().any(|heard| matches!(heard.conformity, Conformity::Violated(_)))
+/// What of an answer is not as it was asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shortcomings {
+    /// It has not the form of its schema.
+    pub(super) schema: bool,
+    /// It calls no tool where it has to, or calls one in a way that the tool does not take.
+    pub(super) tools: bool,
+}
+
+impl Shortcomings {
+    pub(super) fn of(answer: &Answer) -> Self {
+        let any = |is: fn(&Conformity) -> bool| answer.choices.iter().any(|heard| is(&heard.conformity));
+        Self {
+            schema: any(|conformity| matches!(conformity, Conformity::Violated(_))),
+            tools: any(|conformity| matches!(conformity, Conformity::Miscalled(_))),
+        }
+    }
 }

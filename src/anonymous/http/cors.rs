@@ -28,8 +28,9 @@ const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-contro
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");
 /// Beyond those that every page may read.
-const EXPOSED: HeaderValue =
-    HeaderValue::from_static("x-request-id, x-llmtor-ignored, x-llmtor-schema, retry-after, x-should-retry");
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "x-request-id, x-llmtor-ignored, x-llmtor-schema, x-llmtor-tools, retry-after, x-should-retry",
+);
 /// Ten minutes: a page asks once a visit, and a changed list counts soon.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 /// More headers than this no client sends.

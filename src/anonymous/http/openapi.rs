@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::anonymous::face::fields::{Table, Treatment};
-use crate::anonymous::face::json;
+use crate::anonymous::face::{Rules, json};
 use crate::anonymous::openai::fields::TABLES;
 use crate::anonymous::openai::schemas::{COMPONENTS, Component};
 
@@ -32,12 +32,15 @@ const FAILURES: &[&str] =
 /// How a stream is wanted may be said of streams alone.
 const ONLY_IN_STREAMS: &str = r#"{"if":{"required":["stream_options"],"properties":{"stream_options":{"type":"object"}}},"then":{"required":["stream"],"properties":{"stream":{"const":true}}}}"#;
 
-/// The description, as JSON.
-pub(super) fn description() -> Vec<u8> {
+/// A tool can be demanded where there are some.
+const ONLY_WITH_TOOLS: &str = r#"{"if":{"required":["tool_choice"],"properties":{"tool_choice":{"not":{"enum":["none","auto",null]}}}},"then":{"required":["tools"],"properties":{"tools":{"type":"array","minItems":1}}}}"#;
+
+/// The description under `rules`, as JSON.
+pub(super) fn description(rules: &Rules) -> Vec<u8> {
     let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     for table in TABLES {
         if let Some((method, path)) = table.endpoint.split_once(' ') {
-            paths.entry(path.to_owned()).or_default().insert(method.to_ascii_lowercase(), call(table));
+            paths.entry(path.to_owned()).or_default().insert(method.to_ascii_lowercase(), call(table, rules));
         }
     }
     for reading in READINGS {
@@ -67,11 +70,14 @@ fn components() -> impl Iterator<Item = &'static Component> {
 }
 
 /// A call: its parameters are the table's.
-fn call(table: &Table) -> Value {
+fn call(table: &Table, rules: &Rules) -> Value {
     let mut properties = Map::new();
     for field in table.fields.iter().filter(|field| !field.name.contains('.')) {
         let mut schema = parsed(field.schema);
         if let Value::Object(schema) = &mut schema {
+            if field.name == "n" {
+                schema.insert("maximum".into(), rules.most_choices.into());
+            }
             schema.insert("description".into(), format!("{}: {}", field.treatment.word(), field.note).into());
             if field.treatment == Treatment::Ignored {
                 schema.insert("deprecated".into(), true.into());
@@ -80,9 +86,9 @@ fn call(table: &Table) -> Value {
         properties.insert(field.name.into(), schema);
     }
     let mut body = json!({"type": "object", "required": table.required, "properties": properties});
-    if let (Value::Object(body), true) = (&mut body, properties_have(table, "stream_options")) {
-        body.extend(parsed(ONLY_IN_STREAMS).as_object().cloned().unwrap_or_default());
-    }
+    let conditions = [("stream_options", ONLY_IN_STREAMS), ("tool_choice", ONLY_WITH_TOOLS)];
+    let conditions = conditions.into_iter().filter(|(name, _)| properties_have(table, name));
+    body["allOf"] = conditions.map(|(_, condition)| parsed(condition)).collect();
     let mut responses = failures();
     let mut content = Map::new();
     content.insert("application/json".into(), json!({"schema": answer(table.endpoint)}));
@@ -176,7 +182,7 @@ mod tests {
                 field.name
             );
         }
-        let description = String::from_utf8(description()).unwrap();
+        let description = String::from_utf8(description(&Rules::default())).unwrap();
         let description: Value = serde_json::from_str(&description).unwrap();
         let schemas = description["components"]["schemas"].as_object().unwrap();
         let text = description.to_string();
@@ -185,5 +191,61 @@ mod tests {
             assert!(schemas.contains_key(name), "{name}");
         }
         assert!(description["paths"]["/v1/chat/completions"]["post"].is_object());
+    }
+
+    #[test]
+    fn what_every_tool_loop_sends_is_in_the_description_and_taken() {
+        use crate::anonymous::openai::{request, responses};
+        let description: Value = serde_json::from_slice(&description(&Rules::default())).unwrap();
+        let judge = |path: &str| {
+            let body =
+                &description["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"];
+            let schema = json!({"components": description["components"], "allOf": [body]});
+            jsonschema::validator_for(&schema).unwrap()
+        };
+        let (chat, response) = (judge("/v1/chat/completions"), judge("/v1/responses"));
+        let schema = json!({"type": "object", "properties": {"a": {"type": "array", "items": {"$ref": "#/$defs/b"}}},
+            "$defs": {"b": {"enum": [1, 2]}}, "required": ["a"], "additionalProperties": false});
+        let picture = format!("data:image/png;base64,{}", "AAAA".repeat(1000));
+        let tools = json!([{"type": "function", "function": {"name": "f", "parameters": schema, "strict": true}},
+            {"type": "custom", "custom": {"name": "g", "format": {"type": "text"}}}]);
+        let messages = json!([
+            {"role": "user", "content": [{"type": "text", "text": "hi"},
+                {"type": "image_url", "image_url": {"url": picture}}]},
+            {"role": "assistant", "content": null, "tool_calls": [
+                {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "c", "content": "1"},
+        ]);
+        for choice in [
+            json!("required"),
+            json!({"type": "function", "function": {"name": "f"}}),
+            json!({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [
+                {"type": "function", "function": {"name": "f"}}]}}),
+        ] {
+            let body = json!({"model": "m", "messages": messages, "tools": tools, "tool_choice": choice, "n": 2,
+                "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}});
+            assert!(chat.is_valid(&body), "{body}");
+            assert!(request::read(body.to_string().as_bytes(), &Rules::default()).is_ok(), "{body}");
+        }
+        let body = json!({"model": "m", "tool_choice": {"type": "custom", "name": "g"}, "include": ["reasoning.encrypted_content"],
+            "tools": [{"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "f", "parameters": schema}]},
+                {"type": "custom", "name": "g"}, {"type": "local_shell"}],
+            "input": [{"role": "user", "content": [{"type": "input_image", "image_url": picture}]},
+                {"type": "reasoning", "id": "rs_1", "summary": []},
+                {"type": "custom_tool_call", "call_id": "c", "name": "g", "input": "x"},
+                {"type": "custom_tool_call_output", "call_id": "c", "output": "y"}]});
+        assert!(response.is_valid(&body), "{body}");
+        assert!(responses::read(body.to_string().as_bytes(), &Rules::default()).is_ok(), "{body}");
+        for wrong in [json!({"model": "m"}), json!({"model": "m", "messages": [], "tool_choice": "required"})]
+        {
+            assert!(
+                !chat.is_valid(&wrong)
+                    && request::read(wrong.to_string().as_bytes(), &Rules::default()).is_err()
+            );
+        }
+        let few = super::description(&Rules { most_choices: 3, ..Rules::default() });
+        let few: Value = serde_json::from_slice(&few).unwrap();
+        let n = few.pointer("/paths/~1v1~1chat~1completions/post/requestBody/content/application~1json/schema/properties/n/maximum");
+        assert_eq!(n, Some(&json!(3)));
     }
 }

@@ -14,7 +14,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, H
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::body::read_body;
-use super::call::{Planned, fetch_pictures, violates_schema};
+use super::call::{Cost, Planned, Shortcomings, fetch_pictures};
 use super::cors::{self, Caller};
 use super::error::{ApiError, Failure};
 use super::guard::{self, Admitted};
@@ -45,6 +45,7 @@ const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version
 const RETRY_COUNT: HeaderName = HeaderName::from_static("x-stainless-retry-count");
 const X_LLMTOR_IGNORED: HeaderName = HeaderName::from_static("x-llmtor-ignored");
 const X_LLMTOR_SCHEMA: HeaderName = HeaderName::from_static("x-llmtor-schema");
+const X_LLMTOR_TOOLS: HeaderName = HeaderName::from_static("x-llmtor-tools");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -136,7 +137,7 @@ impl Service {
             Route::Ollama(wanted) => self.ollama(wanted, request, exchange).await,
             Route::Anthropic(wanted) => self.anthropic(wanted, request, exchange).await,
             Route::Metrics => self.metrics().await,
-            Route::OpenApi => Ok(json(Reply::plain(openapi::description()))),
+            Route::OpenApi => Ok(json(Reply::plain(openapi::description(&self.0.conduct.rules)))),
             Route::Health => Ok(json(Reply::plain(&br#"{"status":"ok"}"#[..]))),
             Route::NotOffered(_) | Route::Unknown(_) => Err(Failure::UnknownPath.into()),
         }
@@ -170,8 +171,10 @@ impl Service {
     /// Whose form the response to a request has.
     fn face(&self, route: &Route, headers: &HeaderMap) -> Face {
         match route {
-            Route::Models | Route::Model(_)
-                if self.0.faces.anthropic == Presence::On && headers.contains_key(ANTHROPIC_VERSION) =>
+            Route::Models | Route::Model(_) | Route::NotOffered(_) | Route::Unknown(_)
+                if route.face() == Face::OpenAi
+                    && self.0.faces.anthropic == Presence::On
+                    && headers.contains_key(ANTHROPIC_VERSION) =>
             {
                 Face::Anthropic
             }
@@ -219,10 +222,10 @@ impl Service {
         script.begin(self.0.clock.now().unix());
         let mut response = match manner {
             Manner::Whole => {
-                let (answer, deliveries) = planned.answer(&self.0, asking).await?;
-                let violated = violates_schema(&answer);
+                let (answer, deliveries) = planned.answer(&self.0, asking, Cost::Told).await?;
+                let shortcomings = Shortcomings::of(&answer);
                 let mut response = json(Reply::whole(script.whole(answer), deliveries, exchange));
-                report_violation(&mut response, violated);
+                report_shortcomings(&mut response, shortcomings);
                 response
             }
             Manner::Stream(framing) => {
@@ -253,7 +256,8 @@ impl Service {
         exchange: Exchange,
     ) -> Result<Response<Reply>, ApiError> {
         let heartbeat = self.0.heartbeat;
-        let answering = async move { planned.answer(&self.0, asking).await };
+        let cost = if script.counts_in_streams() { Cost::Told } else { Cost::Untold };
+        let answering = async move { planned.answer(&self.0, asking, cost).await };
         // Once the stream has begun, `respond` is no longer there to catch it.
         let answering = AssertUnwindSafe(answering).catch_unwind();
         let mut call: Answering =
@@ -261,9 +265,9 @@ impl Service {
         match tokio::time::timeout(heartbeat, &mut call).await {
             Ok(answered) => {
                 let (answer, deliveries) = answered?;
-                let violated = violates_schema(&answer);
+                let shortcomings = Shortcomings::of(&answer);
                 let mut response = Response::new(Reply::speaking(script.speak(answer), deliveries, exchange));
-                report_violation(&mut response, violated);
+                report_shortcomings(&mut response, shortcomings);
                 Ok(response)
             }
             Err(_) => Ok(Response::new(Reply::waiting(call, script, heartbeat, exchange))),
@@ -297,10 +301,13 @@ fn json(reply: Reply) -> Response<Reply> {
     response
 }
 
-/// An answer that has not the form that its schema asked for: known before the headers go out, or not said.
-fn report_violation(response: &mut Response<Reply>, violated: bool) {
-    if violated {
-        response.headers_mut().insert(X_LLMTOR_SCHEMA, HeaderValue::from_static("violated"));
+/// An answer that is not as it was asked for: known before the headers go out, or not said.
+fn report_shortcomings(response: &mut Response<Reply>, shortcomings: Shortcomings) {
+    let Shortcomings { schema, tools } = shortcomings;
+    for (name, is_short) in [(X_LLMTOR_SCHEMA, schema), (X_LLMTOR_TOOLS, tools)] {
+        if is_short {
+            response.headers_mut().insert(name, HeaderValue::from_static("violated"));
+        }
     }
 }
 

@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn calls_stand_in_a_line_of_their_own() {
         let stream = all(Form::Chat, calling(), 1);
-        let calls = r#"[{"id":"call_f","function":{"index":0,"name":"f","arguments":{"a":1}}},{"id":"call_g","function":{"index":1,"name":"g","arguments":{"_raw":"ls"}}}]"#;
+        let calls = r#"[{"id":"call_f","function":{"index":0,"name":"f","arguments":{"a":1.10}}},{"id":"call_g","function":{"index":1,"name":"g","arguments":{"_raw":"ls"}}}]"#;
         assert_eq!(
             stream.lines().next().unwrap(),
             format!(

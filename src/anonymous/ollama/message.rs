@@ -13,6 +13,7 @@ use crate::anonymous::face::json::{
     Object, as_object, optional_array, optional_string, required_string, take, within,
 };
 use crate::anonymous::face::toolset::{checked, take_parameters, tool_name};
+use crate::anonymous::face::verbatim;
 
 /// Reads `messages[index]`.
 pub(super) fn read(index: usize, value: Value) -> Result<Turn, RequestError> {
@@ -46,6 +47,15 @@ pub(super) fn read(index: usize, value: Value) -> Result<Turn, RequestError> {
             "supported values are 'system', 'user', 'assistant' and 'tool'",
         )),
     }
+}
+
+/// The arguments of all calls in `body`, as they were written; those that are texts need no looking up.
+pub(super) fn written_arguments(body: &[u8]) -> Vec<Option<String>> {
+    let Ok(body) = std::str::from_utf8(body) else { return Vec::new() };
+    let by_model = |message: &&str| verbatim::text(message, "role").as_deref() == Some("assistant");
+    let calls = |message| verbatim::items(message, "tool_calls");
+    let arguments = |call| verbatim::object(verbatim::member(call, "function")?, "arguments");
+    verbatim::items(body, "messages").into_iter().filter(by_model).flat_map(calls).map(arguments).collect()
 }
 
 /// `images`, then the text at `key`, as Ollama puts them to a model.

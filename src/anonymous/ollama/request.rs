@@ -18,7 +18,7 @@ use crate::anonymous::face::json::{
     self, Object, optional_array, optional_object, optional_string, optional_switch, required_string, take,
 };
 use crate::anonymous::face::toolset::usable;
-use crate::anonymous::face::{Call, Framing, Ignored, Manner};
+use crate::anonymous::face::{Call, Framing, Ignored, Manner, verbatim};
 
 /// More would make reading an answer slow.
 const MOST_STOPS: usize = 64;
@@ -40,15 +40,16 @@ pub struct Loaded {
 }
 
 /// Understands a chat's `body`.
-pub fn chat(body: &[u8], now: Moment) -> Result<Wanted, RequestError> {
-    let mut body = json::body(body)?;
+pub fn chat(bytes: &[u8], now: Moment) -> Result<Wanted, RequestError> {
+    let mut body = json::body(bytes)?;
     let model = required_string(&mut body, "", "model")?;
     let messages = optional_array(&mut body, "", "messages")?.unwrap_or_default();
     if messages.is_empty() {
         return Ok(Wanted::Loaded(take_loaded(&mut body, model, Form::Chat, now)));
     }
     let read = |(index, value)| message::read(index, value);
-    let turns = messages.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
+    let mut turns = messages.into_iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
+    verbatim::keep(&mut turns, || message::written_arguments(bytes));
     let tools = message::take_toolset(&mut body)?;
     let ask = Ask { turns, tools, ..Ask::default() };
     take_call(body, model, ask, Form::Chat, now, &CHAT)
@@ -232,10 +233,10 @@ mod tests {
     #[test]
     fn options_are_emulated_or_reported() {
         let call = call(chatted(
-            r#","keep_alive":"5m","think":"high","options":{"stop":["a",""],"num_predict":7.0,"seed":1,"temperature":0,"new":1}"#,
+            r#","keep_alive":"5m","think":"high","options":{"stop":["a",""],"num_predict":7.0,"seed":1,"temperature":0,"f16_kv":true}"#,
         ));
         assert_eq!((&call.asks[0].stop, call.asks[0].most_tokens), (&vec!["a".to_owned()], Some(7)));
-        assert_eq!(call.ignored.names(), ["options.seed", "options.temperature", "think"]);
+        assert_eq!(call.ignored.names(), ["options.f16_kv", "options.seed", "options.temperature", "think"]);
         for unlimited in ["-1", "-2", "0", "null"] {
             let call = super::tests::call(chatted(&format!(r#","options":{{"num_predict":{unlimited}}}"#)));
             assert_eq!(call.asks[0].most_tokens, None, "{unlimited}");
@@ -267,6 +268,16 @@ mod tests {
         assert!(matches!(format(""), Format::Text) && matches!(format(r#","format":"""#), Format::Text));
         assert!(matches!(format(r#","format":"json""#), Format::JsonObject));
         assert!(matches!(format(r#","format":{"type":"object"}"#), Format::Schema(_)));
+    }
+
+    #[test]
+    fn the_numbers_of_earlier_calls_are_told_to_the_digit() {
+        let body =
+            br#"{"model":"m","messages":[{"role":"user","content":"hi"},{"role":"assistant","tool_calls":[
+            {"function":{"name":"f","arguments":{"x": 1.10}}},{"function":{"name":"f"}}]}]}"#;
+        let call = call(chat(body, now()));
+        let [_, Turn::Assistant { calls, .. }] = &call.asks[0].turns[..] else { panic!("no calls") };
+        assert_eq!((calls[0].arguments.as_str(), calls[1].arguments.as_str()), (r#"{"x":1.10}"#, "{}"));
     }
 
     #[test]

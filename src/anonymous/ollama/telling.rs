@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::error;
 use super::lines::Lines;
 use crate::anonymous::emulate::answer::{Finish, Heard, MadeCall};
 use crate::anonymous::face::error::ErrorObject;
-use crate::anonymous::face::json::{Object, to_vec};
+use crate::anonymous::face::json::to_vec;
 use crate::anonymous::face::time::rfc3339;
 use crate::anonymous::face::toolset::arguments_object;
 use crate::anonymous::face::usage::Tally;
@@ -110,17 +111,21 @@ struct Line<'a> {
     done: bool,
 }
 
-/// What is said in one object.
+/// What is said in one object: one of both. No enum: serde would take arguments apart in flattening it.
 #[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Said<'a> {
-    Message {
-        role: &'static str,
-        content: &'a str,
-        #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        tool_calls: &'a [ToolCall<'a>],
-    },
-    Response(&'a str),
+pub(super) struct Said<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<Message<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    role: &'static str,
+    content: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    tool_calls: &'a [ToolCall<'a>],
 }
 
 #[derive(Serialize)]
@@ -133,7 +138,7 @@ pub(super) struct ToolCall<'a> {
 struct Function<'a> {
     index: usize,
     name: &'a str,
-    arguments: Object,
+    arguments: Box<RawValue>,
 }
 
 /// The end of an answer.
@@ -154,18 +159,17 @@ pub(super) struct End {
 impl<'a> Said<'a> {
     /// A text, and nothing else.
     pub(super) fn text(form: Form, text: &'a str) -> Self {
-        match form {
-            Form::Chat => Self::Message { role: "assistant", content: text, tool_calls: &[] },
-            Form::Generation => Self::Response(text),
-        }
+        Self::calling(form, text, &[])
     }
 
     /// Calls, beside a text.
     pub(super) fn calling(form: Form, content: &'a str, tool_calls: &'a [ToolCall<'a>]) -> Self {
         match form {
-            Form::Chat => Self::Message { role: "assistant", content, tool_calls },
+            Form::Chat => {
+                Self { message: Some(Message { role: "assistant", content, tool_calls }), response: None }
+            }
             // It is offered no tools.
-            Form::Generation => Self::Response(content),
+            Form::Generation => Self { message: None, response: Some(content) },
         }
     }
 }
@@ -227,8 +231,6 @@ fn to_json(head: &Head<'_>, form: Form, answer: Answer, took: Duration) -> Vec<u
 pub(super) mod tests {
     use std::sync::Arc;
 
-    use serde_json::value::RawValue;
-
     use super::*;
     use crate::anonymous::emulate::answer::CallKind;
     use crate::anonymous::emulate::tokens::Family;
@@ -258,7 +260,7 @@ pub(super) mod tests {
             kind: CallKind::Function,
             arguments: arguments.into(),
         };
-        let calls = vec![call("f", "{\"a\":\n1}"), call("g", "ls")];
+        let calls = vec![call("f", "{\"a\":\n1.10}"), call("g", "ls")];
         Heard { calls, finish: Finish::ToolCalls, ..Heard::default() }
     }
 
@@ -285,7 +287,7 @@ pub(super) mod tests {
     #[test]
     fn calls_have_objects_for_arguments() {
         assert!(written(Form::Chat, calling()).contains(
-            r#""content":"","tool_calls":[{"id":"call_f","function":{"index":0,"name":"f","arguments":{"a":1}}},{"id":"call_g","function":{"index":1,"name":"g","arguments":{"_raw":"ls"}}}]},"done":true,"done_reason":"stop""#
+            r#""content":"","tool_calls":[{"id":"call_f","function":{"index":0,"name":"f","arguments":{"a":1.10}}},{"id":"call_g","function":{"index":1,"name":"g","arguments":{"_raw":"ls"}}}]},"done":true,"done_reason":"stop""#
         ));
     }
 

@@ -39,6 +39,10 @@ impl Script for ChatScript {
         to_json(&answer, self.calls)
     }
 
+    fn counts_in_streams(&self) -> bool {
+        self.usage == UsageChunk::Included
+    }
+
     /// A comment, so that the headers go out.
     fn opening(&mut self) -> Vec<u8> {
         self.beat()

@@ -6,6 +6,7 @@
 //! | `suffix` | to fill the gap between two texts |
 //! | several prompts | each by itself; `n` answers to each, in order |
 //! | `echo` | nothing more: the prompt is put before the answer |
+//! | `max_tokens` of 0 | nothing: it is refused, since an answer that is thrown away costs a token too |
 //! | no `max_tokens` | for as long an answer as it likes: OpenAI's 16 tokens would waste most of what a token pays for |
 //!
 //! Deliberately absent: prompts of token numbers, which belong to a vocabulary that the backend does not take.
@@ -40,11 +41,12 @@ pub fn read(body: &[u8], rules: &Rules) -> Result<Call, RequestError> {
     let model = take_model(&mut body)?;
     let mut ignored = Ignored::default();
     COMPLETIONS.judge(&body, &mut ignored)?;
-    let (manner, usage) = take_manner(&mut body)?;
+    let (manner, usage) = take_manner(&mut body, &mut ignored)?;
     let copies = take_copies(&mut body, rules)?;
     refuse_choosing(&mut body, copies)?;
     let stop = take_stop(&mut body)?;
-    let most_tokens = take_most_tokens(&mut body, &["max_tokens"], 0)?;
+    // None at all, which OpenAI takes, would be paid for as any other answer.
+    let most_tokens = take_most_tokens(&mut body, &["max_tokens"], 1)?;
     let suffix = optional_string(&mut body, "", "suffix")?.filter(|suffix| !suffix.is_empty());
     let echo = switch(&mut body, "", "echo")?;
     let prompts = take_prompts(&mut body)?;
@@ -142,6 +144,10 @@ impl Script for CompletionScript {
             choices: choices.collect(),
             usage: Some(usage),
         })
+    }
+
+    fn counts_in_streams(&self) -> bool {
+        self.usage == UsageChunk::Included
     }
 
     fn opening(&mut self) -> Vec<u8> {

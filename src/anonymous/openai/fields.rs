@@ -12,6 +12,10 @@ mod responses;
 pub use completions::COMPLETIONS;
 pub use responses::RESPONSES;
 
+const CHOICE: &str =
+    "told to the model; an answer that does not follow it comes with `x-llmtor-tools: violated`";
+const STRICT: &str =
+    "either way: arguments that miss the schema are handed over, with `x-llmtor-tools: violated`";
 const TEXT_ONLY: &str = "the backend takes text and pictures and answers text";
 const NOT_STORED: &str = "nothing is stored on the way or here";
 
@@ -24,6 +28,16 @@ pub const CHAT: Table = Table {
             .shaped(r#"{"type":"string"}"#),
         Field::new("messages", Carried, "in the three roles that every model takes")
             .shaped(r#"{"type":"array","minItems":1,"items":{"$ref":"ChatMessage"}}"#),
+        Field::new("messages.role", Carried, "`developer` as `system`; `tool` and `function` as `user`"),
+        Field::new("messages.content", Carried, "texts and pictures; audio and files are refused"),
+        Field::new("messages.content.image_url.url", Carried, "as a data URL; on the web with `images.fetch_over_tor`"),
+        Field::new("messages.content.image_url.detail", Carried, "`low` and `high`"),
+        Field::new("messages.name", Carried, "the text begins with it"),
+        Field::new("messages.refusal", Carried, "as text"),
+        Field::new("messages.tool_calls", Carried, "as text, in the form in which the model calls"),
+        Field::new("messages.function_call", Carried, "as `tool_calls`"),
+        Field::new("messages.tool_call_id", Carried, "with the result, as text"),
+        Field::new("messages.audio", Refused, "what was said in audio cannot be carried; send its transcript"),
         Field::new("stream", Emulated, "the whole answer, in pieces, once it is here")
             .shaped(r#"{"type":["boolean","null"]}"#),
         Field::new("stream_options.include_usage", Emulated, "the last chunk counts tokens"),
@@ -52,29 +66,46 @@ pub const CHAT: Table = Table {
             FORM,
         )
             .shaped(r#"{"anyOf":[{"type":"null"},{"$ref":"ResponseFormat"}]}"#),
+        Field::new("response_format.type", Emulated, "`text`, `json_object`, `json_schema`"),
+        Field::new("response_format.schema", Emulated, "beside `json_object`, as other servers have it: as `json_schema`"),
+        Field::new("response_format.json_schema.name", Emulated, "told to the model"),
+        Field::new("response_format.json_schema.description", Emulated, "told to the model"),
+        Field::new("response_format.json_schema.schema", Emulated, "told to the model, and the answer held against it"),
+        Field::new(
+            "response_format.json_schema.strict",
+            Emulated,
+            "either way: an answer that misses the schema comes with `x-llmtor-schema: violated`",
+        ),
         Field::new("tools", Emulated, "told to the model; its calls are read out of its answer")
             .shaped(r#"{"type":["array","null"],"items":{"$ref":"ChatTool"}}"#),
-        Field::new("tool_choice", Emulated, "told to the model")
-            .shaped(r#"{"type":["string","null"],"enum":["none","auto",null]}"#),
+        Field::new("tools.function.name", Emulated, "told to the model"),
+        Field::new("tools.function.description", Emulated, "told to the model"),
+        Field::new("tools.function.parameters", Emulated, "told to the model, and its calls held against it"),
+        Field::new("tools.function.strict", Emulated, STRICT),
+        Field::new("tools.custom.name", Emulated, "told to the model"),
+        Field::new("tools.custom.description", Emulated, "told to the model"),
+        Field::new("tools.custom.format", Emulated, "told to the model; a grammar is shown, not checked"),
+        Field::new("tool_choice", Emulated, CHOICE)
+            .shaped(r#"{"anyOf":[{"enum":["none","auto","required",null]},{"$ref":"ChatToolChoice"}]}"#),
         Field::new(
             "parallel_tool_calls",
             Emulated,
             "told to the model; with false only the first call counts",
         )
             .shaped(r#"{"type":["boolean","null"]}"#),
-        Field::new("functions", Emulated, "as `tools`, in the older form")
+        Field::new("functions", Emulated, "as `tools`, in the older form; ignored beside `tools`")
             .shaped(r#"{"type":["array","null"],"items":{"$ref":"Function"}}"#),
-        Field::new("function_call", Emulated, "as `tool_choice`, in the older form")
-            .shaped(r#"{"type":["string","null"],"enum":["none","auto",null]}"#),
+        Field::new("function_call", Emulated, "as `tool_choice`, in the older form; ignored beside `tools`")
+            .shaped(r#"{"anyOf":[{"enum":["none","auto",null]},{"type":"object","required":["name"],"properties":{"name":{"type":"string"}}}]}"#),
         Field::new("temperature", Ignored, SAMPLING),
         Field::new("top_p", Ignored, SAMPLING),
         Field::new("frequency_penalty", Ignored, SAMPLING),
         Field::new("presence_penalty", Ignored, SAMPLING),
         Field::new("seed", Ignored, SAMPLING),
-        Field::new("logit_bias", Ignored, SAMPLING),
-        Field::new("user", Ignored, NOBODY),
-        Field::new("safety_identifier", Ignored, NOBODY),
-        Field::new("metadata", Ignored, NOBODY),
+        Field::new("logit_bias", Ignored, SAMPLING).unless(&["{}"]),
+        Field::new("user", Ignored, NOBODY).unless(&["\"\""]),
+        Field::new("safety_identifier", Ignored, NOBODY).unless(&["\"\""]),
+        Field::new("metadata", Ignored, NOBODY).unless(&["{}"]),
         Field::new("prompt_cache_key", Ignored, NOBODY),
         Field::new("prompt_cache_retention", Ignored, NOBODY),
         Field::new("prompt_cache_options", Ignored, NOBODY),
@@ -101,7 +132,7 @@ pub const TABLES: &[&Table] = &[&CHAT, &RESPONSES, &COMPLETIONS];
 
 #[cfg(test)]
 pub(super) mod tests {
-    use async_openai::types::chat::{ChatCompletionStreamOptions, CreateChatCompletionRequest};
+    use async_openai::types::chat::{self, ChatCompletionStreamOptions, CreateChatCompletionRequest};
     use serde::Deserialize;
     use serde::de::value::Error;
     use serde::de::{Deserializer, Error as _, Visitor};
@@ -156,6 +187,13 @@ pub(super) mod tests {
     fn every_parameter_that_a_well_kept_client_knows_has_its_treatment() {
         assert_named::<CreateChatCompletionRequest>(&CHAT, "");
         assert_named::<ChatCompletionStreamOptions>(&CHAT, "stream_options.");
+        assert_named::<chat::ChatCompletionRequestUserMessage>(&CHAT, "messages.");
+        assert_named::<chat::ChatCompletionRequestAssistantMessage>(&CHAT, "messages.");
+        assert_named::<chat::ChatCompletionRequestToolMessage>(&CHAT, "messages.");
+        assert_named::<chat::ImageUrl>(&CHAT, "messages.content.image_url.");
+        assert_named::<chat::FunctionObject>(&CHAT, "tools.function.");
+        assert_named::<chat::CustomToolProperties>(&CHAT, "tools.custom.");
+        assert_named::<chat::ResponseFormatJsonSchema>(&CHAT, "response_format.json_schema.");
     }
 
     #[test]

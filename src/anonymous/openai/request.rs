@@ -24,16 +24,16 @@ pub fn read(body: &[u8], rules: &Rules) -> Result<Call, RequestError> {
     let mut body = json::body(body)?;
     let model = take_model(&mut body)?;
     let turns = take_messages(&mut body, rules)?;
-    let (manner, usage) = take_manner(&mut body)?;
+    let mut ignored = Ignored::default();
+    let (manner, usage) = take_manner(&mut body, &mut ignored)?;
     let copies = take_copies(&mut body, rules)?;
-    let (tools, calls) = tools::take_toolset(&mut body)?;
+    let (tools, calls) = tools::take_toolset(&mut body, &mut ignored)?;
     let format = match optional_object(&mut body, "", "response_format")? {
-        Some(format) => format::read(format, "response_format", Nesting::Nested)?,
+        Some(format) => format::read(format, "response_format", Nesting::Nested, &mut ignored)?,
         None => Format::Text,
     };
     let stop = take_stop(&mut body)?;
     let most_tokens = take_most_tokens(&mut body, &["max_completion_tokens", "max_tokens"], 1)?;
-    let mut ignored = Ignored::default();
     CHAT.judge(&body, &mut ignored)?;
     Ok(Call {
         model,
@@ -117,7 +117,7 @@ pub fn take_most_tokens(body: &mut Object, keys: &[&str], least: u64) -> Result<
 }
 
 /// `stream` and `stream_options`.
-pub fn take_manner(body: &mut Object) -> Result<(Manner, UsageChunk), RequestError> {
+pub fn take_manner(body: &mut Object, ignored: &mut Ignored) -> Result<(Manner, UsageChunk), RequestError> {
     let stream = switch(body, "", "stream")?;
     let Some(mut options) = optional_object(body, "", "stream_options")? else {
         let manner = if stream { Manner::Stream(Framing::Events) } else { Manner::Whole };
@@ -128,6 +128,7 @@ pub fn take_manner(body: &mut Object) -> Result<(Manner, UsageChunk), RequestErr
         Some(false) | None => UsageChunk::Omitted,
     };
     optional_switch(&mut options, "stream_options", "include_obfuscation")?;
+    ignored.note_rest("stream_options", &options);
     if !stream {
         return Err(RequestError::Parameter(BadParameter {
             message: "The 'stream_options' parameter is only allowed when 'stream' is enabled.".into(),
@@ -154,4 +155,48 @@ fn take_messages(body: &mut Object, rules: &Rules) -> Result<Vec<Turn>, RequestE
         ));
     }
     messages.into_iter().enumerate().map(|(index, value)| message::read(index, value, rules.images)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn call(more: &Value) -> Call {
+        let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+        if let (Value::Object(body), Value::Object(more)) = (&mut body, more.clone()) {
+            body.extend(more);
+        }
+        read(body.to_string().as_bytes(), &Rules::default()).unwrap_or_else(|error| panic!("{error:?}"))
+    }
+
+    #[test]
+    fn nothing_that_has_no_effect_is_swallowed() {
+        let tool = json!({"type": "function", "function": {"name": "f", "strict": true, "zork": 1}});
+        let cases = [
+            (
+                json!({"tools": [tool], "functions": [{"name": "g"}]}),
+                &["functions", "tools.function.zork"][..],
+            ),
+            (json!({"tools": [tool], "function_call": "none"}), &["function_call", "tools.function.zork"]),
+            (json!({"stream": true, "stream_options": {"zork": 1}}), &["stream_options.zork"]),
+            (json!({"response_format": {"type": "text", "zork": 1}}), &["response_format.zork"]),
+            (json!({"top-k": 1, "metadata": {"a": "b"}}), &["metadata", "top-k"]),
+            (json!({"metadata": {}, "logit_bias": {}, "user": "", "function_call": "auto"}), &[]),
+        ];
+        for (more, expected) in cases {
+            assert_eq!(call(&more).ignored.names(), expected, "{more}");
+        }
+    }
+
+    #[test]
+    fn a_schema_beside_json_object_counts() {
+        let format = json!({"response_format": {"type": "json_object", "schema": {"type": "object"}}});
+        let call = call(&format);
+        assert!(
+            matches!(&call.asks[0].format, Format::Schema(schema) if schema.schema == json!({"type": "object"}))
+        );
+        assert!(call.ignored.names().is_empty());
+    }
 }

@@ -22,7 +22,11 @@ pub const COMPONENTS: &[Component] = &[
     ),
     (
         "AssistantMessage",
-        r#"{"type":"object","required":["role","content"],"properties":{"role":{"const":"assistant"},"name":{"type":"string"},"content":{"type":"string","minLength":1},"refusal":{"type":["string","null"]},"tool_calls":{"type":"array","items":{"$ref":"ToolCall"}}}}"#,
+        r#"{"type":"object","required":["role"],"properties":{"role":{"const":"assistant"},"name":{"type":"string"},"content":{"anyOf":[{"type":["string","null"]},{"type":"array","items":{"$ref":"AssistantPart"}}]},"refusal":{"type":["string","null"]},"tool_calls":{"type":"array","items":{"$ref":"ToolCall"}}},"anyOf":[{"required":["content"],"properties":{"content":{"anyOf":[{"type":"string","minLength":1},{"type":"array","minItems":1,"items":{"$ref":"AssistantPart"}}]}}},{"required":["tool_calls"],"properties":{"tool_calls":{"type":"array","minItems":1}}}]}"#,
+    ),
+    (
+        "AssistantPart",
+        r#"{"anyOf":[{"$ref":"TextPart"},{"type":"object","required":["type","refusal"],"properties":{"type":{"const":"refusal"},"refusal":{"type":"string","minLength":1}}}]}"#,
     ),
     (
         "ToolMessage",
@@ -34,11 +38,11 @@ pub const COMPONENTS: &[Component] = &[
     ),
     (
         "ImagePart",
-        r#"{"type":"object","required":["type","image_url"],"properties":{"type":{"const":"image_url"},"image_url":{"type":"object","required":["url"],"properties":{"url":{"type":"string","pattern":"^data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/]{4,64}$"},"detail":{"enum":["auto","low","high"]}}}}}"#,
+        r#"{"type":"object","required":["type","image_url"],"properties":{"type":{"const":"image_url"},"image_url":{"type":"object","required":["url"],"properties":{"url":{"type":"string","pattern":"^data:image/(png|jpeg|gif|webp);base64,([A-Za-z0-9+/]{4})+$"},"detail":{"enum":["auto","low","high"]}}}}}"#,
     ),
     (
         "ToolCall",
-        r#"{"type":"object","required":["id","type","function"],"properties":{"id":{"type":"string"},"type":{"const":"function"},"function":{"type":"object","required":["name","arguments"],"properties":{"name":{"type":"string"},"arguments":{"type":"string"}}}}}"#,
+        r#"{"anyOf":[{"type":"object","required":["id","type","function"],"properties":{"id":{"type":"string"},"type":{"const":"function"},"function":{"type":"object","required":["name","arguments"],"properties":{"name":{"type":"string"},"arguments":{"type":"string"}}}}},{"type":"object","required":["id","type","custom"],"properties":{"id":{"type":"string"},"type":{"const":"custom"},"custom":{"type":"object","required":["name","input"],"properties":{"name":{"type":"string"},"input":{"type":"string"}}}}}]}"#,
     ),
     (
         "ResponseFormat",
@@ -47,11 +51,24 @@ pub const COMPONENTS: &[Component] = &[
     ("Name", r#"{"type":"string","pattern":"^[a-zA-Z0-9_-]{1,64}$"}"#),
     (
         "JsonSchema",
-        r#"{"type":"object","description":"A JSON Schema.","enum":[{"type":"object"},{"type":"object","properties":{"a":{"type":"string"}},"required":["a"]}]}"#,
+        r#"{"type":"object","description":"A JSON Schema.","properties":{"type":{"enum":["object","array","string","number","integer","boolean","null"]},"description":{"type":"string"},"properties":{"type":"object","additionalProperties":{"$ref":"JsonSchema"}},"required":{"type":"array","uniqueItems":true,"items":{"type":"string"}},"items":{"$ref":"JsonSchema"},"enum":{"type":"array","minItems":1},"additionalProperties":{"anyOf":[{"type":"boolean"},{"$ref":"JsonSchema"}]},"anyOf":{"type":"array","minItems":1,"items":{"$ref":"JsonSchema"}}}}"#,
     ),
     (
         "ChatTool",
-        r#"{"type":"object","required":["type","function"],"properties":{"type":{"const":"function"},"function":{"$ref":"Function"}}}"#,
+        r#"{"anyOf":[{"type":"object","required":["type","function"],"properties":{"type":{"const":"function"},"function":{"$ref":"Function"}}},{"type":"object","required":["type","custom"],"properties":{"type":{"const":"custom"},"custom":{"type":"object","required":["name"],"properties":{"name":{"$ref":"Name"},"description":{"type":["string","null"]},"format":{"anyOf":[{"$ref":"TextInput"},{"type":"object","required":["type","grammar"],"properties":{"type":{"const":"grammar"},"grammar":{"$ref":"Grammar"}}}]}}}}}]}"#,
+    ),
+    ("TextInput", r#"{"type":"object","required":["type"],"properties":{"type":{"const":"text"}}}"#),
+    (
+        "Grammar",
+        r#"{"type":"object","required":["syntax","definition"],"properties":{"syntax":{"enum":["lark","regex"]},"definition":{"type":"string"}}}"#,
+    ),
+    (
+        "ChatToolChoice",
+        r#"{"description":"Names some of the request's tools.","anyOf":[{"type":"object","required":["type","function"],"properties":{"type":{"const":"function"},"function":{"type":"object","required":["name"],"properties":{"name":{"$ref":"Name"}}}}},{"type":"object","required":["type","custom"],"properties":{"type":{"const":"custom"},"custom":{"type":"object","required":["name"],"properties":{"name":{"$ref":"Name"}}}}},{"type":"object","required":["type","allowed_tools"],"properties":{"type":{"const":"allowed_tools"},"allowed_tools":{"type":"object","required":["mode","tools"],"properties":{"mode":{"enum":["auto","required"]},"tools":{"type":"array","minItems":1,"items":{"type":"object","required":["type"]}}}}}}]}"#,
+    ),
+    (
+        "ResponseToolChoice",
+        r#"{"description":"Names some of the request's tools.","anyOf":[{"type":"object","required":["type","name"],"properties":{"type":{"enum":["function","custom"]},"name":{"$ref":"Name"}}},{"type":"object","required":["type"],"properties":{"type":{"enum":["local_shell","shell","apply_patch"]}}},{"type":"object","required":["type","mode","tools"],"properties":{"type":{"const":"allowed_tools"},"mode":{"enum":["auto","required"]},"tools":{"type":"array","minItems":1,"items":{"type":"object","required":["type"]}}}}]}"#,
     ),
     (
         "Function",
@@ -63,11 +80,23 @@ pub const COMPONENTS: &[Component] = &[
     ),
     (
         "ResponseItem",
-        r#"{"oneOf":[{"$ref":"ResponseMessage"},{"$ref":"ResponseCall"},{"$ref":"ResponseCallOutput"}]}"#,
+        r#"{"anyOf":[{"$ref":"ResponseMessage"},{"$ref":"ResponseCall"},{"$ref":"ResponseCustomCall"},{"$ref":"ResponseCallOutput"},{"$ref":"ResponseReasoning"}]}"#,
+    ),
+    (
+        "ResponseReasoning",
+        r#"{"type":"object","required":["type"],"properties":{"type":{"const":"reasoning"},"id":{"type":"string"},"summary":{"type":"array"},"encrypted_content":{"type":["string","null"]}}}"#,
+    ),
+    (
+        "ResponseCustomCall",
+        r#"{"type":"object","required":["type","call_id","name","input"],"properties":{"type":{"const":"custom_tool_call"},"call_id":{"type":"string"},"name":{"type":"string"},"namespace":{"type":["string","null"]},"input":{"type":"string"}}}"#,
+    ),
+    (
+        "ResponseImage",
+        r#"{"type":"object","required":["type","image_url"],"properties":{"type":{"const":"input_image"},"image_url":{"type":"string","pattern":"^data:image/(png|jpeg|gif|webp);base64,([A-Za-z0-9+/]{4})+$"},"detail":{"enum":["auto","low","high"]}}}"#,
     ),
     (
         "ResponseMessage",
-        r#"{"type":"object","required":["type","role","content"],"properties":{"type":{"const":"message"},"role":{"enum":["user","assistant","system","developer"]},"content":{"anyOf":[{"type":"string","minLength":1},{"type":"array","minItems":1,"items":{"$ref":"ResponseText"}}]}}}"#,
+        r#"{"anyOf":[{"type":"object","required":["role","content"],"properties":{"type":{"const":"message"},"role":{"enum":["assistant","system","developer"]},"content":{"anyOf":[{"type":"string","minLength":1},{"type":"array","minItems":1,"items":{"$ref":"ResponseText"}}]}}},{"type":"object","required":["role","content"],"properties":{"type":{"const":"message"},"role":{"const":"user"},"content":{"anyOf":[{"type":"string","minLength":1},{"type":"array","minItems":1,"items":{"anyOf":[{"$ref":"ResponseText"},{"$ref":"ResponseImage"}]}}]}}}]}"#,
     ),
     (
         "ResponseText",
@@ -79,7 +108,7 @@ pub const COMPONENTS: &[Component] = &[
     ),
     (
         "ResponseCallOutput",
-        r#"{"type":"object","required":["type","call_id","output"],"properties":{"type":{"const":"function_call_output"},"call_id":{"type":"string"},"output":{"anyOf":[{"type":"string"},{"type":"array","items":{"$ref":"ResponseText"}}]}}}"#,
+        r#"{"type":"object","required":["type","call_id","output"],"properties":{"type":{"enum":["function_call_output","custom_tool_call_output"]},"call_id":{"type":"string"},"output":{"anyOf":[{"type":"string"},{"type":"array","items":{"anyOf":[{"$ref":"ResponseText"},{"$ref":"ResponseImage"}]}}]}}}"#,
     ),
     (
         "TextFormat",
@@ -87,7 +116,11 @@ pub const COMPONENTS: &[Component] = &[
     ),
     (
         "ResponseTool",
-        r#"{"oneOf":[{"type":"object","required":["type","name"],"properties":{"type":{"const":"function"},"name":{"$ref":"Name"},"description":{"type":["string","null"]},"parameters":{"$ref":"JsonSchema"},"strict":{"type":["boolean","null"]}}},{"type":"object","required":["type","name"],"properties":{"type":{"const":"custom"},"name":{"$ref":"Name"},"description":{"type":["string","null"]}}},{"type":"object","required":["type"],"properties":{"type":{"const":"web_search"}}}]}"#,
+        r#"{"anyOf":[{"$ref":"ResponseOwnTool"},{"type":"object","required":["type","name","tools"],"properties":{"type":{"const":"namespace"},"name":{"$ref":"Name"},"description":{"type":["string","null"]},"tools":{"type":"array","minItems":1,"items":{"$ref":"ResponseOwnTool"}}}},{"type":"object","required":["type"],"properties":{"type":{"enum":["local_shell","shell","apply_patch","web_search","code_interpreter","image_generation"]}}}]}"#,
+    ),
+    (
+        "ResponseOwnTool",
+        r#"{"anyOf":[{"type":"object","required":["type","name"],"properties":{"type":{"const":"function"},"name":{"$ref":"Name"},"description":{"type":["string","null"]},"parameters":{"$ref":"JsonSchema"},"strict":{"type":["boolean","null"]}}},{"type":"object","required":["type","name"],"properties":{"type":{"const":"custom"},"name":{"$ref":"Name"},"description":{"type":["string","null"]},"format":{"anyOf":[{"$ref":"TextInput"},{"type":"object","required":["type","syntax","definition"],"properties":{"type":{"const":"grammar"},"syntax":{"enum":["lark","regex"]},"definition":{"type":"string"}}}]}}}]}"#,
     ),
     (
         "Response",

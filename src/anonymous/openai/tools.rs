@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::anonymous::emulate::ask::{Choice, Grammar, Input, Need, Parallel, Tool, Toolset};
+use crate::anonymous::face::Ignored;
 use crate::anonymous::face::error::RequestError;
 use crate::anonymous::face::json::{
     Object, as_object, optional_array, optional_object, optional_string, optional_switch, required_string,
@@ -20,10 +21,13 @@ pub enum CallForm {
     Legacy,
 }
 
-/// Takes everything about tools out of `body`.
-pub(super) fn take_toolset(body: &mut Object) -> Result<(Toolset, CallForm), RequestError> {
-    let tools = take_tools(body)?;
-    let functions = take_functions(body)?;
+/// Takes everything about tools out of `body`. The older form counts only where there is nothing in the newer one.
+pub(super) fn take_toolset(
+    body: &mut Object,
+    ignored: &mut Ignored,
+) -> Result<(Toolset, CallForm), RequestError> {
+    let tools = take_tools(body, ignored)?;
+    let functions = take_functions(body, ignored)?;
     let choice = take(body, "tool_choice");
     let legacy_choice = take(body, "function_call");
     let parallel = match optional_switch(body, "", "parallel_tool_calls")? {
@@ -35,6 +39,16 @@ pub(super) fn take_toolset(body: &mut Object) -> Result<(Toolset, CallForm), Req
         let toolset =
             checked(Toolset { tools: functions, choice, parallel: Parallel::One }, "function_call")?;
         return Ok((toolset, CallForm::Legacy));
+    }
+    if !functions.is_empty() {
+        ignored.note("functions");
+    }
+    if let Some(choice) = legacy_choice.map(read_legacy_choice).transpose()? {
+        if tools.is_empty() {
+            checked(Toolset { choice, ..Toolset::default() }, "function_call")?;
+        } else if choice != Choice::Auto {
+            ignored.note("function_call");
+        }
     }
     let choice = choice.map_or(Ok(Choice::Auto), read_choice)?;
     Ok((checked(Toolset { tools, choice, parallel }, "tool_choice")?, CallForm::Tools))
@@ -82,19 +96,20 @@ pub fn read_need(allowed: &mut Object, place: &str) -> Result<Need, RequestError
     }
 }
 
-fn take_tools(body: &mut Object) -> Result<Vec<Tool>, RequestError> {
+fn take_tools(body: &mut Object, ignored: &mut Ignored) -> Result<Vec<Tool>, RequestError> {
     let tools = optional_array(body, "", "tools")?.unwrap_or_default();
-    tools.into_iter().enumerate().map(|(index, tool)| read_tool(tool, &format!("tools[{index}]"))).collect()
+    let read = |(index, tool)| read_tool(tool, &format!("tools[{index}]"), ignored);
+    tools.into_iter().enumerate().map(read).collect()
 }
 
-fn read_tool(tool: Value, place: &str) -> Result<Tool, RequestError> {
+fn read_tool(tool: Value, place: &str, ignored: &mut Ignored) -> Result<Tool, RequestError> {
     let mut tool = as_object(tool, place)?;
     match required_string(&mut tool, place, "type")?.as_str() {
         "function" => {
             let Some(function) = take(&mut tool, "function") else {
                 return Err(RequestError::missing(&format!("{place}.function")));
             };
-            read_function(function, &format!("{place}.function"))
+            read_function(function, &format!("{place}.function"), "tools.function", ignored)
         }
         "custom" => {
             let Some(custom) = take(&mut tool, "custom") else {
@@ -115,18 +130,28 @@ fn read_tool(tool: Value, place: &str) -> Result<Tool, RequestError> {
     }
 }
 
-fn read_function(function: Value, place: &str) -> Result<Tool, RequestError> {
+fn read_function(
+    function: Value,
+    place: &str,
+    known: &str,
+    ignored: &mut Ignored,
+) -> Result<Tool, RequestError> {
     let mut function = as_object(function, place)?;
-    Ok(Tool {
+    let tool = Tool {
         name: tool_name(&mut function, place)?,
         description: optional_string(&mut function, place, "description")?,
         input: Input::Json { schema: take_parameters(&mut function, place, "parameters")? },
-    })
+    };
+    // Every call is held against the schema, whether or not it is to be followed to the letter.
+    optional_switch(&mut function, place, "strict")?;
+    ignored.note_rest(known, &function);
+    Ok(tool)
 }
 
-fn take_functions(body: &mut Object) -> Result<Vec<Tool>, RequestError> {
+fn take_functions(body: &mut Object, ignored: &mut Ignored) -> Result<Vec<Tool>, RequestError> {
     let functions = optional_array(body, "", "functions")?.unwrap_or_default();
-    let read = |(index, function)| read_function(function, &format!("functions[{index}]"));
+    let read =
+        |(index, function)| read_function(function, &format!("functions[{index}]"), "functions", ignored);
     functions.into_iter().enumerate().map(read).collect()
 }
 

@@ -169,6 +169,8 @@ async fn models_have_anthropics_form_for_who_asks_as_its_clients_do() {
     let one = server.send(request("GET /v1/models/gpt-4.1", &version, "")).await.json();
     assert_eq!(one["display_name"], "gpt-4.1");
     error(&server.send(request("GET /v1/models/nothing", &version, "")).await, 404);
+    // A mistyped path, too.
+    error(&server.send(request("GET /v1/nope", &version, "")).await, 404);
     assert_eq!(server.send(request("GET /v1/models", &[], "")).await.json()["object"], "list");
 
     let faces = Faces { anthropic: Presence::Off, ..Faces::ALL };

@@ -105,6 +105,20 @@ async fn a_misfit_is_asked_for_again_only_if_the_user_wants_it_and_the_better_an
 }
 
 #[tokio::test]
+async fn a_choice_of_tools_that_the_model_does_not_follow_is_said() {
+    let server = start(Scripted::answering(completion("just text"))).await;
+    for rest in ["", r#","stream":true"#] {
+        let free = server.chat(hello(&format!("{TOOLS}{rest}"))).await;
+        assert_eq!(free.header("x-llmtor-tools"), None);
+        let required = server.chat(hello(&format!(r#"{TOOLS},"tool_choice":"required"{rest}"#))).await;
+        assert_eq!((required.status, required.header("x-llmtor-tools")), (200, Some("violated")));
+    }
+    let misfit = "<tool_call>{\"name\": \"get_weather\", \"arguments\": {\"town\": \"Paris\"}}</tool_call>";
+    let server = start(Scripted::answering(completion(misfit))).await;
+    assert_eq!(server.chat(hello(TOOLS)).await.header("x-llmtor-tools"), Some("violated"));
+}
+
+#[tokio::test]
 async fn several_answers_stops_and_lengths_are_made_here() {
     let (scripted, _) = in_turn(&["one two three", "four five six"]);
     let server = start(scripted).await;

@@ -34,7 +34,7 @@ async fn a_plain_call_is_answered_byte_for_byte() {
 #[tokio::test]
 async fn only_model_and_messages_go_further_and_the_rest_is_reported() {
     let server = start(Scripted::echo()).await;
-    let rest = r#","user":"canary","temperature":0.3,"logit_bias":{},"canary":{"a":"canary"},
+    let rest = r#","user":"canary","temperature":0.3,"logit_bias":{"50256":-100},"canary":{"a":"canary"},
         "metadata":{"canary":"canary"},"seed":null,"n":1"#;
     let response = server.chat(hello(rest)).await;
     assert_eq!(response.header("x-llmtor-ignored"), Some("canary, logit_bias, metadata, temperature, user"));

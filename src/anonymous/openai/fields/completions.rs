@@ -37,16 +37,16 @@ pub const COMPLETIONS: Table = Table {
         Field::new(
             "max_tokens",
             Emulated,
-            "cut with `finish_reason: length`, counted with the model's tokenizer; without it nothing is cut, and not at 16",
+            "cut with `finish_reason: length`, counted with the model's tokenizer; without it nothing is cut, and not at 16; 0 is refused",
         )
-            .shaped(r#"{"type":["integer","null"],"minimum":0}"#),
+            .shaped(r#"{"type":["integer","null"],"minimum":1}"#),
         Field::new("temperature", Ignored, SAMPLING),
         Field::new("top_p", Ignored, SAMPLING),
         Field::new("frequency_penalty", Ignored, SAMPLING),
         Field::new("presence_penalty", Ignored, SAMPLING),
         Field::new("seed", Ignored, SAMPLING),
-        Field::new("logit_bias", Ignored, SAMPLING),
-        Field::new("user", Ignored, NOBODY),
+        Field::new("logit_bias", Ignored, SAMPLING).unless(&["{}"]),
+        Field::new("user", Ignored, NOBODY).unless(&["\"\""]),
         Field::new("best_of", Emulated, "up to `n` it changes nothing; beyond, there is nothing to choose by, and it is refused")
             .shaped(r#"{"type":["integer","null"],"minimum":1,"maximum":1}"#),
         Field::new("logprobs", Refused, NO_LOGPROBS).shaped(r#"{"type":"null"}"#),

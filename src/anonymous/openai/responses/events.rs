@@ -329,7 +329,7 @@ mod tests {
         };
         let place = r#""item_id":"msg_000","output_index":0,"content_index":0"#;
         let usage = concat!(
-            r#"{"input_tokens":1,"input_tokens_details":{"cached_tokens":0},"output_tokens":2,"#,
+            r#"{"input_tokens":1,"input_tokens_details":{"cached_tokens":0,"cache_write_tokens":0},"output_tokens":2,"#,
             r#""output_tokens_details":{"reasoning_tokens":0},"total_tokens":3}"#
         );
         let waiting = response("in_progress", "", "null");

@@ -7,7 +7,9 @@
 //! | `local_shell_call`, `shell_call`, `apply_patch_call` | a call of the function of that name |
 //! | `…_output` | the result of a call |
 //! | `mcp_call`, `code_interpreter_call`, `file_search_call` | a call and its result: other servers made them earlier in the conversation |
-//! | `reasoning` and other items that only OpenAI's servers can read, or that say nothing to a model | passed over |
+//! | `program`, `program_output` | a call and its result, too |
+//! | `reasoning` | passed over: only OpenAI's servers can read it |
+//! | other items that say nothing to a model | passed over, and reported |
 //! | `additional_tools`, `tool_search_output` | their tools are on offer with the others |
 //! | `item_reference` | refused: nothing is stored |
 //! | `compaction` | refused: what was said is in it, and only OpenAI's servers can read it |
@@ -15,13 +17,15 @@
 
 use serde_json::{Map, Value};
 
+use super::super::fields::RESPONSES;
 use super::tools::joined;
 use crate::anonymous::emulate::conversation::{CallKind, Detail, Part, Said, ToolCall, ToolResult, Turn};
 use crate::anonymous::face::error::RequestError;
+use crate::anonymous::face::fields::Treatment;
 use crate::anonymous::face::json::{
     Object, as_object, optional_array, optional_object, optional_string, required_string, take, to_vec,
 };
-use crate::anonymous::face::{Images, images};
+use crate::anonymous::face::{Ignored, Images, images};
 
 /// What an input says. No `Debug`: it is the prompt.
 #[derive(Default)]
@@ -32,18 +36,6 @@ pub struct Input {
     pub tools: Vec<Value>,
 }
 
-/// Items that say nothing to a model, or only to OpenAI's.
-const PASSED_OVER: [&str; 8] = [
-    "reasoning",
-    "web_search_call",
-    "image_generation_call",
-    "tool_search_call",
-    "mcp_list_tools",
-    "configuration_update",
-    "program",
-    "program_output",
-];
-
 /// Which parts may stand in a content.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Allowed {
@@ -53,7 +45,7 @@ enum Allowed {
 }
 
 /// Understands `input`.
-pub fn read(input: Value, images: Images) -> Result<Input, RequestError> {
+pub fn read(input: Value, images: Images, ignored: &mut Ignored) -> Result<Input, RequestError> {
     let items = match input {
         Value::String(text) => {
             let said = Said { name: None, parts: vec![Part::Text(text)] };
@@ -64,13 +56,19 @@ pub fn read(input: Value, images: Images) -> Result<Input, RequestError> {
     };
     let mut read = Input::default();
     for (index, item) in items.into_iter().enumerate() {
-        read.item(item, &format!("input[{index}]"), images)?;
+        read.item(item, &format!("input[{index}]"), images, ignored)?;
     }
     Ok(read)
 }
 
 impl Input {
-    fn item(&mut self, item: Value, place: &str, images: Images) -> Result<(), RequestError> {
+    fn item(
+        &mut self,
+        item: Value,
+        place: &str,
+        images: Images,
+        ignored: &mut Ignored,
+    ) -> Result<(), RequestError> {
         let mut item = as_object(item, place)?;
         let kind = match optional_string(&mut item, place, "type")? {
             Some(kind) => kind,
@@ -112,12 +110,25 @@ impl Input {
             "additional_tools" | "tool_search_output" => {
                 self.tools.extend(optional_array(&mut item, place, "tools")?.unwrap_or_default());
             }
-            kind if PASSED_OVER.contains(&kind) => {}
+            "program" => {
+                let code = take(&mut item, "code").unwrap_or_default();
+                let id = call_id(&mut item, place)?;
+                let (name, arguments) = ("program".to_owned(), one("code", code));
+                self.push_call(ToolCall { id, name, kind: CallKind::Function, arguments });
+            }
+            "program_output" => {
+                let id = call_id(&mut item, place)?;
+                let result = take(&mut item, "result").or_else(|| take(&mut item, "output"));
+                let parts = vec![Part::Text(readable(result.unwrap_or_default()))];
+                self.turns.push(Turn::ToolResult(ToolResult { id, name: Some("program".to_owned()), parts }));
+            }
+            "reasoning" => {}
             "item_reference" => {
                 return Err(RequestError::invalid_value(
                     place,
                     "it refers to an item that is not here: nothing is stored; send the items themselves, as clients \
-                     do with `store: false`",
+                     do with `store: false` (Vercel's AI SDK: `providerOptions: { openai: { store: false } }`, or the \
+                     model as `openai.chat(MODEL)`)",
                 ));
             }
             "compaction" | "compaction_summary" | "compaction_trigger" => {
@@ -126,12 +137,16 @@ impl Input {
                     "compacted conversations can be made and read by OpenAI's servers alone; send the items themselves",
                 ));
             }
-            _ => {
-                return Err(RequestError::invalid_value(
-                    &format!("{place}.type"),
-                    "supported are messages, calls of functions, custom tools, shells and patches, and their outputs",
-                ));
-            }
+            kind => match passed_over(kind) {
+                Some(name) => ignored.note(name),
+                None => {
+                    return Err(RequestError::invalid_value(
+                        &format!("{place}.type"),
+                        "supported are messages, calls of functions, custom tools, shells and patches, and their \
+                         outputs",
+                    ));
+                }
+            },
         }
         Ok(())
     }
@@ -185,6 +200,12 @@ impl Input {
             self.turns.push(Turn::ToolResult(ToolResult { id: None, name: Some(name), parts }));
         }
     }
+}
+
+/// How an item that says nothing to a model is reported, if `kind` is of one.
+fn passed_over(kind: &str) -> Option<&'static str> {
+    let field = RESPONSES.fields.iter().find(|field| field.name.strip_prefix("input.") == Some(kind))?;
+    (field.treatment == Treatment::Ignored).then_some(field.name)
 }
 
 fn one(key: &str, value: Value) -> String {
@@ -320,7 +341,9 @@ mod tests {
     use crate::anonymous::emulate::roles;
 
     fn wire(input: Value) -> Value {
-        let turns = read(input, Images::InlineOnly).unwrap_or_else(|error| panic!("{error:?}")).turns;
+        let turns = read(input, Images::InlineOnly, &mut Ignored::default())
+            .unwrap_or_else(|error| panic!("{error:?}"))
+            .turns;
         serde_json::from_str(roles::canonical(turns).unwrap().get()).unwrap()
     }
 
@@ -409,7 +432,10 @@ mod tests {
     #[test]
     fn tools_that_came_in_its_course_are_kept() {
         let input = json!([{"type": "additional_tools", "role": "developer", "tools": [{"type": "custom"}]}]);
-        assert_eq!(read(input, Images::InlineOnly).ok().unwrap().tools, [json!({"type": "custom"})]);
+        assert_eq!(
+            read(input, Images::InlineOnly, &mut Ignored::default()).ok().unwrap().tools,
+            [json!({"type": "custom"})]
+        );
     }
 
     #[test]
@@ -440,7 +466,7 @@ mod tests {
             ),
         ];
         for (item, param) in cases {
-            match read(json!([item.clone()]), Images::InlineOnly) {
+            match read(json!([item.clone()]), Images::InlineOnly, &mut Ignored::default()) {
                 Err(RequestError::Parameter(bad)) => assert_eq!(bad.param.unwrap(), param, "{item}"),
                 _ => panic!("{item} is not refused with a parameter"),
             }

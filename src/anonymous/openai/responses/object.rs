@@ -271,6 +271,7 @@ struct Counts {
 #[derive(Serialize)]
 struct Cached {
     cached_tokens: u32,
+    cache_write_tokens: u32,
 }
 
 #[derive(Serialize)]
@@ -284,7 +285,11 @@ impl From<&Usage> for Counts {
         let reasoned = usage.completion_tokens_details.as_ref().and_then(|details| details.reasoning_tokens);
         Self {
             input_tokens: usage.prompt_tokens,
-            input_tokens_details: Cached { cached_tokens: cached.unwrap_or_default() },
+            input_tokens_details: Cached {
+                cached_tokens: cached.unwrap_or_default(),
+                // Nobody is charged for it here.
+                cache_write_tokens: 0,
+            },
             output_tokens: usage.completion_tokens,
             output_tokens_details: Reasoned { reasoning_tokens: reasoned.unwrap_or_default() },
             total_tokens: usage.total_tokens,
@@ -375,7 +380,7 @@ pub(super) mod tests {
                 r#""parallel_tool_calls":true,"previous_response_id":null,"reasoning":{"effort":null,"summary":null},"#,
                 r#""store":false,"temperature":null,"text":{"format":{"type":"text"}},"tool_choice":"auto","tools":[],"#,
                 r#""top_logprobs":0,"top_p":null,"truncation":"disabled","user":null,"metadata":{},"#,
-                r#""usage":{"input_tokens":1,"input_tokens_details":{"cached_tokens":0},"output_tokens":2,"#,
+                r#""usage":{"input_tokens":1,"input_tokens_details":{"cached_tokens":0,"cache_write_tokens":0},"output_tokens":2,"#,
                 r#""output_tokens_details":{"reasoning_tokens":0},"total_tokens":3}}"#
             )
         );

@@ -1,7 +1,6 @@
 //! Reading the body of `POST /v1/responses`.
 
-use serde_json::Value;
-
+use super::super::chat::UsageChunk;
 use super::super::fields::RESPONSES;
 use super::super::format::{self, Nesting};
 use super::super::request::{take_manner, take_model, take_most_tokens};
@@ -21,14 +20,17 @@ pub fn read(body: &[u8], rules: &Rules) -> Result<Call, RequestError> {
     // First of all: without `previous_response_id` or `prompt`, a missing input would look like the trouble.
     RESPONSES.judge(&body, &mut ignored)?;
     let echo = Echo::of(&body);
-    let (manner, _) = take_manner(&mut body)?;
+    let (manner, usage) = take_manner(&mut body, &mut ignored)?;
+    if usage == UsageChunk::Included {
+        ignored.note("stream_options.include_usage");
+    }
     refuse_logprobs(&mut body)?;
     let format = take_format(&mut body, &mut ignored)?;
     let most_tokens = take_most_tokens(&mut body, &["max_output_tokens"], 1)?;
     let instructions = optional_string(&mut body, "", "instructions")?;
     let items::Input { turns: said, tools: more } = match take(&mut body, "input") {
         None => return Err(RequestError::missing("input")),
-        Some(input) => items::read(input, rules.images)?,
+        Some(input) => items::read(input, rules.images, &mut ignored)?,
     };
     let (tools, names) = tools::take_toolset(&mut body, more, &mut ignored)?;
     let instructions =
@@ -60,11 +62,13 @@ fn refuse_logprobs(body: &mut Object) -> Result<(), RequestError> {
 /// `text`: `format` and `verbosity`.
 fn take_format(body: &mut Object, ignored: &mut Ignored) -> Result<Format, RequestError> {
     let Some(mut text) = optional_object(body, "", "text")? else { return Ok(Format::Text) };
-    if text.get("verbosity").is_some_and(|verbosity| *verbosity != Value::Null) {
+    if take(&mut text, "verbosity").is_some() {
         ignored.note("text.verbosity");
     }
-    match optional_object(&mut text, "text", "format")? {
-        Some(format) => format::read(format, "text.format", Nesting::Flat),
+    let format = optional_object(&mut text, "text", "format")?;
+    ignored.note_rest("text", &text);
+    match format {
+        Some(format) => format::read(format, "text.format", Nesting::Flat, ignored),
         None => Ok(Format::Text),
     }
 }
@@ -72,7 +76,7 @@ fn take_format(body: &mut Object, ignored: &mut Ignored) -> Result<Format, Reque
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::anonymous::emulate::plan;
@@ -139,11 +143,33 @@ mod tests {
 
     #[test]
     fn what_asks_for_nothing_is_not_reported() {
-        let call =
-            call(json!({"store": false, "background": false, "truncation": "disabled", "metadata": {},
-            "reasoning": {}, "top_logprobs": 0, "previous_response_id": null, "tools": [], "text": {}}));
+        let call = call(
+            json!({"store": false, "background": false, "truncation": "disabled", "metadata": {},
+            "reasoning": {"effort": null}, "top_logprobs": 0, "previous_response_id": null, "tools": [], "text": {}}),
+        );
         assert!(call.ignored.names().is_empty(), "{:?}", call.ignored.names());
         assert_eq!(call.manner, Manner::Whole);
+    }
+
+    #[test]
+    fn parts_that_have_no_effect_are_reported_too() {
+        let call = call(json!({
+            "stream": true, "stream_options": {"include_usage": true, "zork": 1},
+            "text": {"zork": 1, "format": {"type": "text", "zork": 1}},
+            "input": [{"role": "user", "content": "hi"}, {"type": "reasoning", "summary": []},
+                {"type": "web_search_call", "id": "ws_1"}, {"type": "image_generation_call", "result": "AA=="}],
+        }));
+        assert_eq!(
+            call.ignored.names(),
+            [
+                "input.image_generation_call",
+                "input.web_search_call",
+                "stream_options.include_usage",
+                "stream_options.zork",
+                "text.format.zork",
+                "text.zork"
+            ]
+        );
     }
 
     #[test]
