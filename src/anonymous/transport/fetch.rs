@@ -255,6 +255,8 @@ mod tests {
                 web.asked.lock().unwrap().push((host, request));
                 let answer = web.answers.lock().unwrap().remove(0);
                 far.write_all(answer.as_bytes()).await.unwrap();
+                // It does not hang up before the client does.
+                let _ = far.read(&mut [0]).await;
             });
             Ok(Opened { stream: Box::new(near), exit: None })
         }
