@@ -271,6 +271,7 @@ impl Operations {
         };
         let (custody, resting_until) = self.standing().await?;
         Ok(StatusReport {
+            room: self.home.room(),
             daemon,
             home: self.home.root().to_owned(),
             identity_url: url(self.config.backend.identity_url()),

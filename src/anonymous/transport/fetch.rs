@@ -52,6 +52,11 @@ pub enum FetchError {
     /// Tor, or the way to the site.
     #[error("the site could not be reached through Tor")]
     Unreachable,
+    /// The way out is not Tor's.
+    #[error(
+        "pictures are fetched through Tor, which this llmtor does not use: its backend is on this machine"
+    )]
+    NoTor,
     /// The site said something else.
     #[error("the site did not answer with the picture")]
     Refused,
@@ -250,6 +255,8 @@ mod tests {
                 web.asked.lock().unwrap().push((host, request));
                 let answer = web.answers.lock().unwrap().remove(0);
                 far.write_all(answer.as_bytes()).await.unwrap();
+                // It does not hang up before the client does.
+                let _ = far.read(&mut [0]).await;
             });
             Ok(Opened { stream: Box::new(near), exit: None })
         }

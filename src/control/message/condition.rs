@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | no daemon runs | Trouble |
 //! | nothing may leave | Paused |
-//! | the vault's tokens may be another vault's; no key is pinned; an abuse token is missing and does not come by itself; Tor is stuck | Trouble |
+//! | the vault's tokens may be another vault's; the disk is full; no key is pinned; an abuse token is missing and does not come by itself; Tor is stuck | Trouble |
 //! | Tor starts | Starting |
 //! | there is no usable token at all, or a model that is used runs low | LowOnTokens |
 //! | else | Ready |
@@ -16,6 +16,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{NextTopUp, StatusReport, SupplyLevel, TorPhase};
+use crate::datadir::Room;
 use crate::passage::Passage;
 use crate::vault::Custody;
 
@@ -98,6 +99,12 @@ impl StatusReport {
             return trouble(
                 "This vault spends nothing, because another machine may use its tokens.",
                 "run `llmtor restore --take-over` when no other machine uses them any more",
+            );
+        }
+        if self.room == Room::None {
+            return trouble(
+                "The disk is full, so calls are refused.",
+                "make room where the home is; `llmtor doctor` says where",
             );
         }
         if self.models.is_empty() {
@@ -195,6 +202,7 @@ mod tests {
     fn ready() -> StatusReport {
         let tor = TorReport { percent: 100, phase: TorPhase::Ready, stage: None, blockage: None };
         StatusReport {
+            room: crate::datadir::Room::Some,
             daemon: Some(DaemonReport {
                 pid: 1,
                 base_url: "http://127.0.0.1:8787/v1".into(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::datadir::Room;
 use crate::passage::Passage;
 use crate::vault::{Custody, Stock};
 use crate::wire::ModelName;
@@ -36,6 +37,9 @@ pub struct StatusReport {
     /// Until when the tokens rest that came with a vault which was just taken over; RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resting_until: Option<String>,
+    /// Whether the disk of the home has room for what a call writes.
+    #[serde(default)]
+    pub room: Room,
     /// Counts per model and state.
     pub models: BTreeMap<ModelName, Stock>,
     /// How long each stock lasts, and what happens next by itself.
