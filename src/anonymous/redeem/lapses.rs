@@ -3,7 +3,7 @@
 //! | brought | how often in one call | then |
 //! | --- | --- | --- |
 //! | `token expired`, which costs the backend nothing | 64 times | the call ends |
-//! | an older answer | 8 times | the call ends; if all are as late as each other, it is the provider's clock: as below |
+//! | an answer that is older by the backend's clock, or by ours where it does not tell its own | 8 times | the call ends; if all are as late as each other, it is a clock: as below |
 //! | an answer that does not say when it was made | twice | only certain tokens are drawn, in this call and, until an answer to a certain one says its time rightly, in any other for this model |
 //! | something else, which has no time | twice | only certain tokens are drawn in this call |
 

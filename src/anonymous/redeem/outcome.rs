@@ -25,8 +25,8 @@
 //! | outcome for a maybe-spent token | the token is |
 //! | --- | --- |
 //! | answer, its `created` within this call (a minute's difference between clocks allowed) | spent; delivered |
-//! | answer that is older by the backend's clock, and not older than the backend keeps them; `token expired` | wiped without a word; another is tried |
-//! | answer that is younger, older by our clock, older than the backend keeps any, or without a time; blocked, provider's error, unreadable content; `cannot reuse` | the same, twice: it may be this call's, and the next would cost as much |
+//! | answer that is older, and not older than the backend keeps them; `token expired` | wiped without a word; another is tried |
+//! | answer that is younger, older than the backend keeps any, or without a time; blocked, provider's error, unreadable content; `cannot reuse` | the same, twice: it may be this call's, and the next would cost as much |
 //! | anything else | as above |
 //!
 //! The clock is the backend's, where its answer has a `Date`, and ours only where it has none: ours may be wrong, and then every
@@ -72,20 +72,13 @@ pub(super) enum Trail {
 pub(super) struct Window {
     begun: Timestamp,
     now: Timestamp,
-    clock: Whose,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whose {
-    Backends,
-    Ours,
 }
 
 /// When an answer was made, as far as can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Made {
     InThisCall,
-    /// By the backend's clock, so the token was spent; so many seconds before the call.
+    /// So many seconds before the call, so the token was spent, if the clock is right.
     Before(i64),
     Unproven,
 }
@@ -94,23 +87,19 @@ impl Window {
     /// By the backend's clock, which it told (`told`) when the token had been drawn for `elapsed`.
     pub(super) fn by_backend(told: Timestamp, elapsed: Duration) -> Self {
         let elapsed = i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX);
-        Self { begun: told.plus_seconds(elapsed.saturating_neg()), now: told, clock: Whose::Backends }
+        Self { begun: told.plus_seconds(elapsed.saturating_neg()), now: told }
     }
 
     /// By ours, which showed `drawn` when the token was drawn.
     pub(super) fn by_us(drawn: Timestamp, now: Timestamp) -> Self {
-        Self { begun: drawn, now, clock: Whose::Ours }
+        Self { begun: drawn, now }
     }
 
     fn made(self, created: Option<i64>) -> Made {
         let (from, until) = (self.begun.plus_seconds(-CLOCKS_DIFFER), self.now.plus_seconds(CLOCKS_DIFFER));
         match created.map(Timestamp::from_unix) {
             Some(at) if (from..=until).contains(&at) => Made::InThisCall,
-            Some(at)
-                if at < from
-                    && at >= self.now.plus_seconds(-OLDEST_STORED)
-                    && self.clock == Whose::Backends =>
-            {
+            Some(at) if at < from && at >= self.now.plus_seconds(-OLDEST_STORED) => {
                 Made::Before(self.begun.unix().saturating_sub(at.unix()))
             }
             _ => Made::Unproven,
