@@ -280,6 +280,7 @@ mod tests {
         Found::Note(Note { stage, nonce: [nonce; 16], presentations, file: FILE })
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the table below has it beside `None`")]
     fn said(nonce: u8, before: u8, presentations: u64) -> Option<Said> {
         Some(Said { nonce: [nonce; 16], before: [before; 16], presentations })
     }

@@ -6,6 +6,7 @@ mod cross;
 mod https;
 mod issuer;
 mod mint;
+mod pause;
 mod reference;
 mod resume;
 mod session;
@@ -44,6 +45,7 @@ struct World {
     dir: tempfile::TempDir,
     clock: Arc<ManualClock>,
     issuer: Issuer,
+    gate: Gate,
 }
 
 /// One process.
@@ -56,7 +58,7 @@ impl World {
     async fn new(credits: i64) -> Self {
         let dir = tempfile::tempdir().expect("directory");
         let clock = ManualClock::shared(Timestamp::from_unix(START));
-        Self { dir, clock, issuer: Issuer::start(credits).await }
+        Self { dir, clock, issuer: Issuer::start(credits).await, gate: Gate::default() }
     }
 
     fn home(&self) -> Home {
@@ -95,7 +97,7 @@ impl World {
         Identity::new(Parts {
             url: IdentityUrl::parse(url).expect("url"),
             route: Route::Direct,
-            gate: Gate::default(),
+            gate: self.gate.clone(),
             deadlines: Deadlines { call: Duration::from_secs(10), ..Deadlines::default() },
             pace: Pace {
                 concurrency: 4,

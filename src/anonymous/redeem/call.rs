@@ -313,10 +313,8 @@ impl Course<'_> {
         let mut route = Route::new(self.conversation);
         let drawn = Instant::now();
         for attempt in 0..self.shared.settings.limits.attempts.max(1) {
-            if attempt >= MOST_OPENINGS && matches!(held, Held::Reserved(_)) {
-                break;
-            }
-            if attempt > 0 && !self.wait(attempt, pause.take()).await {
+            let is_hopeless = attempt >= MOST_OPENINGS && matches!(held, Held::Reserved(_));
+            if is_hopeless || (attempt > 0 && !self.wait(attempt, pause.take()).await) {
                 break;
             }
             let wish = route.wish();
@@ -378,10 +376,9 @@ impl Course<'_> {
             let reply = exchange::exchange(watch.over(stream), authority, body, self.bounds()).await;
             drop(watch);
             at(Point::Answered);
-            let window = match reply.as_ref().ok().and_then(|reply| reply.date) {
-                Some(told) => Window::by_backend(told, drawn.elapsed()),
-                None => Window::by_us(presented.drawn(), self.shared.settings.clock.now()),
-            };
+            let told = reply.as_ref().ok().and_then(|reply| reply.date);
+            let by_us = || Window::by_us(presented.drawn(), self.shared.settings.clock.now());
+            let window = told.map_or_else(by_us, |told| Window::by_backend(told, drawn.elapsed()));
             let outcome = outcome::read_aside(reply, &self.prompt.model).await;
             if outcome.accepts_signature() {
                 *signatures = Signatures::Accepted;

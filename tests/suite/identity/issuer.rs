@@ -12,6 +12,7 @@ use blind_rsa_signatures::{DefaultRng, KeyPairSha384PSSDeterministic};
 use futures_util::stream;
 use llmtor::blind::PublicKey;
 use llmtor::keys::{KeyName, Keyring};
+use llmtor::passage::{Gate, Passage};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -79,6 +80,8 @@ struct Books {
     faults: VecDeque<Fault>,
     seen: Vec<Seen>,
     hook: Option<Hook>,
+    /// Shut as soon as a request arrives, or an issuance.
+    shuts: Option<(Gate, bool)>,
     /// Every issuance waits until this many are in flight.
     gather: usize,
     in_flight: usize,
@@ -175,6 +178,16 @@ impl Issuer {
         self.books().hook = Some(Box::new(hook));
     }
 
+    /// The user pauses while the next request is under way.
+    pub(super) fn shut_at_the_next(&self, gate: Gate) {
+        self.books().shuts = Some((gate, true));
+    }
+
+    /// The same with the next issuance.
+    pub(super) fn shut_at_the_issuance(&self, gate: Gate) {
+        self.books().shuts = Some((gate, false));
+    }
+
     pub(super) fn gather(&self, at_once: usize) {
         self.books().gather = at_once;
     }
@@ -257,6 +270,11 @@ async fn answer(state: Arc<State>, request: Request) -> Response<Body> {
     let fault = {
         let mut books = state.books.lock().expect("books");
         books.seen.push(Seen { path: path.clone(), headers: parts.headers.clone(), body: body.clone() });
+        if books.shuts.as_ref().is_some_and(|(_, any)| *any || issuing)
+            && let Some((gate, _)) = books.shuts.take()
+        {
+            gate.set(Passage::Paused);
+        }
         if let (true, Some(hook)) = (issuing, &books.hook) {
             hook(&body);
         }

@@ -103,3 +103,42 @@ async fn once_the_user_pauses_no_further_attempt_is_begun() {
     assert_eq!(error.token(), TokenFate::InDoubt, "the same request resumes it");
     assert_eq!(bench.backend.seen().len(), 1);
 }
+
+/// Dials for ever, and tells when it has begun.
+struct Dialling {
+    begun: tokio::sync::Notify,
+}
+
+impl Transport for Dialling {
+    fn open(&self, _wish: Wish) -> Opening<'_> {
+        self.begun.notify_one();
+        Box::pin(std::future::pending())
+    }
+
+    fn departure(&self, _wish: &Wish) -> Departure {
+        Departure {
+            way: llmtor::anonymous::transport::Way::Tor,
+            company: llmtor::anonymous::transport::Company::Nobody,
+        }
+    }
+
+    fn authority(&self) -> &'static str {
+        "backend.example"
+    }
+}
+
+#[tokio::test]
+async fn a_pause_calls_off_a_dial_under_way_and_the_token_goes_back() {
+    let gate = Gate::default();
+    let bench = Bench::new(1, Scripted::start(|_, _| Act::Raw(Vec::new())).await).await;
+    let settings = llmtor::anonymous::redeem::Settings { gate: gate.clone(), ..settings() };
+    let dialling = Arc::new(Dialling { begun: tokio::sync::Notify::new() });
+    let transport: Arc<dyn Transport> = Arc::<Dialling>::clone(&dialling);
+    let redeemer = Redeemer::new(bench.vault.withdrawals(), transport, settings);
+    let call = tokio::spawn(async move { redeemer.redeem(prompt("hello"), first()).await.err().unwrap() });
+    dialling.begun.notified().await;
+    gate.set(Passage::Paused);
+    let error = tokio::time::timeout(Duration::from_secs(2), call).await.expect("at once").unwrap();
+    assert_eq!((error.kind(), error.token()), (&RedeemErrorKind::Paused, TokenFate::Unspent));
+    assert!(bench.backend.seen().is_empty());
+}
