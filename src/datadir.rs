@@ -108,21 +108,6 @@ pub struct HomeLock {
     _file: File,
 }
 
-/// Less than this, and the next write may be the one that fails.
-#[cfg(unix)]
-const LEAST_ROOM: u64 = 64 * 1024;
-
-/// Whether there is room on a disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Room {
-    /// There is.
-    #[default]
-    Some,
-    /// There is none.
-    None,
-}
-
 impl Home {
     /// Opens the directory, creating it (0700) with its parents. One that others may read is closed to them,
     /// with a warning, if it is ours.
@@ -238,17 +223,6 @@ impl Home {
     /// Key of the local endpoint.
     pub fn api_key_path(&self) -> PathBuf {
         self.root.join("api-key")
-    }
-
-    /// Whether the disk has room for what a call writes. What cannot be looked at has.
-    pub fn room(&self) -> Room {
-        #[cfg(unix)]
-        if let Ok(disk) = rustix::fs::statvfs(&self.root)
-            && disk.f_bavail.saturating_mul(disk.f_frsize) < LEAST_ROOM
-        {
-            return Room::None;
-        }
-        Room::Some
     }
 
     /// What the daemon says, a file a day.

@@ -271,7 +271,7 @@ impl Operations {
         };
         let (custody, resting_until) = self.standing().await?;
         Ok(StatusReport {
-            room: self.home.room(),
+            room: super::room::of(&self.home),
             daemon,
             home: self.home.root().to_owned(),
             identity_url: url(self.config.backend.identity_url()),

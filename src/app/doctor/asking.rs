@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use super::super::{AppError, access, listen};
 use super::{failed, ok, problem, skipped, warning_with};
 use crate::config::Config;
-use crate::control::message::{Check, CheckName, DoctorReport, Verdict};
+use crate::control::message::{Check, CheckName, DoctorReport, Room, Verdict};
 use crate::control::{Operation, Progress, RefusalKind, Report};
-use crate::datadir::{Home, HomeError, Room};
+use crate::datadir::{Home, HomeError};
 
 /// Looks into everything. What cannot be looked at is a finding, not a failure. `tell` hears of each as soon as it is known,
 /// in the report's order: some take long.
@@ -88,7 +88,7 @@ pub fn unusable(name: CheckName, error: AppError) -> DoctorReport {
 
 fn directory(home: &Home, was_exposed: Option<PathBuf>, daemon: Option<u32>) -> Check {
     let at = home.root().display();
-    if home.room() == Room::None {
+    if super::super::room::of(home) == Room::None {
         let detail = format!("there is no room on the disk of {at}, so no token can be used or made");
         return problem(CheckName::Home, RefusalKind::Failed, detail, "make room there");
     }

@@ -15,8 +15,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NextTopUp, StatusReport, SupplyLevel, TorPhase};
-use crate::datadir::Room;
+use super::{NextTopUp, Room, StatusReport, SupplyLevel, TorPhase};
 use crate::passage::Passage;
 use crate::vault::Custody;
 
@@ -202,7 +201,7 @@ mod tests {
     fn ready() -> StatusReport {
         let tor = TorReport { percent: 100, phase: TorPhase::Ready, stage: None, blockage: None };
         StatusReport {
-            room: crate::datadir::Room::Some,
+            room: Room::Some,
             daemon: Some(DaemonReport {
                 pid: 1,
                 base_url: "http://127.0.0.1:8787/v1".into(),
@@ -322,6 +321,13 @@ mod tests {
         assert_eq!(report.condition().state, State::Paused);
         report.daemon = None;
         assert_eq!(report.condition().state, State::Trouble);
+    }
+
+    #[test]
+    fn a_full_disk_is_trouble_though_there_are_tokens() {
+        let full = StatusReport { room: Room::None, ..ready() }.condition();
+        assert_eq!(full.state, State::Trouble);
+        assert!(full.sentence.contains("disk is full") && full.next.is_some(), "{full:?}");
     }
 
     #[test]

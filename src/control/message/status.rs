@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::datadir::Room;
 use crate::passage::Passage;
 use crate::vault::{Custody, Stock};
 use crate::wire::ModelName;
@@ -50,6 +49,17 @@ pub struct StatusReport {
     /// How many credits no token came of.
     #[serde(default)]
     pub credits_lost: u64,
+}
+
+/// Whether there is room on a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Room {
+    /// There is.
+    #[default]
+    Some,
+    /// There is none.
+    None,
 }
 
 /// The session, as far as is known here: nobody is asked.
