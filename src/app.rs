@@ -41,6 +41,7 @@ mod page;
 mod redemption;
 pub mod report;
 pub mod restore;
+mod room;
 pub mod sign_in;
 mod tor;
 

@@ -25,6 +25,16 @@ use crate::secret::Secret;
 /// copy that is the operator, may try as many as they like.
 pub const SHORTEST_PASSPHRASE: usize = 10;
 
+/// In lower case.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 /// What a backup is sealed under, or opened with.
 #[derive(Clone)]
 pub struct Passphrase(Secret<String>);

@@ -62,6 +62,7 @@ const HOME_VARIABLE: &str = "LLMTOR_HOME";
 /// Runs the command line `arguments` (the program's name first) to its end.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     memory::keep_out_of_files();
+    memory::raise_open_files();
     std::panic::set_hook(Box::new(|panic| output::panicked(panic.location())));
     let raw: Vec<OsString> = arguments.into_iter().collect();
     let parsed = match Arguments::try_parse_from(&raw) {
@@ -99,6 +100,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> {
+    memory::outlive_file_sizes();
     match command {
         Command::Demo(options) => demo::run(options, context).await,
         Command::Serve(options) => serve::run(&options, context).await,

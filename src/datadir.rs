@@ -7,7 +7,7 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | `config.toml`, `keys.json` | settings; pinned issuer keys |
-//! | `vault.db` | tokens ([`crate::vault`]) |
+//! | `vault.db`, `vault.db.mark` | tokens ([`crate::vault`]); what that file must at least be |
 //! | `session.sealed`, `api-key`, `control.sock` | session with the identity plane; key of the local endpoint; local socket |
 //! | `master.key`, `master.toml` | master key if there is no keyring; where the master key is |
 //! | `logs/` | what the daemon said, a file a day |

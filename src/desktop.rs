@@ -36,7 +36,7 @@ use crate::datadir::{Home, private_file};
 use crate::secret::Secret;
 
 pub use icon::png as icon_png;
-pub use tray::run;
+pub use tray::{check, run};
 
 /// Reads the local endpoint's key.
 pub type ReadKey = Box<dyn Fn() -> Option<Secret<String>> + Send + Sync>;

@@ -5,6 +5,7 @@
 //! Invariants: what it dials are relays and bridges of the configured network, nothing else; names are resolved by
 //! the exit; guard state is kept under the home; nothing of a target or a path is logged.
 
+mod bridges;
 mod client;
 mod dial;
 mod host;

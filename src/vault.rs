@@ -34,7 +34,8 @@
 //!   The term counts from the last time that it was presented. A token that comes back from it is drawn only while the
 //!   clock shows its end: a clock that ran ahead and was set back makes it wait again.
 //!
-//! - A copy, or a vault that was copied for good, is paused: it spends nothing ([`custody`]).
+//! - A copy, or a vault that was copied for good, is paused: it spends nothing ([`custody`]). A file of it that was put back
+//!   or copied by hand is known for what it is ([`mark`]), and one that is taken away from under its feet stops it.
 //!
 //! Deliberately absent: an archive of spent tokens, times of spending, and any way to read a credit token without
 //! presenting it ([`backups`] says what a backup may read). How much a model is used is kept smoothed, and sealed ([`habits`]).
@@ -49,6 +50,7 @@ mod error;
 pub mod habits;
 mod listing;
 mod losses;
+mod mark;
 mod notes;
 mod recovery;
 mod schema;
@@ -77,6 +79,7 @@ pub use deposits::Deposits;
 pub use error::{Shortage, VaultError, VaultErrorKind};
 pub use listing::{Entry, EntryId, Lookup, Standing};
 pub use losses::{Loss, LossReason};
+pub use mark::Provenance;
 pub use notes::Note;
 pub use withdrawals::{Presented, Reserved, Withdrawals};
 
@@ -109,6 +112,8 @@ pub struct RecoveryReport {
     pub lapsed: u64,
     /// InDoubt (undelivered) past its term → wiped, counted as spent.
     pub wiped: u64,
+    /// Whether it is the vault that was here.
+    pub provenance: Provenance,
 }
 
 /// Counts of one model.
@@ -150,7 +155,8 @@ impl Stock {
 
 impl Vault {
     /// Opens the vault at `path`, or makes it (0600, WAL); migrates, recovers, starts the vault thread. Blocks for
-    /// a few milliseconds. A file that is foreign, newer, damaged or under another key is left as it is.
+    /// a few milliseconds. A file that is foreign, newer, damaged or under another key is left as it is, and where there
+    /// was a vault and is none, none is made.
     pub fn open(
         path: &Path,
         keys: VaultKeys,
@@ -159,9 +165,13 @@ impl Vault {
         let sealer = sealing::Sealer::new(&keys);
         let digester = sealing::Digester::new(&keys);
         drop(keys);
+        let found = mark::Found::beside(path)?;
+        if found.is_of_a_vault() && !path.try_exists()? && !schema::log_of(path).try_exists()? {
+            return Err(VaultError::Missing);
+        }
         let conn = schema::open(path, &sealer, &digester)?;
         let mut books = books::Books::new(conn, sealer, clock);
-        let report = books.recover()?;
+        let report = books.arrive(path, found)?;
         let (mailbox, thread) = thread::spawn(books)?;
         Ok((Self { mailbox, digester, thread: Some(thread) }, report))
     }
@@ -318,6 +328,15 @@ pub enum AbuseRule {
     Required,
     /// An older server: `llmmask` has three fields.
     Omitted,
+}
+
+/// Which tokens may be drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Also such as may be spent: what they bring can be judged by its time.
+    Any,
+    /// Only such as are certain.
+    Certain,
 }
 
 /// What a token has behind it.

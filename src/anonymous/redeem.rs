@@ -23,6 +23,7 @@ mod call;
 mod delivery;
 mod error;
 mod exchange;
+mod lapses;
 mod outcome;
 mod parking;
 pub mod record;

@@ -32,6 +32,10 @@ use super::{AppError, Operations, api_key, listen};
 /// After the grace period: for the last answers to reach their clients. Shorter than the supervisor's own margin.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
+/// How long calls under way have to end when the user pauses; then Tor's client is ended under them. A call whose token was shown by
+/// then is in doubt, and the same request asks for its answer after the pause.
+const PAUSE_GRACE: Duration = Duration::from_secs(5);
+
 /// A running daemon. Dropping it without [`Daemon::run`] ends it at once.
 pub struct Daemon {
     supervisor: Supervisor,
@@ -254,7 +258,7 @@ fn watcher(
     })
 }
 
-/// Has everything follow the gate. What is under way ends first.
+/// Has everything follow the gate. What is under way has a moment to end first.
 async fn guard(
     operations: Arc<Operations>,
     redeemer: Arc<Redeemer>,
@@ -272,7 +276,7 @@ async fn guard(
         transport.follow(passage);
         let rest = async {
             if let (Passage::Paused, Some(tor)) = (passage, &tor) {
-                redeemer.quiet().await;
+                let _ = tokio::time::timeout(PAUSE_GRACE, redeemer.quiet()).await;
                 let _quiet = operations.quiet().await;
                 tor.rest().await;
             }

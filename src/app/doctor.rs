@@ -44,6 +44,9 @@ const LATEST: i64 = 4_102_444_800;
 /// Beside the time that Tor is given to start: for the daemon's own answer.
 const STREAM_MARGIN: Duration = Duration::from_secs(5);
 
+/// How many exits are asked before it is the backend that is not there.
+const EXITS: usize = 3;
+
 /// What to do about a pause.
 const RESUME: &str = "`llmtor resume` lets calls leave again";
 
@@ -93,15 +96,25 @@ pub(super) async fn examine(operations: &Operations, progress: &ProgressSender) 
     };
     findings.add(clock(operations.clock().now(), status.as_ref()));
     let tor_failed = tor.verdict == Verdict::Problem;
-    findings.add(tor);
-    findings.add(match (way, hindered) {
+    let backend = match (&way, hindered) {
         (Some(WayOut { tor: Some(_), .. }), _) if tor_failed => {
             skipped(CheckName::Backend, "not tried before Tor is ready")
         }
-        (Some(way), _) => backend(operations.config(), &way).await,
+        (Some(way), _) => backend(operations.config(), way).await,
         (None, Some(check)) if check.name == CheckName::Backend => check,
         (None, _) => skipped(CheckName::Backend, "not tried before Tor is ready"),
-    });
+    };
+    // With a directory in its cache it is ready without a network; a stream shows what that is worth.
+    match way.and_then(|way| way.tor).map(|tor| tor.status()) {
+        Some(status) if backend.verdict == Verdict::Problem && matches!(status.phase, Phase::Blocked(_)) => {
+            findings.add(stuck(&status));
+            findings.add(skipped(CheckName::Backend, "not to be reached before Tor is ready"));
+        }
+        _ => {
+            findings.add(tor);
+            findings.add(backend);
+        }
+    }
     findings.report
 }
 
@@ -306,38 +319,52 @@ async fn tor(operations: &Operations, way: Option<&WayOut>) -> (Check, Option<St
                 if status.phase == Phase::Dormant { "at rest; the next call wakes it" } else { "ready" };
             (ok(CheckName::Tor, dormant), Some(status))
         }
-        Some(Err(status)) => {
-            let advice = match status.phase {
-                Phase::Blocked(Blockage::Offline) => "connect this machine to a network",
-                Phase::Blocked(Blockage::Filtered) => {
-                    "name a bridge in `tor.arti` (config/llmtor.example.toml shows how)"
-                }
-                Phase::Blocked(Blockage::Clock) => "set the clock",
-                Phase::Blocked(Blockage::Unreachable | Blockage::Directory) => {
-                    "see whether other programs reach the network; if they do, a bridge in `tor.arti` may help"
-                }
-                Phase::AtRest => RESUME,
-                Phase::Bootstrapping(_) | Phase::Ready | Phase::Dormant => {
-                    "try again in a minute; a longer `tor.bootstrap_seconds` waits longer"
-                }
-            };
-            let detail = AppError::TorNotReady(status.clone()).to_string();
-            let detail = detail.trim_end_matches("; nothing was sent").to_owned();
-            (problem(CheckName::Tor, RefusalKind::Unreachable, detail, advice), Some(status))
-        }
+        Some(Err(status)) => (stuck(&status), Some(status)),
     }
+}
+
+/// What a client that is not ready says of itself.
+fn stuck(status: &Status) -> Check {
+    let advice = match status.phase {
+        Phase::Blocked(Blockage::Offline) => "connect this machine to a network",
+        Phase::Blocked(Blockage::Filtered) => {
+            "name a bridge in `tor.arti` (config/llmtor.example.toml shows how)"
+        }
+        Phase::Blocked(Blockage::Clock) => "set the clock",
+        Phase::Blocked(Blockage::Unreachable | Blockage::Directory) => {
+            "see whether other programs reach the network; if they do, a bridge in `tor.arti` may help"
+        }
+        Phase::AtRest => RESUME,
+        Phase::Bootstrapping(_) | Phase::Ready | Phase::Dormant => {
+            "try again in a minute; a longer `tor.bootstrap_seconds` waits longer"
+        }
+    };
+    let detail = AppError::TorNotReady(status.clone()).to_string();
+    let detail = detail.trim_end_matches("; nothing was sent").to_owned();
+    problem(CheckName::Tor, RefusalKind::Unreachable, detail, advice)
 }
 
 /// Opens what a call would, says nothing on it, and closes it.
 async fn backend(config: &Config, way: &WayOut) -> Check {
     let limit = config.anonymous.connect() + STREAM_MARGIN;
-    let opening = async {
+    let open = async |wish: Wish| {
         way.transport.ready().await?;
-        tokio::time::timeout(limit, way.transport.open(Wish::default()))
+        tokio::time::timeout(limit, way.transport.open(wish))
             .await
             .unwrap_or_else(|_| Err(TransportError::new(TransportErrorKind::Timeout)))
     };
-    match opening.await {
+    let mut wish = Wish::default();
+    let mut opened = open(wish.clone()).await;
+    // One exit says nothing of the backend; a call takes another, too.
+    for _ in 1..EXITS {
+        let Err(error) = &opened else { break };
+        if !matches!(error.kind(), TransportErrorKind::Timeout | TransportErrorKind::Connect) {
+            break;
+        }
+        wish.avoid.extend(error.exit());
+        opened = open(wish.clone()).await;
+    }
+    match opened {
         Ok(opened) => {
             drop(opened);
             ok(CheckName::Backend, format!("{} answers (by {})", way.transport.authority(), way.name))

@@ -1,7 +1,7 @@
 //! Logging: to standard error, and of a daemon also into files of the home; never content.
 //!
 //! The level is for our own words. What other crates say stops at warnings: the Tor client's details name relays, and so
-//! whole paths, and the ports of targets, which its safe logging does not hide.
+//! whole paths, and the ports of targets, which its safe logging does not hide; its warnings name bridges by half. So it stops at errors.
 //!
 //! | | standard error | files |
 //! | --- | --- | --- |
@@ -36,8 +36,9 @@ use crate::datadir::Home;
 
 /// The crate whose words the level is for.
 const OWN: &str = env!("CARGO_CRATE_NAME");
-/// Of a test network it says that there are few relays in it, without end.
-const TALKATIVE: &str = "tor_netdir";
+/// The Tor client's parts. What fails at a bridge is told with the half of its address, which its safe logging shows of whatever it
+/// takes for a guard; of how the client fares its status tells, which names nobody.
+const TOR: [&str; 2] = ["tor_", "arti_"];
 /// Quotes messages that it does not understand, and what a browser is asked for is a session.
 const QUOTING: &str = "chromiumoxide";
 /// What a file's name begins and ends with; its day (UTC) is in between.
@@ -123,7 +124,7 @@ fn targets(level: Level) -> Targets {
     };
     Targets::new()
         .with_default(own.min(LevelFilter::WARN))
-        .with_target(TALKATIVE, own.min(LevelFilter::ERROR))
+        .with_targets(TOR.map(|part| (part, own.min(LevelFilter::ERROR))))
         .with_target(QUOTING, LevelFilter::OFF)
         .with_target(OWN, own)
 }
@@ -145,7 +146,12 @@ mod tests {
         }
         assert!(!targets(Level::Trace).would_enable("chromiumoxide::conn", &tracing::Level::ERROR));
         assert!(targets(Level::Trace).would_enable("llmtor::tor", &tracing::Level::TRACE));
-        assert!(targets(Level::Info).would_enable("tor_guardmgr", &tracing::Level::WARN));
+        assert!(targets(Level::Info).would_enable("hyper", &tracing::Level::WARN));
+        // It names a bridge's first octet, its port and the beginning of its fingerprint.
+        for part in ["tor_guardmgr::guard", "tor_circmgr", "tor_chanmgr::mgr", "arti_client::client"] {
+            assert!(!targets(Level::Trace).would_enable(part, &tracing::Level::WARN), "{part}");
+            assert!(targets(Level::Info).would_enable(part, &tracing::Level::ERROR), "{part}");
+        }
         assert!(!targets(Level::Off).would_enable("llmtor", &tracing::Level::ERROR));
     }
 }

@@ -10,6 +10,30 @@
 //! these can read the home, the API key and what the user types already; it would keep them also from telling whose a port
 //! is, which `serve` does for a user whose port is taken.
 
+/// Has this process open as many files as the system lets it: each call is a connection or two.
+pub fn raise_open_files() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        if current != maximum {
+            // Where a system wants less than the limit that it names, what was there stays.
+            let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+        }
+    }
+}
+
+/// From now on a limit on the size of files is an error of the write that meets it, and not the end of the process. Must be called inside
+/// a Tokio runtime.
+pub fn outlive_file_sizes() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        // Whoever is told of a signal does not end by it; and nobody listens.
+        let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
+    }
+}
+
 /// Call it first, before there is anything to be kept.
 pub fn keep_out_of_files() {
     #[cfg(unix)]

@@ -35,7 +35,7 @@ use crate::identity::{
 use crate::keys::{self, Keyring};
 use crate::passage::{Gate, Passage};
 use crate::tor::Tor;
-use crate::vault::{Census, Deposits, Stock, Vault, Withdrawals};
+use crate::vault::{Census, Deposits, Provenance, Stock, Vault, Withdrawals};
 use crate::wire::ModelName;
 use crate::wire::redemption::Epoch;
 
@@ -95,6 +95,17 @@ impl Operations {
             let master = home.master_key(store)?;
             let (vault, found) = Vault::open(&home.vault_path(), backup::vault_keys(&master), clock)?;
             tracing::info!(?found, "vault opened");
+            match found.provenance {
+                Provenance::Same => {}
+                Provenance::PutBack => tracing::warn!(
+                    "vault.db is older than what was here last, or lost the end of its log: tokens in it may have been spent \
+                     since, so all of them rest for fifteen minutes and count as maybe spent"
+                ),
+                Provenance::Copied => tracing::warn!(
+                    "vault.db is a copy, or was moved to another disk: it is paused, because the original may go on; \
+                     `llmtor restore --take-over` when no other machine or copy uses its tokens any more"
+                ),
+            }
             Ok::<_, AppError>((vault, master.derive(SESSION), keys::store::load(&home)?))
         })
         .await
@@ -272,6 +283,7 @@ impl Operations {
         };
         let (custody, resting_until) = self.standing().await?;
         Ok(StatusReport {
+            room: super::room::of(&self.home),
             daemon,
             home: self.home.root().to_owned(),
             identity_url: url(self.config.backend.identity_url()),

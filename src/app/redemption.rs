@@ -97,6 +97,11 @@ pub(super) fn way_out(
     match choice {
         TransportChoice::Loopback => {
             let transport = Arc::new(Loopback::new(url.as_str())?);
+            if config.images.fetch_over_tor {
+                tracing::warn!(
+                    "`images.fetch_over_tor` has no effect: the backend is on this machine, so there is no Tor here"
+                );
+            }
             Ok(WayOut { transport, tor: None, name: "loopback", pictures: None })
         }
         TransportChoice::Socks(address) => {

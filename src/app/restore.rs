@@ -7,6 +7,8 @@
 //!
 //! A restore into a home that holds something is refused: it would have to lose one vault's tokens or mix two.
 
+mod settings;
+
 use std::path::Path;
 
 use crate::backup::BackupError;
@@ -16,15 +18,19 @@ use crate::config::Config;
 use crate::datadir::{Home, MasterKey, Staging};
 use crate::secret::Secret;
 use crate::vault::{Custody, Vault};
+use crate::wire::shown::shown;
 
 use super::AppError;
 use super::operations::backup::{Origin, vault_keys};
+
+pub use settings::Taken;
 
 /// A home that is filled and not in its place yet.
 pub struct Restoration {
     staging: Staging,
     master: MasterKey,
     manifest: Manifest,
+    left_out: Vec<String>,
 }
 
 /// A home that is in its place.
@@ -37,7 +43,7 @@ pub struct Restored {
 
 impl Restoration {
     /// Opens a backup and fills a home that is to be at `target`. Blocks.
-    pub fn begin(target: &Path, sealed: &[u8], unlock: &Unlock) -> Result<Self, AppError> {
+    pub fn begin(target: &Path, sealed: &[u8], unlock: &Unlock, taken: Taken) -> Result<Self, AppError> {
         // Before a second is spent on a passphrase.
         drop(Staging::begin(target)?);
         let archive = Archive::open(sealed, unlock)?;
@@ -50,17 +56,31 @@ impl Restoration {
 
         let staging = Staging::begin(target)?;
         let home = staging.home();
-        for (name, path) in [(FileName::Config, home.config_path()), (FileName::Keys, home.keys_path())] {
-            if let Some(content) = file(name) {
-                home.write_private(&path, content)?;
+        let mut left_out = Vec::new();
+        match (file(FileName::Config), taken) {
+            (Some(config), Taken::All) => home.write_private(&home.config_path(), config)?,
+            (Some(config), Taken::Harmless) => {
+                let (kept, left) = settings::sift(config)?;
+                home.write_private(&home.config_path(), kept.as_bytes())?;
+                left_out = left;
             }
+            (None, _) => {}
+        }
+        if let Some(keys) = file(FileName::Keys) {
+            home.write_private(&home.keys_path(), keys)?;
         }
         home.write_private(&home.vault_path(), vault)?;
-        let manifest = archive.manifest.clone();
+        let mut manifest = archive.manifest.clone();
+        manifest.made = shown(&manifest.made, 40);
         let origin = Origin { home: manifest.home.clone(), made: manifest.made.clone() };
         let origin = toml::to_string(&origin).map_err(|_| AppError::Internal)?;
         home.write_private(&home.origin_path(), origin.as_bytes())?;
-        Ok(Self { staging, master, manifest })
+        Ok(Self { staging, master, manifest, left_out })
+    }
+
+    /// Settings that the backup has and the home does not get, each in a line that can be shown.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// Where the settings can be read.
@@ -70,7 +90,7 @@ impl Restoration {
 
     /// Checks vault and key against each other, keeps the key where `config` says, and puts the home in its place.
     pub async fn finish(self, config: &Config) -> Result<Restored, AppError> {
-        let Self { staging, master, manifest } = self;
+        let Self { staging, master, manifest, .. } = self;
         let store = config.vault.key_store;
         let opening = (staging, master);
         let (staging, master, vault) = tokio::task::spawn_blocking(move || {

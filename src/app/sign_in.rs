@@ -97,7 +97,7 @@ pub(super) fn advice(error: &BrowserError) -> &'static str {
             "install one, name one with --browser PATH, or sign in by hand with any browser: llmtor login --paste"
         }
         BrowserError::NotAProgram(_) => {
-            "name the browser's program itself with --browser PATH, or sign in by hand: llmtor login --paste"
+            "name the browser's program itself, with its whole path: --browser PATH; or sign in by hand: llmtor login --paste"
         }
         BrowserError::NoDisplay => "sign in by hand, with a browser on any machine: llmtor login --paste",
         BrowserError::Root => {

@@ -182,6 +182,10 @@ fn restored(report: &AbuseRestoreReport) -> String {
         Restoration::OtherMonth => {
             format!("skipped, because it is for {month}; run `llmtor abuse setup` for this month's")
         }
+        Restoration::NotSigned => {
+            "skipped, because it is not signed by the pinned key; run `llmtor abuse setup` for a fresh one"
+                .into()
+        }
         Restoration::Absent => "not in the backup; run `llmtor abuse setup`".into(),
     };
     format!("permanent token: {permanent}\nmonthly token: {transient}")

@@ -243,6 +243,7 @@ pub(super) enum Command {
     Backend(BackendCommand),
     /// Prints a completion script for a shell
     #[command(after_help = "Example:\n\
+                      \x20 mkdir -p ~/.local/share/bash-completion/completions\n\
                       \x20 llmtor completions bash > ~/.local/share/bash-completion/completions/llmtor")]
     Completions(CompletionsOptions),
     /// Prints the manual page, or writes one page a command

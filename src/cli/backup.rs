@@ -42,6 +42,14 @@ fn text(report: &BackupReport) -> String {
         report.path.display(),
         report.tokens
     );
+    if !report.sha256.is_empty() {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "\nSHA-256 of the file: {}\nkeep that apart from it, if somebody else keeps the file",
+            report.sha256
+        );
+    }
     if report.left_behind > 0 {
         let fate = match report.custody {
             Custody::Retired => {

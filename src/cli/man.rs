@@ -19,6 +19,7 @@ pub(super) fn run(options: &ManOptions, context: &Context) -> Result<Exit, Failu
             let _ = std::io::stdout().lock().write_all(&page);
         }
         Some(dir) => {
+            std::fs::create_dir_all(dir).map_err(|error| failed(&error))?;
             let written = write_all(&command, dir)?;
             context.output.result(&written, || written.join("\n"));
         }
@@ -45,5 +46,5 @@ fn render(command: &clap::Command) -> Result<Vec<u8>, Failure> {
 
 fn failed(error: &std::io::Error) -> Failure {
     Failure::new(Exit::Failed, format!("the manual page cannot be written: {error}"))
-        .advise("name a directory that is there and yours: --dir DIR")
+        .advise("name a directory that is yours: --dir DIR")
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::app::AppError;
-use crate::app::restore::{Restoration, Restored};
+use crate::app::restore::{Restoration, Restored, Taken};
 use crate::backup::Passphrase;
 use crate::backup::archive::Unlock;
 use crate::blind::PublicKey;
@@ -42,6 +42,9 @@ struct Done {
     custody: Custody,
     #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<Destination>,
+    /// Settings that were not taken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    settings_left_out: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     taken_over: Option<TakeOverReport>,
 }
@@ -61,7 +64,17 @@ pub(super) async fn run(options: RestoreOptions, context: &Context) -> Result<Ex
         let report = take_over(context, &home, &config, custody(context, &home, &config).await?).await?;
         let home = home.root().to_owned();
         let taken_over = Some(report);
-        finish(context, &Done { home, made: None, custody: Custody::Ours, backend: None, taken_over });
+        finish(
+            context,
+            &Done {
+                home,
+                made: None,
+                custody: Custody::Ours,
+                backend: None,
+                settings_left_out: Vec::new(),
+                taken_over,
+            },
+        );
         return Ok(Exit::Done);
     };
     let sealed = read(file, LIMIT)?;
@@ -71,14 +84,21 @@ pub(super) async fn run(options: RestoreOptions, context: &Context) -> Result<Ex
             Unlock::Passphrase(Passphrase::new(passphrase::read(&options.passphrase, Purpose::Open).await?))
         }
     };
+    let taken = match options.identity {
+        Some(_) if !options.all_settings => Taken::Harmless,
+        _ => Taken::All,
+    };
+    let file_sum = sum(&sealed);
     let target = context.home_path()?;
-    let begun = tokio::task::spawn_blocking(move || Restoration::begin(&target, &sealed, &unlock));
+    let begun = tokio::task::spawn_blocking(move || Restoration::begin(&target, &sealed, &unlock, taken));
     let begun = begun.await.map_err(|_| Failure::from(AppError::Internal))??;
     let config = context.config(Some(begun.home()), &[])?;
     let backend = destination(begun.home(), &config)?;
+    let left_out = begun.left_out().to_vec();
     let Restored { home, manifest } = begun.finish(&config).await?;
     // Before anything is typed that lets it be used.
-    context.output.remark(&shown(&backend, options.identity.is_some()));
+    let made_by_anybody = options.identity.is_some().then_some(file_sum.as_str());
+    context.output.remark(&presented(&backend, made_by_anybody, &left_out, &home));
 
     let wanted = options.take_over || (std::io::stdin().is_terminal() && !context.output.is_json());
     let taken_over = if wanted {
@@ -96,8 +116,24 @@ pub(super) async fn run(options: RestoreOptions, context: &Context) -> Result<Ex
     };
     let custody = if taken_over.is_some() { Custody::Ours } else { Custody::Restored };
     let home = home.root().to_owned();
-    finish(context, &Done { home, made: Some(manifest.made), custody, backend: Some(backend), taken_over });
+    finish(
+        context,
+        &Done {
+            home,
+            made: Some(manifest.made),
+            custody,
+            backend: Some(backend),
+            settings_left_out: left_out,
+            taken_over,
+        },
+    );
     Ok(Exit::Done)
+}
+
+/// SHA-256, as `sha256sum` prints it.
+fn sum(file: &[u8]) -> String {
+    use sha2::Digest as _;
+    crate::backup::hex(&sha2::Sha256::digest(file))
 }
 
 fn destination(home: &Home, config: &Config) -> Result<Destination, Failure> {
@@ -113,7 +149,8 @@ fn destination(home: &Home, config: &Config) -> Result<Destination, Failure> {
     })
 }
 
-fn shown(backend: &Destination, by_identity: bool) -> String {
+/// With the sum of a file of which nothing shows who made it.
+fn presented(backend: &Destination, sum: Option<&str>, left_out: &[String], home: &Home) -> String {
     let Destination { identity_url, anonymous_url, keys } = backend;
     let mut text = String::from("in the backup:");
     for (plane, url) in [("identity plane", identity_url), ("anonymous plane", anonymous_url)] {
@@ -123,9 +160,25 @@ fn shown(backend: &Destination, by_identity: bool) -> String {
     for key in keys {
         let _ = write!(text, "\n  key of {}: {}", key.name, key.fingerprint);
     }
-    if by_identity {
-        text += "\nnothing proves who made this file: whoever knows the recipient can seal one, with a backend and keys of \
-                 their own. Compare these with what the operator publishes before you log in or take over";
+    if let Some(sum) = sum {
+        let _ = write!(
+            text,
+            "\nnothing proves who made this file: whoever knows the recipient can seal one, with a backend, keys and a vault of \
+             their own, whose abuse tokens would tell them your calls. Compare these with what the operator publishes, and \
+             the file's SHA-256 with what `llmtor backup` said when you made it, before you log in or take over:\n  {sum}"
+        );
+    }
+    if !left_out.is_empty() {
+        let _ = write!(
+            text,
+            "\nthese settings were left out, because somebody else could have put them there to start a program or to end \
+             your anonymity. Those that are yours (bridges, a proxy, a browser) put into {} before you start llmtor; or restore \
+             with --all-settings into another home:",
+            home.config_path().display()
+        );
+        for line in left_out {
+            let _ = write!(text, "\n  {line}");
+        }
     }
     text
 }

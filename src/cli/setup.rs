@@ -393,7 +393,11 @@ fn written(done: &Done, prepared: &Prepared, machine: &Machine, tool: &Tool, con
         }
     }
     if let Some(model) = &done.model {
-        let _ = writeln!(text, "model: {}; for titles and other small calls: {}", model.main, model.small);
+        let _ = writeln!(
+            text,
+            "model: {}; wherever it asks for another one for titles and other small calls: {}",
+            model.main, model.small
+        );
     }
     let undo = context.command(&format!("setup {} --undo", tool.id));
     let _ = writeln!(text, "to put everything back: {undo}");

@@ -51,7 +51,8 @@ pub(super) fn paused(context: &Context, custody: Custody) -> Option<String> {
     let why = match custody {
         Custody::Ours => return None,
         Custody::Restored => {
-            "this vault was restored from a backup and spends nothing; when no other machine uses its tokens any more"
+            "this vault was restored from a backup, or its files were copied or moved to another disk, and spends nothing; \
+             when no other machine or copy uses its tokens any more"
         }
         Custody::Retired => {
             "another vault was to take this one's tokens over, and this one spends nothing; if no other machine uses them"
@@ -65,8 +66,8 @@ pub(super) fn held_back(context: &Context, custody: Custody, resting_until: Opti
     match (paused(context, custody), resting_until) {
         (Some(paused), _) => format!("PAUSED: {paused}\n"),
         (None, Some(until)) => format!(
-            "RESTING: this vault was just taken over; the tokens that came with it may be used from {until} on, because \
-             a call of the old machine may still be under way\n"
+            "RESTING: this vault was just taken over, or an older copy of vault.db was put in its place; the tokens that came \
+             with it may be used from {until} on, because a call may still be under way, and count as maybe spent\n"
         ),
         (None, None) => String::new(),
     }

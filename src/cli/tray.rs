@@ -22,6 +22,8 @@ pub(super) fn run(options: &TrayOptions, context: &Context, runtime: &Runtime) -
 
 fn show(options: &TrayOptions, context: &Context, runtime: &Runtime) -> Result<Exit, Failure> {
     let (home, config) = context.open(&[])?;
+    // A daemon that nobody sees is not started for an icon that cannot be shown.
+    runtime.block_on(desktop::check())?;
     let start: desktop::Start = {
         let (home, config, sets) = (home.clone(), config.clone(), context.sets.clone());
         Arc::new(move || {

@@ -31,7 +31,7 @@ pub use keys::{ImportReport, KeyReport, KeysReport};
 pub use page::PageReport;
 pub use passage::PassageReport;
 pub use purchase::{CheckoutReport, OfferReport, OffersReport, SecretLink, VoucherReport};
-pub use status::{DaemonReport, NewIdentityReport, SessionState, StatusReport, TorPhase, TorReport};
+pub use status::{DaemonReport, NewIdentityReport, Room, SessionState, StatusReport, TorPhase, TorReport};
 pub use supply::{NextTopUp, SupplyLevel, SupplyReport, Usable};
 pub use tokens::{ExplainReport, LossReason, LossReport, LossesReport, TokenReport, TokenState};
 

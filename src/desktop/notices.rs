@@ -44,13 +44,14 @@ impl Notices {
     pub(super) fn of(&mut self, report: Option<&StatusReport>, now: Instant) -> Vec<Notice> {
         let is_paused = report.is_some_and(|report| report.passage == Passage::Paused);
         // Whoever paused knows why nothing happens.
-        let supply = || report.into_iter().filter(|_| !is_paused).flat_map(|report| report.supply.values());
+        let mut supply = report.into_iter().filter(|_| !is_paused).flat_map(|report| report.supply.iter());
         // Of a model that was never used nobody needs to hear: few accounts have credits for all that is offered.
-        let is_short = supply().any(|one| {
+        let short = supply.find(|(_, one)| {
             matches!(one.next, NextTopUp::NoCredit { .. })
                 && one.level != SupplyLevel::Ample
                 && one.days.is_some()
         });
+        let is_short = short.is_some();
         let has_ended = !is_paused && report.is_some_and(|report| report.session == SessionState::Expired);
         let condition = report.map(StatusReport::condition);
         let is_trouble = condition.as_ref().is_none_or(|condition| condition.state == State::Trouble);
@@ -66,7 +67,14 @@ impl Notices {
         };
         let low = Notice {
             summary: "llmtor: tokens run low",
-            body: "The account has no credit left to make new ones. Buy some with `llmtor buy`.".into(),
+            body: match short {
+                Some((model, _)) => {
+                    format!(
+                        "The account has no credit left to make new ones for {model}. Buy some with `llmtor buy`."
+                    )
+                }
+                None => String::new(),
+            },
         };
         let session = Notice {
             summary: "llmtor: please sign in",

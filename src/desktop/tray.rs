@@ -15,6 +15,15 @@ use super::view::{Entry, Row, View};
 use super::{DesktopError, Message, Seat, icon, watch};
 use crate::control::message::{State, StatusReport};
 
+/// Whether there is a desktop session at all, before anything is started for its sake.
+pub async fn check() -> Result<(), DesktopError> {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = zbus::Connection::session().await {
+        return Err(DesktopError::NoDesktop(error.to_string()));
+    }
+    Ok(())
+}
+
 /// Shows the icon until the user quits. Must be called on the main thread; `runtime` does everything that waits.
 #[cfg(not(any(target_os = "macos", windows)))]
 pub fn run(seat: Seat, runtime: &Handle) -> Result<(), DesktopError> {

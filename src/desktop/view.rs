@@ -172,6 +172,7 @@ mod tests {
         let name = |number| ModelName::new(format!("model-{number}")).unwrap();
         let tor = TorReport { percent: 45, phase: TorPhase::Bootstrapping, stage: None, blockage: None };
         StatusReport {
+            room: crate::control::message::Room::Some,
             daemon: Some(DaemonReport {
                 pid: 1,
                 base_url: "http://127.0.0.1:8787/v1".into(),

@@ -79,7 +79,7 @@ pub(crate) struct Client {
 
 enum Way {
     Direct(reqwest::Client, record::Way),
-    Tor(tor::Client),
+    Tor(Box<tor::Client>),
 }
 
 /// Why there is no answer to judge.
@@ -116,7 +116,7 @@ impl Client {
             }
             Route::Tor(route) => {
                 url.check_tor()?;
-                Way::Tor(tor::Client::new(url, route, deadlines, &gate)?)
+                Way::Tor(Box::new(tor::Client::new(url, route, deadlines, &gate)?))
             }
         };
         Ok(Self { way, gate, answer_bytes: deadlines.answer_bytes })

@@ -172,6 +172,7 @@ impl Life {
         // Arti's feature installs none, and panics without one. An earlier one, by whomever, is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config = settings.resolve()?;
+        super::bridges::forget_moved(&settings.state.join(GUARDS), &settings.arti);
         let mode = match start {
             Start::Now => Mode::Awake,
             Start::AtRest => Mode::AtRest,

@@ -23,7 +23,7 @@
 
 use rusqlite::{Connection, MAIN_DB};
 
-use super::books::{Books, HeldAbuse};
+use super::books::{Books, HeldAbuse, MARK};
 use super::custody::{Custody, Identification};
 use super::recovery::{DOUBT_ALL, RELEASE_ALL};
 use super::sealing::Place;
@@ -209,5 +209,7 @@ fn copy(conn: &Connection) -> Result<Secret<Vec<u8>>, VaultError> {
          COMMIT;"
     ))?;
     copy.execute("UPDATE meta SET value = ?1 WHERE name = 'custody'", [Custody::Restored.name().as_bytes()])?;
+    // Of this place, and of no other.
+    copy.execute("DELETE FROM meta WHERE name = ?1", [MARK])?;
     Ok(Secret::new(copy.serialize(MAIN_DB)?.to_vec()))
 }

@@ -3,18 +3,27 @@
 //! Caches ([`DrawIndex`], the habits, the current abuse tokens, the custody) change only inside a batch; if its commit fails they are
 //! distrusted and read anew before the next.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::custody::Custody;
 use super::draw::DrawIndex;
 use super::habits::Ledger as Habits;
+use super::mark::{FileId, Found, Mark, Nonce, Said};
 use super::sealing::{Place, Sealer};
-use super::{AbuseHoldings, AbuseKind, HeldTransient, VaultError};
+use super::{AbuseHoldings, AbuseKind, HeldTransient, RecoveryReport, VaultError};
 use crate::blind::Fingerprint;
 use crate::clock::{SharedClock, Timestamp};
 use crate::secret::Secret;
 use crate::wire::ModelName;
 use crate::wire::redemption::Epoch;
+
+/// The row of `meta` that the mark is compared with: two numbers and the count of presentations.
+pub(super) const MARK: &str = "mark";
+/// Rows of `meta` that name the models whose answers do not say rightly when they were made begin so.
+pub(super) const UNTIMED: &str = "untimed:";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Caches {
@@ -46,6 +55,12 @@ pub(super) struct Books {
     pub(super) sweep_due: bool,
     /// Whether the tokens may be spent here.
     pub(super) custody: Custody,
+    /// Models whose answers do not say rightly when they were made.
+    pub(super) untimed: BTreeSet<ModelName>,
+    /// How often a token was presented, ever.
+    presentations: u64,
+    /// What lies beside the file.
+    mark: Option<Mark>,
     caches: Caches,
     /// When to look for lapsed doubts next.
     pub(super) next_lapse: Timestamp,
@@ -68,12 +83,101 @@ impl Books {
             transient: None,
             sweep_due: true,
             custody: Custody::default(),
+            untimed: BTreeSet::new(),
+            presentations: 0,
+            mark: None,
             caches: Caches::Distrusted,
             next_lapse: Timestamp::from_unix(i64::MIN),
             commits: 0,
             #[cfg(test)]
             faults: std::sync::Arc::default(),
         }
+    }
+
+    /// Puts right what the last run left, and whatever else the mark beside `path` shows; see [`super::mark`].
+    pub(super) fn arrive(&mut self, path: &Path, found: Found) -> Result<RecoveryReport, VaultError> {
+        let said = self.said()?;
+        let provenance = found.judge(said, FileId::of(path)?);
+        // What the mark says until it is written anew. Then it comes right before what the vault says.
+        let before = match (found, said) {
+            (Found::Note(note), _) => note.nonce(),
+            (_, Some(said)) => said.nonce,
+            (_, None) => {
+                let nonce = rand::random();
+                if found == Found::Nothing {
+                    drop(Mark::of_a_new_vault(path, nonce)?);
+                }
+                nonce
+            }
+        };
+        let told = if let Found::Note(note) = found { note.presentations() } else { 0 };
+        let presentations = said.map_or(0, |said| said.presentations).max(told);
+        let said = Said { nonce: rand::random(), before, presentations };
+        let report = self.recover(provenance, said)?;
+        self.mark = Some(Mark::of(path, said)?);
+        Ok(report)
+    }
+
+    /// What the file has for its mark.
+    fn said(&self) -> Result<Option<Said>, VaultError> {
+        let Some(value) = self.meta_if_there(MARK)? else { return Ok(None) };
+        let (nonces, rest) = value.as_chunks::<16>();
+        let (&[nonce, before], Ok(presentations)) = (nonces, rest.try_into()) else {
+            return Err(VaultError::Corrupt);
+        };
+        Ok(Some(Said { nonce, before, presentations: u64::from_be_bytes(presentations) }))
+    }
+
+    /// Puts it there.
+    pub(super) fn say(&mut self, said: Said) -> Result<(), VaultError> {
+        let Said { nonce, before, presentations } = said;
+        let value = [&nonce[..], &before, &presentations.to_be_bytes()].concat();
+        self.conn
+            .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
+            .execute((MARK, value))?;
+        self.presentations = presentations;
+        Ok(())
+    }
+
+    /// A token is presented, in this transaction.
+    pub(super) fn count_presentation(&mut self) -> Result<(), VaultError> {
+        if let Some(said) = self.said()? {
+            self.say(Said { presentations: self.presentations.saturating_add(1), ..said })?;
+        }
+        Ok(())
+    }
+
+    /// After a commit: the mark follows.
+    pub(super) fn tell_mark(&mut self) {
+        if let Some(mark) = &mut self.mark {
+            mark.follow(self.presentations);
+        }
+    }
+
+    /// The last commit. None if it failed, or is not this file's business any more: then the mark stays as it is.
+    pub(super) fn take_leave(&mut self) -> Option<(Mark, Nonce)> {
+        let mark = self.mark.take()?;
+        let said = self.said().ok()??;
+        let nonce: Nonce = rand::random();
+        if mark.is_displaced() || self.conn.execute_batch("BEGIN IMMEDIATE").is_err() {
+            return None;
+        }
+        let last = Said { nonce, before: said.nonce, presentations: said.presentations };
+        let written = self.say(last).and_then(|()| Ok(self.conn.execute_batch("COMMIT")?));
+        if written.is_err() && !self.conn.is_autocommit() {
+            drop(self.conn.execute_batch("ROLLBACK"));
+        }
+        written.ok().map(|()| (mark, nonce))
+    }
+
+    /// Whether tokens may be drawn and presented, and issuances begun.
+    pub(super) fn may_spend(&self) -> Result<(), VaultError> {
+        if self.is_displaced() { Err(VaultError::Displaced) } else { self.custody.check() }
+    }
+
+    /// Whether the open file is not any more where the next start would look for it.
+    pub(super) fn is_displaced(&self) -> bool {
+        self.mark.as_ref().is_some_and(Mark::is_displaced)
     }
 
     /// A commit failed: what the caches say may not be what the file says.
@@ -114,12 +218,26 @@ impl Books {
     pub(super) fn read_caches(&mut self) -> Result<(), VaultError> {
         if self.caches == Caches::Distrusted {
             self.custody = self.identification()?.custody;
+            self.read_untimed()?;
+            self.presentations = self.said()?.map_or(0, |said| said.presentations);
             self.read_draw_index()?;
             self.read_habits()?;
             self.read_abuse_tokens()?;
             self.sweep_due = true;
             self.next_lapse = Timestamp::from_unix(i64::MIN);
             self.caches = Caches::Trusted;
+        }
+        Ok(())
+    }
+
+    fn read_untimed(&mut self) -> Result<(), VaultError> {
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT substr(name, length(?1) + 1) FROM meta WHERE name GLOB ?1 || '*'")?;
+        let mut rows = statement.query([UNTIMED])?;
+        self.untimed.clear();
+        while let Some(row) = rows.next()? {
+            self.untimed.insert(model_at(row, 0)?);
         }
         Ok(())
     }

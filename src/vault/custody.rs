@@ -6,7 +6,7 @@
 //! | custody | comes about | spends and begins issuances | leaves it |
 //! | --- | --- | --- | --- |
 //! | ours | a new vault; [`Backups::take_over`](super::Backups::take_over) | yes | snapshot that retires it |
-//! | restored | every snapshot carries it ([`backups`](super::backups)), so no restore can forget it | no | taking over |
+//! | restored | every snapshot carries it ([`backups`](super::backups)), so no restore can forget it; a file that was copied by hand ([`mark`](super::mark)) | no | taking over |
 //! | retired | a snapshot that retires its source; another home on this machine took over | no | taking over |
 //!
 //! Taking over marks every token maybe-spent: whoever had them meanwhile may have spent any of them, and what the backend
@@ -22,7 +22,9 @@ use rusqlite::OptionalExtension as _;
 
 use super::VaultError;
 use super::books::Books;
+use super::losses::LossReason;
 use crate::clock::Timestamp;
+use crate::wire::ModelName;
 
 /// How long after a take-over its tokens rest, seconds: as long as a call of the other vault may have been under way (ten
 /// minutes), a clock that is a minute wrong, a minute for the difference that an answer's time is allowed, and a margin.
@@ -30,6 +32,9 @@ pub(super) const QUARANTINE: i64 = 15 * 60;
 
 /// The row of `meta` that says until when; absent before the first take-over.
 const RESTS_UNTIL: &str = "rests until";
+
+/// How long the backend answers an issuance that is sent again with the same signature (five minutes), and a margin, seconds.
+const IDEMPOTENT: i64 = 10 * 60;
 
 /// Whether the tokens may be spent here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -59,6 +64,8 @@ pub struct Identification {
     pub custody: Custody,
     /// Until when the tokens rest that it had when it was taken over last; it may be past.
     pub rests_until: Option<Timestamp>,
+    /// Whether the open file is not where it was opened any more.
+    pub displaced: bool,
 }
 
 impl Custody {
@@ -94,14 +101,13 @@ impl Books {
         let lineage = Lineage(self.meta("lineage")?.try_into().map_err(|_| VaultError::Corrupt)?);
         let generation = self.meta("generation")?.try_into().map_err(|_| VaultError::Corrupt)?;
         let custody = Custody::from_name(&self.meta("custody")?)?;
-        let rests_until = match self.meta_if_there(RESTS_UNTIL)? {
-            Some(unix) => {
-                let unix = unix.try_into().map_err(|_| VaultError::Corrupt)?;
-                Some(Timestamp::from_unix(i64::from_be_bytes(unix)))
-            }
-            None => None,
-        };
-        Ok(Identification { lineage, generation: u32::from_be_bytes(generation), custody, rests_until })
+        Ok(Identification {
+            lineage,
+            generation: u32::from_be_bytes(generation),
+            custody,
+            rests_until: self.meta_time(RESTS_UNTIL)?,
+            displaced: self.is_displaced(),
+        })
     }
 
     pub(super) fn set_custody(&mut self, custody: Custody) -> Result<(), VaultError> {
@@ -119,25 +125,68 @@ impl Books {
             self.conn
                 .prepare_cached("UPDATE meta SET value = ?1 WHERE name = 'generation'")?
                 .execute([generation.to_be_bytes()])?;
-            let rested = self.clock.now().plus_seconds(QUARANTINE).unix();
-            self.conn
-                .prepare_cached("UPDATE tokens SET maybe_spent = 1, not_before = max(not_before, ?1)")?
-                .execute([rested])?;
-            self.conn
-                .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
-                .execute((RESTS_UNTIL, rested.to_be_bytes()))?;
+            self.distrust_tokens()?;
             self.set_custody(Custody::Ours)?;
-            // The draw index knows the old times.
-            self.distrust_caches();
         }
         Ok(())
+    }
+
+    /// Any token may have been spent, by somebody else or by this vault after the state that it is in; and something may
+    /// still be under way.
+    pub(super) fn distrust_tokens(&mut self) -> Result<(), VaultError> {
+        let rested = self.clock.now().plus_seconds(QUARANTINE).unix();
+        self.conn
+            .prepare_cached("UPDATE tokens SET maybe_spent = 1, not_before = max(not_before, ?1)")?
+            .execute([rested])?;
+        self.set_meta_time(RESTS_UNTIL, rested)?;
+        // The draw index knows the old times.
+        self.distrust_caches();
+        Ok(())
+    }
+
+    /// Issuances that were not sent yet, or a moment ago, as far as this file knows: elsewhere, or later, they may have
+    /// become tokens that are spent, and asking for them again would bring the same tokens, unmarked. A credit that this
+    /// costs is written down.
+    pub(super) fn give_up_fresh_issuances(&mut self) -> Result<(), VaultError> {
+        let since = self.clock.now().plus_seconds(-IDEMPOTENT).unix();
+        let sent: Vec<String> = {
+            let mut statement = self.conn.prepare_cached(
+                "DELETE FROM issuances WHERE first_sent IS NULL OR first_sent > ?1
+                 RETURNING CASE WHEN first_sent IS NULL THEN NULL ELSE model END",
+            )?;
+            let models = statement.query_map([since], |row| row.get::<_, Option<String>>(0))?;
+            models.filter_map(Result::transpose).collect::<Result<_, _>>()?
+        };
+        for model in sent {
+            let model = ModelName::new(model).map_err(|_| VaultError::Corrupt)?;
+            self.record_loss(&model, 1, LossReason::Unclear)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn read_custody(&mut self) -> Result<(), VaultError> {
+        self.custody = self.identification()?.custody;
+        Ok(())
+    }
+
+    fn set_meta_time(&mut self, name: &str, unix: i64) -> Result<(), VaultError> {
+        self.conn
+            .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
+            .execute((name, unix.to_be_bytes()))?;
+        Ok(())
+    }
+
+    fn meta_time(&self, name: &str) -> Result<Option<Timestamp>, VaultError> {
+        let Some(unix) = self.meta_if_there(name)? else { return Ok(None) };
+        let unix = unix.try_into().map_err(|_| VaultError::Corrupt)?;
+        Ok(Some(Timestamp::from_unix(i64::from_be_bytes(unix))))
     }
 
     fn meta(&self, name: &str) -> Result<Vec<u8>, VaultError> {
         self.meta_if_there(name)?.ok_or(VaultError::Corrupt)
     }
 
-    fn meta_if_there(&self, name: &str) -> Result<Option<Vec<u8>>, VaultError> {
+    pub(super) fn meta_if_there(&self, name: &str) -> Result<Option<Vec<u8>>, VaultError> {
         let mut statement = self.conn.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
         Ok(statement.query_row([name], |row| row.get(0)).optional()?)
     }

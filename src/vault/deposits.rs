@@ -42,7 +42,7 @@ impl Deposits {
 
     /// Whether issuances may be begun and given new RequestIDs, see [`Custody`](super::Custody); if not, why.
     pub async fn admit(&self) -> Result<(), VaultError> {
-        self.mailbox.call(Durability::Relaxed, |books| books.custody.check()).await
+        self.mailbox.call(Durability::Relaxed, |books| books.may_spend()).await
     }
 
     /// Every Blinded row.
@@ -165,7 +165,7 @@ impl Books {
     }
 
     fn begin(&mut self, batch: &[NewIssuance]) -> Result<(), VaultError> {
-        self.custody.check()?;
+        self.may_spend()?;
         // All checks before the first write: a refusal must leave nothing behind.
         let mut seen = HashSet::new();
         for new in batch {
@@ -238,7 +238,7 @@ impl Books {
     }
 
     fn renew(&mut self, old: &RequestId, new: &RequestId) -> Result<(), VaultError> {
-        self.custody.check()?;
+        self.may_spend()?;
         let (model, _, [message, blinded, secret]) = self.issuance(old)?;
         if old != new && self.issuance_pending(new)? {
             return Err(VaultError::DuplicateIssuance);

@@ -45,6 +45,15 @@ impl DrawIndex {
         }
     }
 
+    /// Takes row `id` out, if it is there.
+    pub fn take(&mut self, model: &ModelName, key: Fingerprint, id: i64) {
+        if let Some(shelf) = self.shelves.get_mut(model).and_then(|shelves| shelves.get_mut(&key)) {
+            shelf.matured.retain(|other| *other != id);
+            shelf.maturing.values_mut().for_each(|ids| ids.retain(|other| *other != id));
+            shelf.maturing.retain(|_, ids| !ids.is_empty());
+        }
+    }
+
     /// Takes one matured row of `key` out, each with the same probability.
     pub fn draw<R: CryptoRng + ?Sized>(
         &mut self,

@@ -8,6 +8,8 @@ use crate::wire::ModelName;
 pub enum Shortage {
     /// No token of that model at all.
     Empty,
+    /// There are some, but all of them may be spent, and only certain ones were wanted.
+    Uncertain,
     /// There are some, but none may be used before this time.
     Maturing {
         /// When the first of them may be.
@@ -37,10 +39,25 @@ pub enum VaultError {
     },
     /// The file is no SQLite database, or a damaged one. Nothing was changed.
     #[error(
-        "vault.db is damaged and was left alone; restore it from a backup together with vault.db-wal, \
-         or move both away to start with an empty vault (the tokens in it are lost then)"
+        "vault.db is damaged and was left alone. If you have a backup of `llmtor backup`, put that into another home: \
+         `llmtor restore FILE --home DIR`. An older copy of the file can be put in its place, with vault.db-wal moved away: then \
+         its tokens rest for fifteen minutes and count as maybe spent. To start with an empty vault (the tokens in it are lost \
+         then), move vault.db, vault.db-wal and vault.db.mark away"
     )]
     Corrupt,
+    /// There was a vault, as its mark shows, and there is none.
+    #[error(
+        "vault.db is missing, and with it the tokens: if it was only moved, put it back; or restore a backup of `llmtor backup` \
+         into another home (`llmtor restore FILE --home DIR`); or, if they are lost, move vault.db.mark away to start with an \
+         empty vault"
+    )]
+    Missing,
+    /// The open file was moved, removed or replaced.
+    #[error(
+        "vault.db was moved, removed or replaced while llmtor has it open, so nothing is spent or minted: put the same file \
+         back, or save what is in it with `llmtor backup --retire FILE` before llmtor ends; then restore that into another home"
+    )]
+    Displaced,
     /// `vault.db` is gone while its write-ahead log is still there.
     #[error(
         "vault.db is missing but vault.db-wal is there; put vault.db back, or move vault.db-wal away to start empty"
@@ -78,8 +95,8 @@ pub enum VaultError {
     Closed,
     /// A copy that nobody has taken over. Nothing was drawn.
     #[error(
-        "this vault was restored from a backup and is paused, so that no token is spent in two places: when the machine \
-         that it was copied from does not use these tokens any more, run `llmtor restore --take-over`"
+        "this vault was restored from a backup, or its files were copied or moved to another disk, and it is paused, so that no \
+         token is spent in two places: when no other machine or copy uses these tokens any more, run `llmtor restore --take-over`"
     )]
     NotTakenOver,
     /// A copy was made to be used in its stead. Nothing was drawn.
@@ -137,6 +154,8 @@ impl VaultError {
             | Self::Newer { .. }
             | Self::Corrupt
             | Self::Orphaned
+            | Self::Missing
+            | Self::Displaced
             | Self::WrongKey
             | Self::InUse
             | Self::DamagedRecord => VaultErrorKind::File,
@@ -187,6 +206,12 @@ fn out_of_tokens(model: &ModelName, shortage: Shortage) -> String {
             format!(
                 "no token for {model} is left: `llmtor tokens` says when the next come by themselves, \
                  `llmtor tokens mint --model {model} --count N --now` gets some now"
+            )
+        }
+        Shortage::Uncertain => {
+            format!(
+                "all tokens for {model} that are left may have been spent elsewhere; \
+                 `llmtor tokens mint --model {model} --count N --now` gets certain ones"
             )
         }
         Shortage::Maturing { next } => format!(

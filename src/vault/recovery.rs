@@ -3,8 +3,15 @@
 //! At a start no call holds anything, so whatever is in some call's hands was left by a crash: Reserved was
 //! not sent anywhere, Presented may have been. Both are put right in one transaction before the first
 //! operation. Blinded rows are left to the identity plane ([`super::Deposits::pending`]).
+//!
+//! A vault that is not the one that was here ([`super::mark`]) is put right first: one that was put back has the tokens that
+//! were spent since, so all of them count as maybe spent and rest, as after a take-over; one that was copied is paused, because
+//! the original may go on. Issuances that the backend may still finish are given up in both, or one token would come of each
+//! twice.
 
 use super::books::{Books, key_at, model_at};
+use super::custody::Custody;
+use super::mark::{Provenance, Said};
 use super::{RecoveryReport, VaultError};
 use crate::clock::Timestamp;
 use crate::failpoint::{Point, at};
@@ -32,9 +39,14 @@ pub(super) struct Lapsed {
 
 impl Books {
     /// Puts right what the last run left, and reads the caches; one transaction, synced.
-    pub(super) fn recover(&mut self) -> Result<RecoveryReport, VaultError> {
+    pub(super) fn recover(
+        &mut self,
+        provenance: Provenance,
+        said: Said,
+    ) -> Result<RecoveryReport, VaultError> {
         self.conn.execute_batch("PRAGMA synchronous = FULL; BEGIN IMMEDIATE")?;
-        let report = self.put_right().and_then(|report| {
+        let report = self.put_right(provenance).and_then(|report| {
+            self.say(said)?;
             at(Point::RecoverWritten);
             self.write_habits()?;
             self.conn.execute_batch("COMMIT")?;
@@ -50,7 +62,22 @@ impl Books {
         report
     }
 
-    fn put_right(&mut self) -> Result<RecoveryReport, VaultError> {
+    fn put_right(&mut self, provenance: Provenance) -> Result<RecoveryReport, VaultError> {
+        match provenance {
+            Provenance::Same => {}
+            Provenance::PutBack => {
+                self.read_custody()?;
+                self.distrust_tokens()?;
+                self.give_up_fresh_issuances()?;
+            }
+            Provenance::Copied => {
+                self.read_custody()?;
+                self.give_up_fresh_issuances()?;
+                if self.custody == Custody::Ours {
+                    self.set_custody(Custody::Restored)?;
+                }
+            }
+        }
         let released = self.conn.execute(RELEASE_ALL, [])?;
         let doubted = self.conn.execute(DOUBT_ALL, [])?;
         let blinded: i64 = self.conn.query_row("SELECT count(*) FROM issuances", [], |row| row.get(0))?;
@@ -63,6 +90,7 @@ impl Books {
             blinded: blinded.unsigned_abs(),
             lapsed: lapsed.returned,
             wiped: lapsed.wiped,
+            provenance,
         })
     }
 

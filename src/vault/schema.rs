@@ -9,10 +9,11 @@
 //! | `habits` | how much a model is used, smoothed; sealed | never |
 //! | `notes` | what the identity plane must remember across a restart, such as its next top-up; sealed | replaced |
 //! | `losses` | credits that no token came of: model, when it was found, how many, why | the user has them forgotten |
-//! | `meta` | the key check; lineage, generation, custody and the rest after a take-over ([`super::custody`]) | never |
+//! | `meta` | the key check; lineage, generation, custody and the rest after a take-over ([`super::custody`]); what the mark is compared with ([`super::mark`]); models whose answers do not say rightly when they were made | never, or replaced |
 //!
 //! Deliberately absent: any column that could name an account, a session, a RequestID beside a token, or
-//! the time of a spend. Row ids are random, so that they do not tell the order of issuance. Token bytes,
+//! the time of a spend that was answered; a token that is presented or in doubt has the second of it (`presented_at`), which the
+//! term counts from, until it is settled or the term is over. Row ids are random, so that they do not tell the order of issuance. Token bytes,
 //! signatures and blinding secrets are in `sealed` only. `key` is the fingerprint of a public key, the same
 //! for every user of the model.
 //!
@@ -112,14 +113,14 @@ INSERT INTO meta (name, value)
 /// Opens `path`, making it if it is not there, and brings it to the newest format.
 pub(super) fn open(path: &Path, sealer: &Sealer, digester: &Digester) -> Result<Connection, VaultError> {
     if !path.try_exists()? {
-        if sibling(path, "-wal").try_exists()? {
+        if log_of(path).try_exists()? {
             return Err(VaultError::Orphaned);
         }
         create(path, sealer, digester)?;
     }
     recognise(path)?;
     keep_private(path)?;
-    let log = sibling(path, "-wal");
+    let log = log_of(path);
     let had_log = log.try_exists()?;
     let opened = open_recognised(path, sealer, digester);
     if opened.is_err() && !had_log && fs::metadata(&log).is_ok_and(|found| found.len() == 0) {
@@ -231,6 +232,11 @@ fn migrate(conn: &mut Connection) -> Result<(), VaultError> {
         transaction.commit()?;
     }
     Ok(())
+}
+
+/// The write-ahead log of the file.
+pub(super) fn log_of(path: &Path) -> PathBuf {
+    sibling(path, "-wal")
 }
 
 fn sibling(path: &Path, suffix: &str) -> PathBuf {

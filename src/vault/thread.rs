@@ -163,8 +163,13 @@ impl Keeper {
             }
             self.settle_batch(&mut batch);
             if let Some(caller) = closing {
+                let last = self.books.take_leave();
+                self.wal = Wal::Grew;
                 self.truncate_wal();
                 let closed = self.books.conn.close().map_err(|(_, error)| error.into());
+                if let (Some((mark, nonce)), Ok(())) = (last, &closed) {
+                    mark.close(nonce);
+                }
                 drop(caller.send(closed));
                 return;
             }
@@ -195,6 +200,7 @@ impl Keeper {
             self.books.distrust_caches();
         } else {
             self.farewells.drain(..done);
+            self.books.tell_mark();
         }
         for operation in batch.drain(..) {
             operation.answer(commit.clone());

@@ -3,10 +3,10 @@
 
 use rusqlite::{OptionalExtension as _, Row};
 
-use super::books::{Books, HeldAbuse, model_at};
+use super::books::{Books, HeldAbuse, UNTIMED, model_at};
 use super::sealing::Place;
 use super::withdrawals::{Farewell, Grip, LastWord, Payment};
-use super::{AbuseRule, CallId, Doubt, History, RequestDigest, VaultError};
+use super::{AbuseRule, CallId, Doubt, History, RequestDigest, Shortage, Trust, VaultError};
 use crate::blind::Fingerprint;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
@@ -15,7 +15,9 @@ use crate::wire::{Base64Bytes, ModelName};
 
 /// Of this request (`?1`), and resumable now (`?2`) in this month (`?3`). One that went with an abuse token of a past month
 /// is not: the backend refuses that before it looks for the answer, for ever. It waits for the end of its term.
-const RESUMABLE: &str = "state = 'in_doubt' AND digest = ?1 AND (maybe_spent = 0 OR not_before <= ?2)
+/// Nor is one that may have been spent on something else before, where an answer's time does not tell.
+const RESUMABLE: &str = "state = 'in_doubt' AND digest = ?1
+     AND (maybe_spent = 0 OR (not_before <= ?2 AND NOT EXISTS (SELECT 1 FROM meta WHERE name = 'untimed:' || model)))
      AND (transient IS NULL OR (SELECT epoch FROM abuse_tokens WHERE id = transient) >= ?3)";
 
 impl CallId {
@@ -40,10 +42,16 @@ impl Books {
         model: &ModelName,
         key: Fingerprint,
         rule: AbuseRule,
-    ) -> Result<(i64, Timestamp), VaultError> {
-        self.custody.check()?;
+        trust: Trust,
+    ) -> Result<(i64, Timestamp, Trust), VaultError> {
+        self.may_spend()?;
         self.abuse_for(rule)?;
         let now = self.clock.now();
+        let trust = if self.untimed.contains(model) { Trust::Certain } else { trust };
+        if trust == Trust::Certain {
+            let id = self.reserve_certain(call, model, key, now)?;
+            return Ok((id, now, trust));
+        }
         let mut waiting = Vec::new();
         let reserved = loop {
             let id = match self.draw.draw(&mut rand::rng(), model, key, now) {
@@ -60,7 +68,7 @@ impl Books {
                 )?
                 .execute((call.column(), id, now.unix()))?;
             if changed == 1 {
-                break Ok((id, now));
+                break Ok((id, now, trust));
             }
             // The index says what the file says; if it ever did not, the file is right and the next row is tried.
             waiting.extend(self.waits_until(id)?.map(|until| (id, until)));
@@ -69,6 +77,61 @@ impl Books {
             self.draw.put(model, key, id, until);
         }
         reserved
+    }
+
+    /// The same of tokens that are certain; looks through all of them, which is rare.
+    fn reserve_certain(
+        &mut self,
+        call: CallId,
+        model: &ModelName,
+        key: Fingerprint,
+        now: Timestamp,
+    ) -> Result<i64, VaultError> {
+        let drawn: Option<i64> = self
+            .conn
+            .prepare_cached(
+                "UPDATE tokens SET state = 'reserved', owner = ?1 WHERE id = (
+                     SELECT id FROM tokens WHERE state = 'available' AND maybe_spent = 0 AND model = ?2 AND key = ?3
+                         AND not_before <= ?4 ORDER BY random() LIMIT 1)
+                 RETURNING id",
+            )?
+            .query_row((call.column(), model.as_str(), key.as_bytes(), now.unix()), |row| row.get(0))
+            .optional()?;
+        if let Some(id) = drawn {
+            self.draw.take(model, key, id);
+            return Ok(id);
+        }
+        let (next, uncertain): (Option<i64>, bool) = self
+            .conn
+            .prepare_cached(
+                "SELECT min(CASE WHEN maybe_spent = 0 THEN not_before END), coalesce(max(maybe_spent), 0) FROM tokens
+                 WHERE state = 'available' AND model = ?1 AND key = ?2",
+            )?
+            .query_row((model.as_str(), key.as_bytes()), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let shortage = match (next, uncertain) {
+            (_, true) => Shortage::Uncertain,
+            (Some(next), false) => Shortage::Maturing { next: Timestamp::from_unix(next) },
+            (None, false) => Shortage::Empty,
+        };
+        Err(VaultError::OutOfTokens { model: model.clone(), shortage })
+    }
+
+    /// See [`super::Withdrawals::trust_times`].
+    pub(super) fn trust_times(&mut self, model: &ModelName, trust: Trust) -> Result<(), VaultError> {
+        let name = format!("{UNTIMED}{model}");
+        match trust {
+            Trust::Certain => {
+                self.conn
+                    .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, x'')")?
+                    .execute([name])?;
+                self.untimed.insert(model.clone());
+            }
+            Trust::Any => {
+                self.conn.prepare_cached("DELETE FROM meta WHERE name = ?1")?.execute([name])?;
+                self.untimed.remove(model);
+            }
+        }
+        Ok(())
     }
 
     /// Until when an available row is not to be drawn; None if it is not available.
@@ -100,7 +163,7 @@ impl Books {
         rule: AbuseRule,
         digest: RequestDigest,
     ) -> Result<(Payment, History), VaultError> {
-        self.custody.check()?;
+        self.may_spend()?;
         let (sealed, maybe_spent): (Vec<u8>, bool) = self
             .conn
             .prepare_cached(
@@ -132,7 +195,9 @@ impl Books {
                 grip.call.column(),
             ))?;
         held(changed)?;
-        Ok((payment(&grip.model, &token, abuse), history(maybe_spent)))
+        let payment = payment(&grip.model, &token, abuse);
+        self.count_presentation()?;
+        Ok((payment, history(maybe_spent)))
     }
 
     /// None also while the token rests: after a take-over ([`super::custody`]), or because the clock was set back before the
@@ -142,7 +207,7 @@ impl Books {
         call: CallId,
         digest: RequestDigest,
     ) -> Result<Option<(Grip, Payment, History)>, VaultError> {
-        self.custody.check()?;
+        self.may_spend()?;
         match self.resume_intact(call, digest) {
             Err(VaultError::DamagedRecord) => Ok(None),
             other => other,
@@ -181,7 +246,11 @@ impl Books {
         held(changed)?;
         let abuse = abuse.as_ref().map(|(permanent, transient)| (permanent, transient));
         let payment = payment(&grip.model, &token, abuse);
-        Ok(Some((grip, payment, history(row.get(3)?))))
+        let history = history(row.get(3)?);
+        drop(rows);
+        drop(statement);
+        self.count_presentation()?;
+        Ok(Some((grip, payment, history)))
     }
 
     pub(super) fn release(&mut self, grip: &Grip) -> Result<(), VaultError> {

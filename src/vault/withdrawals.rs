@@ -11,7 +11,7 @@ use zeroize::Zeroize as _;
 use super::books::Books;
 use super::sealing::Digester;
 use super::thread::{Durability, Mailbox};
-use super::{AbuseRule, CallId, Doubt, History, RequestDigest, VaultError};
+use super::{AbuseRule, CallId, Doubt, History, RequestDigest, Trust, VaultError};
 use crate::blind::Fingerprint;
 use crate::clock::Timestamp;
 use crate::failpoint::{Point, at};
@@ -30,6 +30,7 @@ pub struct Reserved {
     guard: Guard,
     rule: AbuseRule,
     drawn: Timestamp,
+    trust: Trust,
 }
 
 /// The first byte may leave. Holds the exact `llmmask`. Dropping it without a word leaves it in doubt.
@@ -39,6 +40,7 @@ pub struct Presented {
     history: History,
     attempt: Attempt,
     drawn: Timestamp,
+    trust: Trust,
 }
 
 /// Whether an attempt with this token ended without an answer before.
@@ -127,6 +129,11 @@ impl Presented {
         self.history
     }
 
+    /// Which tokens it was drawn from.
+    pub fn trust(&self) -> Trust {
+        self.trust
+    }
+
     /// When it was drawn or resumed, by the vault's clock. Of a token that may be spent, an answer from before that is not
     /// this call's.
     pub fn drawn(&self) -> Timestamp {
@@ -152,7 +159,9 @@ impl Withdrawals {
     }
 
     /// Available → Reserved: draws one matured token of `model` that `key` signed, uniformly at random. Not
-    /// synced: a lost Reserved is Available. [`VaultError::OutOfTokens`], [`VaultError::NoAbuseTokens`].
+    /// synced: a lost Reserved is Available. [`VaultError::OutOfTokens`], [`VaultError::NoAbuseTokens`]. What was kept of
+    /// the model's answers ([`Withdrawals::trust_times`]) may leave only certain
+    /// ones.
     pub async fn reserve(
         &self,
         call: CallId,
@@ -160,7 +169,19 @@ impl Withdrawals {
         key: Fingerprint,
         abuse: AbuseRule,
     ) -> Result<Reserved, VaultError> {
-        let draw = self.draw(call, model, key, abuse);
+        self.reserve_trusting(call, model, key, abuse, Trust::Any).await
+    }
+
+    /// [`Withdrawals::reserve`], of such tokens as `trust` lets.
+    pub async fn reserve_trusting(
+        &self,
+        call: CallId,
+        model: &ModelName,
+        key: Fingerprint,
+        abuse: AbuseRule,
+        trust: Trust,
+    ) -> Result<Reserved, VaultError> {
+        let draw = self.draw(call, model, key, abuse, trust);
         self.mailbox.call(Durability::Relaxed, draw).await.inspect(|_| at(Point::ReserveCommitted))
     }
 
@@ -174,11 +195,18 @@ impl Withdrawals {
         key: Fingerprint,
         abuse: AbuseRule,
     ) -> Result<Option<Reserved>, VaultError> {
-        let draw = self.draw(call, model, key, abuse);
+        let draw = self.draw(call, model, key, abuse, Trust::Any);
         let work = move |books: &mut Books| {
             if books.doubts(digest)? > 0 { Ok(None) } else { draw(books).map(Some) }
         };
         self.mailbox.call(Durability::Relaxed, work).await.inspect(|_| at(Point::ReserveCommitted))
+    }
+
+    /// Keeps whether what the answers for `model` say of their time tells an old one from a new one: if not, only certain
+    /// tokens are drawn.
+    pub async fn trust_times(&self, model: &ModelName, trust: Trust) -> Result<(), VaultError> {
+        let model = model.clone();
+        self.mailbox.call(Durability::Relaxed, move |books| books.trust_times(&model, trust)).await
     }
 
     /// How many tokens are in doubt about this very request.
@@ -192,14 +220,15 @@ impl Withdrawals {
         model: &ModelName,
         key: Fingerprint,
         rule: AbuseRule,
+        trust: Trust,
     ) -> impl FnOnce(&mut Books) -> Result<Reserved, VaultError> + Send + use<> {
         let (mailbox, model) = (self.mailbox.clone(), model.clone());
         move |books: &mut Books| {
-            let (id, drawn) = books.reserve(call, &model, key, rule)?;
+            let (id, drawn, trust) = books.reserve(call, &model, key, rule, trust)?;
             at(Point::ReserveWritten);
             let grip = Grip { id, model, call };
             let guard = Guard { mailbox, grip, last_word: Some(LastWord::Release) };
-            Ok(Reserved { guard, rule, drawn })
+            Ok(Reserved { guard, rule, drawn, trust })
         }
     }
 
@@ -212,7 +241,7 @@ impl Withdrawals {
             Ok(books.resume(call, digest)?.map(|(grip, payment, history)| {
                 at(Point::ResumeWritten);
                 let guard = Guard { mailbox, grip, last_word: Some(LastWord::Withdraw) };
-                Presented { guard, payment, history, attempt: Attempt::Resumed, drawn }
+                Presented { guard, payment, history, attempt: Attempt::Resumed, drawn, trust: Trust::Any }
             }))
         };
         let resumed = self.mailbox.call(Durability::Synced, work).await?;
@@ -223,11 +252,11 @@ impl Withdrawals {
     /// released.
     pub async fn present(&self, reserved: Reserved, digest: RequestDigest) -> Result<Presented, VaultError> {
         let work = move |books: &mut Books| {
-            let Reserved { mut guard, rule, drawn } = reserved;
+            let Reserved { mut guard, rule, drawn, trust } = reserved;
             let (payment, history) = books.present(&guard.grip, rule, digest)?;
             at(Point::PresentWritten);
             guard.last_word = Some(LastWord::Withdraw);
-            Ok(Presented { guard, payment, history, attempt: Attempt::First, drawn })
+            Ok(Presented { guard, payment, history, attempt: Attempt::First, drawn, trust })
         };
         let presented = self.mailbox.call(Durability::Synced, work).await?;
         at(Point::PresentCommitted);

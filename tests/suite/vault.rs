@@ -13,6 +13,7 @@ mod lifecycle;
 mod listing;
 mod losses;
 mod power;
+mod provenance;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

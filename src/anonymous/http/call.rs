@@ -244,12 +244,12 @@ async fn fetch_picture(endpoint: &Endpoint, part: &mut Part) -> Result<(), ApiEr
     let refused = |error: FetchError| match error {
         FetchError::Paused => Failure::Redeem(RedeemError::new(RedeemErrorKind::Paused, TokenFate::Unspent)),
         error => Failure::Request(RequestError::parameter(
-            format!("Invalid image at '{place}': {error}."),
+            format!("Invalid image at '{place}': {error}. Send the picture itself, as a data: URL."),
             place.clone(),
             "invalid_image_url",
         )),
     };
-    let fetcher = endpoint.pictures.as_ref().ok_or_else(|| refused(FetchError::Unreachable))?;
+    let fetcher = endpoint.pictures.as_ref().ok_or_else(|| refused(FetchError::NoTor))?;
     let picture = fetcher.fetch(url, endpoint.limits.picture_bytes).await.map_err(refused)?;
     let url = format!("data:image/{};base64,{}", picture.kind, STANDARD.encode(&picture.bytes));
     *part = Part::Image(Image { url, detail: *detail });

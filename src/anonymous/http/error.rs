@@ -85,6 +85,9 @@ struct Look {
     again: Option<Duration>,
 }
 
+/// After how long a repeat has a chance where nothing is known.
+const LATER: Duration = Duration::from_secs(5);
+
 const INVALID_REQUEST: &str = "invalid_request_error";
 const PERMISSION: &str = "permission_error";
 const CONTENT_POLICY: &str = "content_policy_violation";
@@ -267,13 +270,17 @@ impl ApiError {
     fn from_redeem(error: &RedeemError) -> Self {
         let Look { status, kind, code, again } = Look::of(error.kind());
         // Whatever went wrong on the way: the answer may be there, and asking again brings it.
-        let is_unknown = error.token() == TokenFate::InDoubt && again.is_some();
-        let status = if is_unknown { StatusCode::GATEWAY_TIMEOUT } else { status };
+        let is_unknown = error.token() == TokenFate::InDoubt;
+        let (status, again) =
+            if is_unknown { (StatusCode::GATEWAY_TIMEOUT, again.or(Some(LATER))) } else { (status, again) };
         let mut look = Self::new(status, kind, Some(code), error.to_string());
         // Two conditions: waiting helps against failures of this kind, and this failure's token allows it.
         if let Some(pause) = again.filter(|_| error.identical_retry_is_free()) {
             look.retry = Retry::After(pause);
             look.object.repeat = Repeat::Free;
+        }
+        if is_unknown {
+            look.append(resumption(error.kind()));
         }
         match error.kind() {
             RedeemErrorKind::OutOfTokens { maturing: Some(at), .. } => {
@@ -344,6 +351,54 @@ impl ApiError {
     }
 }
 
+/// What to know of a token in doubt, where the message of the failure does not say it.
+fn resumption(kind: &RedeemErrorKind) -> &'static str {
+    use RedeemErrorKind as Kind;
+    match kind {
+        Kind::TimedOut { .. } | Kind::ConnectionLost | Kind::BackendGarbled | Kind::BackendFailing { .. } => {
+            ""
+        }
+        Kind::Paused => {
+            ". This request had left before that, and its answer may be there: after `llmtor resume` the very same request \
+             fetches it, for the same token"
+        }
+        Kind::ShuttingDown
+        | Kind::TransportNotReady { .. }
+        | Kind::Unreachable
+        | Kind::RateLimited { .. }
+        | Kind::Interrupted => {
+            ". This request had left before that, and its answer may be there: the very same request fetches it, for the \
+             same token; in other words it would cost another"
+        }
+        Kind::TooLarge { .. }
+        | Kind::OutOfTokens { .. }
+        | Kind::OnlyUncertain { .. }
+        | Kind::AbuseTokensMissing
+        | Kind::AbuseTokensWanted
+        | Kind::AbuseTokenInvalid
+        | Kind::AbuseTokenExpired
+        | Kind::AbuseTokenBlacklisted
+        | Kind::Vault { .. }
+        | Kind::VaultPaused { .. }
+        | Kind::CertificateRefused
+        | Kind::ProxyNotTor
+        | Kind::UnknownModel { .. }
+        | Kind::RequestRefused { .. }
+        | Kind::TokenRefused { .. }
+        | Kind::AnalysisFailed
+        | Kind::Blocked { .. }
+        | Kind::Upstream { .. }
+        | Kind::AnswerUnreadable
+        | Kind::AnswerLost
+        | Kind::AnswerOlder
+        | Kind::AnswerUnproven { .. }
+        | Kind::TokenReused => {
+            ". This request had left before that, and its answer may be there: when that is put right, the very same request \
+             fetches it, for the same token"
+        }
+    }
+}
+
 /// What sort of failure a status stands for.
 fn class(status: StatusCode) -> Class {
     match status {
@@ -364,7 +419,6 @@ impl Look {
     fn of(kind: &RedeemErrorKind) -> Self {
         use RedeemErrorKind as Kind;
         const SOON: Duration = Duration::from_secs(1);
-        const LATER: Duration = Duration::from_secs(5);
         let never = |status, kind, code| Self { status, kind, code, again: None };
         let again = |status, code, pause| Self { status, kind: "server_error", code, again: Some(pause) };
         match kind {
@@ -424,6 +478,11 @@ impl Look {
             },
             Kind::AnswerUnreadable => never(StatusCode::BAD_GATEWAY, "api_error", "invalid_upstream_answer"),
             Kind::AnswerLost => never(StatusCode::BAD_GATEWAY, "api_error", "answer_lost"),
+            Kind::AnswerOlder => never(StatusCode::BAD_GATEWAY, "api_error", "answer_older"),
+            Kind::AnswerUnproven { .. } => never(StatusCode::BAD_GATEWAY, "api_error", "answer_unproven"),
+            Kind::OnlyUncertain { .. } => {
+                never(StatusCode::SERVICE_UNAVAILABLE, "server_error", "tokens_uncertain")
+            }
             Kind::TokenReused => never(StatusCode::BAD_GATEWAY, "api_error", "token_reused"),
             Kind::TimedOut { .. } => again(StatusCode::GATEWAY_TIMEOUT, "backend_timeout", SOON),
             Kind::ConnectionLost => again(StatusCode::BAD_GATEWAY, "connection_lost", SOON),

@@ -100,7 +100,9 @@ async fn accept(listener: TcpListener, common: Common) {
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(kind = %error.kind(), "cannot accept connections at the moment");
+                tracing::warn!(
+                    "cannot accept connections at the moment: {error}; more may be open with a higher limit (`ulimit -n`)"
+                );
                 common.shutdown.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE)).await;
             }
         }

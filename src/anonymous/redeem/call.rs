@@ -29,7 +29,8 @@ use super::Prompt;
 use super::delivery::Answer;
 use super::error::{RedeemError, RedeemErrorKind, TokenFate};
 use super::exchange::{self, Bounds};
-use super::outcome::{self, Past, Trail, Verdict, Window};
+use super::lapses::{Lapses, Onward};
+use super::outcome::{self, Lapse, Past, Trail, Verdict, Window};
 use super::parking::{Basis, Claim, Landing};
 use super::record::{Begun, Outcome, Trace, Watch};
 use super::request;
@@ -39,13 +40,9 @@ use crate::anonymous::transport::{Conversation, Exit, Opened, TransportError, Tr
 use crate::blind::Fingerprint;
 use crate::failpoint::{Point, at};
 use crate::passage::Passage;
-use crate::vault::{CallId, Doubt, Presented, RequestDigest, Reserved, Shortage, VaultError};
+use crate::vault::{CallId, Doubt, Presented, RequestDigest, Reserved, Shortage, Trust, VaultError};
 use crate::wire::ModelName;
 
-/// How many long-spent tokens one call wipes before it gives up: after a restore there may be many.
-const MOST_LAPSED: u32 = 64;
-/// How many of them may have brought this call's own answer, which could not be proven: each of those was a call at the backend.
-const MOST_UNPROVEN: u32 = 3;
 /// How often a way out is looked for before anything has left: the caller can ask again for nothing.
 const MOST_OPENINGS: u32 = 5;
 /// The longest pause between two attempts, whatever a `Retry-After` asks for.
@@ -112,8 +109,8 @@ enum Held {
 /// What became of one token.
 enum Step {
     End(End),
-    /// It was long spent and is wiped; the error is for when no other is tried.
-    Lapsed(RedeemError),
+    /// It was long spent and is wiped, or may have been.
+    Lapsed(Lapse),
     /// Its signature was refused on a clean trail. The verdict on another says what becomes of it.
     Refused(Box<Presented>, RedeemErrorKind),
     /// Still in doubt, and not to be had out of it now.
@@ -158,7 +155,9 @@ impl Course<'_> {
     }
 
     async fn pay(&self, barred: &mut Vec<Presented>) -> End {
-        let (mut lapsed, mut unproven) = (0, 0);
+        let (mut lapses, mut trust) = (Lapses::default(), Trust::Any);
+        // Why nothing of what came for the last token is shown.
+        let mut lost: Option<RedeemErrorKind> = None;
         // What the backend said of the last token that is held in `barred`.
         let mut bar: Option<RedeemErrorKind> = None;
         // Refused as invalid, and held until another token of the key tells which of the two is at fault.
@@ -169,10 +168,15 @@ impl Course<'_> {
                 Ok(held) => held,
                 Err(error) => {
                     // That the backend refused the last one says more than that there is no other.
-                    return failed(match (suspect, bar) {
-                        (Some((presented, kind)), _) => self.acquit(presented, kind).await,
-                        (None, Some(kind)) => RedeemError::new(kind, TokenFate::InDoubt),
-                        (None, None) => error,
+                    let only_uncertain = matches!(error.kind(), RedeemErrorKind::OnlyUncertain { .. });
+                    return failed(match (suspect, bar, lost) {
+                        (Some((presented, kind)), ..) => self.acquit(presented, kind).await,
+                        (None, Some(kind), _) => RedeemError::new(kind, TokenFate::InDoubt),
+                        // That they are there and not drawn says less than what came of those that were.
+                        (None, None, Some(kind)) if only_uncertain => {
+                            RedeemError::new(kind, TokenFate::Spent)
+                        }
+                        (None, None, _) => error,
                     });
                 }
             };
@@ -194,17 +198,17 @@ impl Course<'_> {
                     }
                     return end;
                 }
-                Step::Lapsed(error) => {
-                    lapsed += 1;
-                    if *error.kind() == RedeemErrorKind::TokenReused {
-                        unproven += 1;
-                        tracing::warn!(
-                            "a token that may be spent brought something that cannot be shown to be this call's; is the clock right?"
-                        );
+                Step::Lapsed(lapse) => {
+                    let kind = lapse.kind(&self.prompt.model);
+                    let onward = self.look_on(lapses.count(lapse)).await;
+                    if onward.is_none() || Instant::now() >= self.deadline {
+                        if let Some((presented, kind)) = suspect {
+                            self.acquit(presented, kind).await;
+                        }
+                        return failed(RedeemError::new(kind, TokenFate::Spent));
                     }
-                    if lapsed >= MOST_LAPSED || unproven >= MOST_UNPROVEN || Instant::now() >= self.deadline {
-                        return failed(error);
-                    }
+                    trust = onward.unwrap_or(trust);
+                    lost = Some(kind);
                 }
                 Step::Refused(presented, kind) => match suspect.take() {
                     None if Instant::now() < self.deadline => suspect = Some((presented, kind)),
@@ -226,7 +230,7 @@ impl Course<'_> {
                     continue;
                 }
             }
-            next = self.reserve().await.map(Held::Reserved);
+            next = self.reserve(trust).await.map(Held::Reserved);
             if next.is_ok() {
                 // Whatever it began with: from here on it is a call like any other.
                 self.shared.parking.decide(self.call, Basis::Fresh);
@@ -255,14 +259,34 @@ impl Course<'_> {
         match vault.resume(self.call, self.digest).await {
             Ok(Some(presented)) => Ok(Held::Presented(presented)),
             // Another call was faster, or the record is damaged.
-            Ok(None) => self.reserve().await.map(Held::Reserved),
+            Ok(None) => self.reserve(Trust::Any).await.map(Held::Reserved),
             Err(error) => Err(vault_error(error, TokenFate::Unspent)),
         }
     }
 
-    async fn reserve(&self) -> Result<Reserved, RedeemError> {
+    /// Which tokens may be drawn next, if any.
+    async fn look_on(&self, onward: Onward) -> Option<Trust> {
+        if matches!(onward, Onward::CertainFromNowOn | Onward::EndAndCertainFromNowOn) {
+            let model = &self.prompt.model;
+            tracing::warn!(
+                %model,
+                "what the backend's answers say of their time cannot be relied on, so tokens that may be spent are not drawn"
+            );
+            if let Err(error) = self.shared.withdrawals.trust_times(model, Trust::Certain).await {
+                tracing::error!(%error, "that could not be kept");
+            }
+        }
+        match onward {
+            Onward::Another(trust) => Some(trust),
+            Onward::CertainFromNowOn => Some(Trust::Certain),
+            Onward::End | Onward::EndAndCertainFromNowOn => None,
+        }
+    }
+
+    async fn reserve(&self, trust: Trust) -> Result<Reserved, RedeemError> {
         let (model, abuse) = (&self.prompt.model, self.pins.abuse);
-        let drawn = self.shared.withdrawals.reserve(self.call, model, self.key()?, abuse).await;
+        let vault = &self.shared.withdrawals;
+        let drawn = vault.reserve_trusting(self.call, model, self.key()?, abuse, trust).await;
         drawn.map_err(|error| vault_error(error, TokenFate::Unspent))
     }
 
@@ -289,10 +313,8 @@ impl Course<'_> {
         let mut route = Route::new(self.conversation);
         let drawn = Instant::now();
         for attempt in 0..self.shared.settings.limits.attempts.max(1) {
-            if attempt >= MOST_OPENINGS && matches!(held, Held::Reserved(_)) {
-                break;
-            }
-            if attempt > 0 && !self.wait(attempt, pause.take()).await {
+            let is_hopeless = attempt >= MOST_OPENINGS && matches!(held, Held::Reserved(_));
+            if is_hopeless || (attempt > 0 && !self.wait(attempt, pause.take()).await) {
                 break;
             }
             let wish = route.wish();
@@ -354,15 +376,15 @@ impl Course<'_> {
             let reply = exchange::exchange(watch.over(stream), authority, body, self.bounds()).await;
             drop(watch);
             at(Point::Answered);
-            let window = match reply.as_ref().ok().and_then(|reply| reply.date) {
-                Some(told) => Window::by_backend(told, drawn.elapsed()),
-                None => Window::by_us(presented.drawn(), self.shared.settings.clock.now()),
-            };
+            let told = reply.as_ref().ok().and_then(|reply| reply.date);
+            let by_us = || Window::by_us(presented.drawn(), self.shared.settings.clock.now());
+            let window = told.map_or_else(by_us, |told| Window::by_backend(told, drawn.elapsed()));
             let outcome = outcome::read_aside(reply, &self.prompt.model).await;
             if outcome.accepts_signature() {
                 *signatures = Signatures::Accepted;
             }
             let past = Past { trail, history: presented.history(), resumed, window };
+            self.learn(&presented, &outcome, past).await;
             match outcome.judge(past, &self.prompt.model) {
                 Verdict::Repeat(kind, hint) => {
                     at(Point::Repeating);
@@ -386,6 +408,13 @@ impl Course<'_> {
         self.give_up(held, trail, last).await
     }
 
+    /// What an answer to a certain token says of its time may make the uncertain ones worth something again.
+    async fn learn(&self, presented: &Presented, outcome: &outcome::Outcome, past: Past) {
+        if presented.trust() == Trust::Certain && outcome.is_in_time(past) {
+            note(self.shared.withdrawals.trust_times(&self.prompt.model, Trust::Any).await);
+        }
+    }
+
     /// Does to the token what the verdict says.
     async fn carry_out(&self, verdict: Verdict, presented: Presented, trail: Trail) -> Step {
         let vault = &self.shared.withdrawals;
@@ -398,9 +427,9 @@ impl Course<'_> {
                 note(vault.settle(presented).await);
                 Step::End(failed(RedeemError::new(kind, TokenFate::Spent)))
             }
-            Verdict::WipeAndTakeAnother(kind) => {
+            Verdict::WipeAndTakeAnother(lapse) => {
                 note(vault.settle(presented).await);
-                Step::Lapsed(RedeemError::new(kind, TokenFate::Spent))
+                Step::Lapsed(lapse)
             }
             Verdict::Refused(kind) => Step::Refused(Box::new(presented), kind),
             Verdict::DoubtAndTakeAnother(kind) => Step::Barred(Box::new(presented), kind),
@@ -542,10 +571,13 @@ pub(super) fn note(result: Result<(), VaultError>) {
 
 pub(super) fn vault_error(error: VaultError, fate: TokenFate) -> RedeemError {
     let kind = match error {
+        VaultError::OutOfTokens { model, shortage: Shortage::Uncertain } => {
+            RedeemErrorKind::OnlyUncertain { model }
+        }
         VaultError::OutOfTokens { model, shortage } => RedeemErrorKind::OutOfTokens {
             model,
             maturing: match shortage {
-                Shortage::Empty => None,
+                Shortage::Empty | Shortage::Uncertain => None,
                 Shortage::Maturing { next } => Some(next),
             },
         },

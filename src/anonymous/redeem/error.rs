@@ -241,6 +241,35 @@ pub enum RedeemErrorKind {
         "the backend says that the token was used before and its answer is gone; the next request takes another"
     )]
     AnswerLost,
+    /// Tokens that may have been spent elsewhere brought older answers, to other prompts as far as is known. Spent.
+    #[error(
+        "what came for the tokens that were tried is older than this request, so they were spent before and nothing of it \
+         is shown; they are dropped, and the next request takes others"
+    )]
+    AnswerOlder,
+    /// What tokens brought that may have been spent elsewhere cannot be shown to be this call's. Spent.
+    #[error(
+        "of the tokens for {model} that are in stock some may have been spent elsewhere, and what came for those that were \
+         tried cannot be told from an answer to another prompt, so nothing of it is shown and they are used up; send the \
+         request again, and if this comes again, get tokens that are certain: `llmtor tokens mint --model {model} --count \
+         10 --now`"
+    )]
+    AnswerUnproven {
+        /// The model that was asked for.
+        model: ModelName,
+    },
+    /// The only tokens in stock may have been spent elsewhere, and this model's answers do not show when they were made.
+    /// Unspent.
+    #[error(
+        "the tokens for {model} that are in stock may have been spent elsewhere (their vault is a copy, was put back, or \
+         lost track of them), and this backend's answers for {model} do not say rightly when they were made, so that one to \
+         another prompt could not be told from yours; they are kept. Get tokens that are certain: `llmtor tokens mint \
+         --model {model} --count 10 --now`"
+    )]
+    OnlyUncertain {
+        /// The model that was asked for.
+        model: ModelName,
+    },
     /// The backend says that the token was used with other payment fields. Spent.
     #[error("the backend says that the token was used for another request; the next request takes another")]
     TokenReused,

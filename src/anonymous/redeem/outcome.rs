@@ -25,8 +25,8 @@
 //! | outcome for a maybe-spent token | the token is |
 //! | --- | --- |
 //! | answer, its `created` within this call (a minute's difference between clocks allowed) | spent; delivered |
-//! | answer that is older by the backend's clock; `token expired` | wiped without a word; another is tried |
-//! | answer that is younger, older by our clock, or without a time; blocked, provider's error, unreadable content; `cannot reuse` | the same, a few times: it may be this call's, and the next would cost as much |
+//! | answer that is older, and not older than the backend keeps them; `token expired` | wiped without a word; another is tried |
+//! | answer that is younger, older than the backend keeps any, or without a time; blocked, provider's error, unreadable content; `cannot reuse` | the same, twice: it may be this call's, and the next would cost as much |
 //! | anything else | as above |
 //!
 //! The clock is the backend's, where its answer has a `Date`, and ours only where it has none: ours may be wrong, and then every
@@ -34,6 +34,9 @@
 //! term at that moment, whatever it showed before. A minute, and not a day: a clock that stood in the past and was put
 //! right a moment ago makes an answer of a moment ago lapse. A clock that is wrong now costs such a token, and never
 //! shows another prompt's answer.
+//!
+//! A provider need not say when it made an answer, and its clock may be wrong. Where that was seen, no token that may be
+//! spent is drawn any more, because whatever it brought could not be shown ([`lapses`](super::lapses)).
 //!
 //! Keeping a token in doubt costs at most a delay; giving one back wrongly would let the backend answer a later
 //! prompt with this one's answer.
@@ -53,6 +56,10 @@ use crate::wire::{Base64Bytes, Envelope, Failure, ModelName, lenient};
 /// How far that clock and the provider's may differ, seconds.
 const CLOCKS_DIFFER: i64 = 60;
 
+/// How old an answer that the backend still has may be, seconds: five days (protocol.md §5), and a day for clocks. What
+/// says that it is older says nothing of its time.
+const OLDEST_STORED: i64 = 6 * 24 * 3600;
+
 /// Whether an earlier attempt with the token ended without an answer, in this call or before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trail {
@@ -65,21 +72,14 @@ pub(super) enum Trail {
 pub(super) struct Window {
     begun: Timestamp,
     now: Timestamp,
-    clock: Whose,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whose {
-    Backends,
-    Ours,
 }
 
 /// When an answer was made, as far as can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Made {
     InThisCall,
-    /// For certain, so the token was spent.
-    Before,
+    /// So many seconds before the call, so the token was spent, if the clock is right.
+    Before(i64),
     Unproven,
 }
 
@@ -87,19 +87,21 @@ impl Window {
     /// By the backend's clock, which it told (`told`) when the token had been drawn for `elapsed`.
     pub(super) fn by_backend(told: Timestamp, elapsed: Duration) -> Self {
         let elapsed = i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX);
-        Self { begun: told.plus_seconds(elapsed.saturating_neg()), now: told, clock: Whose::Backends }
+        Self { begun: told.plus_seconds(elapsed.saturating_neg()), now: told }
     }
 
     /// By ours, which showed `drawn` when the token was drawn.
     pub(super) fn by_us(drawn: Timestamp, now: Timestamp) -> Self {
-        Self { begun: drawn, now, clock: Whose::Ours }
+        Self { begun: drawn, now }
     }
 
     fn made(self, created: Option<i64>) -> Made {
         let (from, until) = (self.begun.plus_seconds(-CLOCKS_DIFFER), self.now.plus_seconds(CLOCKS_DIFFER));
         match created.map(Timestamp::from_unix) {
             Some(at) if (from..=until).contains(&at) => Made::InThisCall,
-            Some(at) if at < from && self.clock == Whose::Backends => Made::Before,
+            Some(at) if at < from && at >= self.now.plus_seconds(-OLDEST_STORED) => {
+                Made::Before(self.begun.unix().saturating_sub(at.unix()))
+            }
             _ => Made::Unproven,
         }
     }
@@ -149,9 +151,8 @@ pub(super) enum Verdict {
     Fail(RedeemErrorKind),
     /// Spent, and nothing more to be had for it.
     Wipe(RedeemErrorKind),
-    /// Spent long ago, as was to be expected, or ([`RedeemErrorKind::TokenReused`]) perhaps in this call, which cannot be
-    /// proven; another token is taken.
-    WipeAndTakeAnother(RedeemErrorKind),
+    /// Spent long ago, as was to be expected, or perhaps in this call, which cannot be proven; another token is taken.
+    WipeAndTakeAnother(Lapse),
     /// Not spent, but its signature is not accepted; another token may tell whether it or the key is at fault.
     Refused(RedeemErrorKind),
     /// Back to the stock.
@@ -164,6 +165,30 @@ pub(super) enum Verdict {
     Doubt(RedeemErrorKind),
     /// In doubt, and for a while nothing can be learnt of it; another token is taken.
     DoubtAndTakeAnother(RedeemErrorKind),
+}
+
+/// Why what came for a token that may be spent was not shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lapse {
+    /// The backend says that its answer is gone.
+    Expired,
+    /// An answer, made so many seconds before the call.
+    Older(i64),
+    /// An answer that does not say when it was made, as far as that can be believed.
+    Undated,
+    /// Something else than an answer, which has no time.
+    Unproven,
+}
+
+impl Lapse {
+    /// What the caller is told if no other token is tried.
+    pub(super) fn kind(self, model: &ModelName) -> RedeemErrorKind {
+        match self {
+            Self::Expired => RedeemErrorKind::AnswerLost,
+            Self::Older(_) => RedeemErrorKind::AnswerOlder,
+            Self::Undated | Self::Unproven => RedeemErrorKind::AnswerUnproven { model: model.clone() },
+        }
+    }
 }
 
 /// Above this many bytes a reply is read on a thread of its own: other calls would wait for this one.
@@ -271,6 +296,16 @@ impl Outcome {
         }
     }
 
+    /// Whether it is an answer to a token that was new to the backend, and says rightly when it was made.
+    pub(super) fn is_in_time(&self, past: Past) -> bool {
+        match self {
+            Self::Answered(_, created) if past.history == History::Fresh && !past.resumed => {
+                past.window.made(*created) == Made::InThisCall
+            }
+            _ => false,
+        }
+    }
+
     /// What follows for a token with such a past: the tables above.
     pub(super) fn judge(self, past: Past, model: &ModelName) -> Verdict {
         let maybe_spent = past.history == History::MaybeSpent;
@@ -278,12 +313,12 @@ impl Outcome {
             (Self::Answered(answer, created), _) => match past.window.made(created) {
                 Made::InThisCall => Verdict::Deliver(answer),
                 _ if !maybe_spent => Verdict::Deliver(answer),
-                Made::Before => Verdict::WipeAndTakeAnother(RedeemErrorKind::AnswerLost),
-                Made::Unproven => Verdict::WipeAndTakeAnother(RedeemErrorKind::TokenReused),
+                Made::Before(age) => Verdict::WipeAndTakeAnother(Lapse::Older(age)),
+                Made::Unproven => Verdict::WipeAndTakeAnother(Lapse::Undated),
             },
             // What comes may be another prompt's.
             (Self::Blocked { .. } | Self::Spent(_) | Self::CannotReuse | Self::Empty, _) if maybe_spent => {
-                Verdict::WipeAndTakeAnother(RedeemErrorKind::TokenReused)
+                Verdict::WipeAndTakeAnother(Lapse::Unproven)
             }
             (Self::Blocked { categories }, _) => Verdict::Fail(RedeemErrorKind::Blocked { categories }),
             (Self::Spent(kind), _) => Verdict::Fail(kind),
@@ -298,9 +333,7 @@ impl Outcome {
                 let kind = RedeemErrorKind::TokenRefused { model: model.clone() };
                 if trail == Trail::Clean { Verdict::Refused(kind) } else { Verdict::Doubt(kind) }
             }
-            (Self::Expired, _) if maybe_spent || past.resumed => {
-                Verdict::WipeAndTakeAnother(RedeemErrorKind::AnswerLost)
-            }
+            (Self::Expired, _) if maybe_spent || past.resumed => Verdict::WipeAndTakeAnother(Lapse::Expired),
             (Self::Expired, _) => Verdict::Wipe(RedeemErrorKind::AnswerLost),
             (Self::CannotReuse, _) => Verdict::Wipe(RedeemErrorKind::TokenReused),
             (Self::Silent(kind, pause), _) => Verdict::Repeat(kind, pause),

@@ -50,11 +50,17 @@ pub(super) fn inspect(body: &[u8]) -> Content {
             let (reason, message) = (reason(&error), message(&error));
             Content::Error { reason, message }
         }
-        Ok(Some(Peek { created, .. })) => {
-            Content::Answer { created: created.as_ref().and_then(Value::as_i64) }
-        }
+        Ok(Some(Peek { created, .. })) => Content::Answer { created: created.as_ref().and_then(seconds) },
         Ok(None) | Err(_) => Content::Unreadable,
     }
+}
+
+/// A time in Unix seconds; also with a fraction, or in milliseconds. None if it is no time of this century: some say 0.
+fn seconds(created: &Value) -> Option<i64> {
+    const CENTURY: std::ops::Range<i64> = 946_684_800..4_102_444_800;
+    #[expect(clippy::cast_possible_truncation, reason = "rounded towards zero, and then looked at")]
+    let whole = created.as_i64().or_else(|| created.as_f64().map(|number| number as i64))?;
+    [whole, whole / 1000].into_iter().find(|seconds| CENTURY.contains(seconds))
 }
 
 fn reason(error: &Value) -> UpstreamReason {
@@ -162,6 +168,11 @@ mod tests {
         let cases = [
             (r#"{"choices":[],"error":null}"#, Content::Answer { created: None }),
             (r#"{"choices":[],"created":"yesterday"}"#, Content::Answer { created: None }),
+            (r#"{"choices":[],"created":0}"#, Content::Answer { created: None }),
+            (r#"{"choices":[],"created":-1}"#, Content::Answer { created: None }),
+            (r#"{"choices":[],"created":1e300}"#, Content::Answer { created: None }),
+            (r#"{"created":1800000000.7,"choices":[]}"#, Content::Answer { created: Some(1_800_000_000) }),
+            (r#"{"created":1800000000123,"choices":[]}"#, Content::Answer { created: Some(1_800_000_000) }),
             (r#"{"created":1800000000,"choices":[]}"#, Content::Answer { created: Some(1_800_000_000) }),
             (r#"{"choices":[{}],"error":{"message":"x"}}"#, Content::Answer { created: None }),
             (

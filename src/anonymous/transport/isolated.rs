@@ -9,6 +9,9 @@
 //! | per conversation | one for the calls that begin alike, for a few minutes | an exit, and the backend, see that these calls belong together; their growing histories say so anyway |
 //! | shared | one, until [`Transport::new_identity`]; Tor itself leaves a circuit after ten minutes | all calls come from one exit: whoever sends one prompt is known to have sent the others |
 //!
+//! Per call, a dial that takes long is not all that is hoped for: after a short while a second lane is dialled beside it, and a stream that is
+//! made for the shelf meanwhile is taken. An exit that answers nobody costs seconds then, and the call is as far from others as before.
+//!
 //! In every case a stream serves one call: nothing is said on it twice. Per call, streams are kept warm ahead of need
 //! ([`pool`](super::pool)); the other rules have their circuit already.
 //!
@@ -33,6 +36,8 @@ use crate::passage::Passage;
 
 /// How many lanes are tried for one that ends at an exit not to be avoided.
 const LANES: usize = 8;
+/// After so long a second lane is dialled beside the first.
+const SLOW: Duration = Duration::from_secs(2);
 /// How long a conversation keeps its lane; Tor itself leaves a circuit after ten minutes.
 const CONVERSATION: Duration = Duration::from_secs(9 * 60);
 /// How many conversations keep theirs.
@@ -129,29 +134,76 @@ impl<D: Dialer> Isolated<D> {
     }
 
     async fn connect(&self, wish: Wish) -> Result<Opened, TransportError> {
-        while let Some(opened) = self.pool.take().await {
+        let mut warm = self.pool.take().await;
+        while let Some(opened) = warm {
             if !is_avoided(&wish, opened.exit) {
                 return Ok(opened);
             }
+            warm = self.pool.next().await;
         }
+        if self.settings.isolation != IsolationRule::PerCall {
+            return self.dialled(&wish).await;
+        }
+        tokio::select! {
+            biased;
+            dialled = self.dialled(&wish) => dialled,
+            opened = self.shelved(&wish) => Ok(opened),
+        }
+    }
+
+    /// One that is made for the shelf from now on.
+    async fn shelved(&self, wish: &Wish) -> Opened {
+        loop {
+            let opened = self.pool.made().await;
+            if !is_avoided(wish, opened.exit) {
+                return opened;
+            }
+        }
+    }
+
+    async fn dialled(&self, wish: &Wish) -> Result<Opened, TransportError> {
         for _ in 1..LANES {
-            let lane = self.lane(&wish);
-            match dial(&*self.dialer, &lane, &wish.avoid, self.settings.dial).await {
-                Ok(opened) if !is_avoided(&wish, opened.exit) => return Ok(opened),
-                Err(error) if !is_avoided(&wish, error.exit()) => {
-                    self.forget(&wish);
+            match self.attempt(wish, &wish.avoid).await {
+                Ok(opened) if !is_avoided(wish, opened.exit) => return Ok(opened),
+                Err(error) if !is_avoided(wish, error.exit()) => {
+                    self.forget(wish);
                     return Err(error);
                 }
                 // It ends where the call failed before.
-                Ok(_) | Err(_) => self.forget(&wish),
+                Ok(_) | Err(_) => self.forget(wish),
             }
         }
         // There seems to be no other exit: better that one again than none.
-        let opened = dial(&*self.dialer, &self.lane(&wish), &[], self.settings.dial).await;
+        let opened = self.attempt(wish, &[]).await;
         if opened.is_err() {
-            self.forget(&wish);
+            self.forget(wish);
         }
         opened
+    }
+
+    /// One lane, and where lanes are for one call, another beside it once the first is slow.
+    async fn attempt(&self, wish: &Wish, avoid: &[Exit]) -> Result<Opened, TransportError> {
+        let limit = self.settings.dial;
+        let lane = self.lane(wish);
+        let mut first = std::pin::pin!(dial(&*self.dialer, &lane, avoid, limit));
+        if self.settings.isolation != IsolationRule::PerCall {
+            return first.await;
+        }
+        if let Ok(dialled) = timeout(SLOW, &mut first).await {
+            return dialled;
+        }
+        let lane = self.lane(wish);
+        let mut second = std::pin::pin!(dial(&*self.dialer, &lane, avoid, limit.saturating_sub(SLOW)));
+        tokio::select! {
+            dialled = &mut first => match dialled {
+                Ok(opened) => Ok(opened),
+                Err(_) => second.await,
+            },
+            dialled = &mut second => match dialled {
+                Ok(opened) => Ok(opened),
+                Err(_) => first.await,
+            },
+        }
     }
 
     fn lane(&self, wish: &Wish) -> D::Lane {

@@ -53,6 +53,8 @@ struct Shelf {
     state: Mutex<State>,
     next: AtomicU64,
     changed: Notify,
+    /// Something was put on it.
+    made: Notify,
     clock: SharedClock,
 }
 
@@ -88,6 +90,7 @@ impl Pool {
             }),
             next: AtomicU64::new(0),
             changed: Notify::new(),
+            made: Notify::new(),
             clock: settings.clock.clone(),
         });
         let keeper = tokio::spawn(keep(Arc::clone(&shelf), dialer, settings.dial));
@@ -99,6 +102,22 @@ impl Pool {
         self.shelf.lock().demand.called(Instant::now());
         self.shelf.notice_jump();
         self.shelf.changed.notify_one();
+        self.next().await
+    }
+
+    /// The next one that is put there, or is there. Counts as no call.
+    pub(super) async fn made(&self) -> Opened {
+        loop {
+            if let Some(opened) = self.next().await {
+                self.shelf.changed.notify_one();
+                return opened;
+            }
+            self.shelf.made.notified().await;
+        }
+    }
+
+    /// Another warm stream, for a call that is counted already.
+    pub(super) async fn next(&self) -> Option<Opened> {
         loop {
             // The youngest is the likeliest to live.
             let Warm { ask, _watcher, .. } = self.shelf.lock().warm.pop_back()?;
@@ -162,6 +181,7 @@ impl Shelf {
         let (ask, asked) = oneshot::channel();
         let watcher = tokio::spawn(watch(Arc::clone(self), id, opened, asked, life));
         state.warm.push_back(Warm { id, ask, _watcher: AbortOnDropHandle::new(watcher) });
+        self.made.notify_one();
     }
 
     fn gone(&self, id: u64, how: Gone, age: Duration) {

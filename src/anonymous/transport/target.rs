@@ -65,7 +65,12 @@ impl Target {
             return Err(TargetError::TooMuch);
         }
         let port = url.port_or_known_default().ok_or(TargetError::NotAUrl)?;
-        Ok(Self { host, port, layer, authority: url.authority().to_owned() })
+        // As everybody else writes it: the dot that ends a name says nothing that another request would not.
+        let authority = match url.host() {
+            Some(Host::Domain(name)) if name.ends_with('.') => url.authority().replacen(name, &host, 1),
+            _ => url.authority().to_owned(),
+        };
+        Ok(Self { host, port, layer, authority })
     }
 
     /// A name, an address without brackets, or an onion address.
@@ -86,5 +91,19 @@ impl Target {
     /// For `Host:`.
     pub fn authority(&self) -> &str {
         &self.authority
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dot_that_ends_the_name_is_in_no_head() {
+        let authority = |url: &str| Target::new(url).unwrap().authority().to_owned();
+        assert_eq!(authority("https://api.example.org./"), "api.example.org");
+        assert_eq!(authority("https://api.example.org.:8443"), "api.example.org:8443");
+        assert_eq!(authority("https://api.example.org"), "api.example.org");
+        assert_eq!(authority("https://[2001:db8::1]:8443"), "[2001:db8::1]:8443");
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::super::{AppError, access, listen};
 use super::{failed, ok, problem, skipped, warning_with};
 use crate::config::Config;
-use crate::control::message::{Check, CheckName, DoctorReport, Verdict};
+use crate::control::message::{Check, CheckName, DoctorReport, Room, Verdict};
 use crate::control::{Operation, Progress, RefusalKind, Report};
 use crate::datadir::{Home, HomeError};
 
@@ -88,6 +88,10 @@ pub fn unusable(name: CheckName, error: AppError) -> DoctorReport {
 
 fn directory(home: &Home, was_exposed: Option<PathBuf>, daemon: Option<u32>) -> Check {
     let at = home.root().display();
+    if super::super::room::of(home) == Room::None {
+        let detail = format!("there is no room on the disk of {at}, so no token can be used or made");
+        return problem(CheckName::Home, RefusalKind::Failed, detail, "make room there");
+    }
     if let Some(exposed) = exposed(home) {
         let detail = format!("{} can be read by others", exposed.display());
         let advice = format!("chmod go= {}", exposed.display());

@@ -6,7 +6,7 @@
 //!
 //! | the backup's token | held | becomes |
 //! | --- | --- | --- |
-//! | transient, of another month | any | skipped, and said; the permanent one is restored all the same |
+//! | transient, of another month, or not signed by the pinned key (which may have changed) | any | skipped, and said; the permanent one is restored all the same |
 //! | the same | the same | nothing to do |
 //! | another | none, or one that no pinned key signed | stored |
 //! | transient of this month | another of this month | kept, unless replacing was asked for |
@@ -27,6 +27,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::{Operations, month};
 use crate::app::identity::Unready;
@@ -62,14 +63,20 @@ pub(in crate::app) struct Origin {
 impl Operations {
     /// Whose the vault's tokens are.
     pub async fn custody(&self) -> Result<Custody, AppError> {
-        Ok(self.vault.backups().identification().await?.custody)
+        Ok(self.identification().await?.custody)
     }
 
     /// The same, and until when its tokens rest, if they do; RFC 3339.
     pub(super) async fn standing(&self) -> Result<(Custody, Option<String>), AppError> {
-        let Identification { custody, rests_until, .. } = self.vault.backups().identification().await?;
+        let Identification { custody, rests_until, .. } = self.identification().await?;
         let is_resting = |until: &Timestamp| custody == Custody::Ours && *until > self.clock.now();
         Ok((custody, rests_until.filter(is_resting).map(rfc3339)))
+    }
+
+    /// Not of a file that is not in its place any more: what is counted in that will be gone.
+    async fn identification(&self) -> Result<Identification, AppError> {
+        let found = self.vault.backups().identification().await?;
+        if found.displaced { Err(VaultError::Displaced.into()) } else { Ok(found) }
     }
 
     pub(super) async fn backup(&self, order: BackupOrder) -> Result<BackupReport, AppError> {
@@ -97,17 +104,19 @@ impl Operations {
             let written = tokio::task::spawn_blocking(move || {
                 let (home, store, now, path) = job;
                 let sealed = pack(&home, store, now, snapshot)?.seal(&lock)?;
-                Ok::<_, AppError>(backup::write(&path, &sealed, overwrite)?)
+                backup::write(&path, &sealed, overwrite)?;
+                Ok::<_, AppError>(backup::hex(&Sha256::digest(&sealed)))
             });
             let written = written.await.map_err(|_| AppError::Internal).flatten();
             if written.is_err() && source == Source::Retired {
                 // There is no copy, so the tokens are this vault's alone.
                 backups.reinstate().await?;
             }
-            written.map(|()| left_behind)
+            written.map(|sha256| (left_behind, sha256))
         });
-        let left_behind = work.await.map_err(|_| AppError::Internal)??;
-        Ok(BackupReport { path, custody: self.custody().await?, tokens, left_behind })
+        let (left_behind, sha256) = work.await.map_err(|_| AppError::Internal)??;
+        let custody = self.vault.backups().identification().await?.custody;
+        Ok(BackupReport { path, custody, tokens, left_behind, sha256 })
     }
 
     pub(super) async fn take_over(&self, typed: &str) -> Result<TakeOverReport, AppError> {
@@ -218,13 +227,14 @@ impl Operations {
 
         // Both are judged before either is stored.
         verify(&permanent, &permanent_key, KeyName::AbusePermanent)?;
-        if let Some((token, epoch)) = &transient {
-            verify(token, &transient_key, KeyName::AbuseTransient)?;
-            if !token.token.expose().ends_with(&epoch.to_be_bytes()) {
-                return Err(
-                    BackupError::NotABackup("its transient token is of another month than it says").into()
-                );
-            }
+        let this_month = Epoch::at(self.clock.now().unix());
+        if let Some((token, epoch)) = &transient
+            && *epoch == this_month
+            && verify(token, &transient_key, KeyName::AbuseTransient).is_ok()
+            && !token.token.expose().ends_with(&epoch.to_be_bytes())
+        {
+            let other = "its transient token is of another month than it says";
+            return Err(BackupError::NotABackup(other).into());
         }
         let now = self.abuse().await?;
         let current = self.vault.backups().export_abuse().await?;
@@ -242,10 +252,13 @@ impl Operations {
                 Restoration::Restored
             };
         let backup_month = transient.as_ref().map(|(_, epoch)| month(*epoch));
-        let this_month = Epoch::at(self.clock.now().unix());
         let restored_transient = match transient {
             None => Restoration::Absent,
             Some((_, epoch)) if epoch != this_month => Restoration::OtherMonth,
+            // The operator may have changed the key within the month, and a fresh one is to be had.
+            Some((token, _)) if verify(&token, &transient_key, KeyName::AbuseTransient).is_err() => {
+                Restoration::NotSigned
+            }
             Some((token, epoch)) => {
                 let current = current.as_ref().and_then(|tokens| tokens.transient.as_ref());
                 let counts = now.transient == Some(month(this_month));
@@ -301,7 +314,7 @@ fn pack(home: &Home, store: KeyStore, now: Timestamp, snapshot: Snapshot) -> Res
     files.push((FileName::Vault, database));
     // Unambiguous where the vault is restored: a relative path would be another's.
     let root = home.root().canonicalize().unwrap_or_else(|_| home.root().to_owned());
-    Ok(Archive::new(rfc3339(now), hex(of.lineage), of.generation, root, files))
+    Ok(Archive::new(rfc3339(now), backup::hex(&of.lineage.0), of.generation, root, files))
 }
 
 /// The vault that a backup was made of, found on this machine and locked.
@@ -339,9 +352,13 @@ fn open_source(
     match Vault::open(&there.vault_path(), vault_keys(&master), clock) {
         Ok((vault, _)) => Ok(Some(SourceVault { path: source.to_owned(), vault, _lock: lock })),
         // Some other vault has its place, or none that can spend.
-        Err(VaultError::WrongKey | VaultError::Foreign | VaultError::Corrupt | VaultError::Orphaned) => {
-            Ok(None)
-        }
+        Err(
+            VaultError::WrongKey
+            | VaultError::Foreign
+            | VaultError::Corrupt
+            | VaultError::Orphaned
+            | VaultError::Missing,
+        ) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -378,15 +395,6 @@ fn rfc3339(at: Timestamp) -> String {
         .ok()
         .and_then(|date| date.format(&time::format_description::well_known::Rfc3339).ok())
         .unwrap_or_else(|| "at an unknown time".into())
-}
-
-fn hex(lineage: Lineage) -> String {
-    use std::fmt::Write as _;
-    lineage.0.iter().fold(String::with_capacity(32), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

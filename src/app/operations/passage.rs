@@ -47,7 +47,7 @@ impl Operations {
         self.gate.set(passage);
         if before != passage {
             match passage {
-                Passage::Paused => tracing::warn!("paused: nothing leaves until `llmtor resume`"),
+                Passage::Paused => tracing::info!("paused: nothing leaves until `llmtor resume`"),
                 Passage::Open => tracing::info!("resumed"),
             }
         }

@@ -110,6 +110,9 @@ pub(in crate::cli) struct RestoreOptions {
     /// Opens a backup that is sealed to a recipient with this age identity file
     #[arg(long, value_name = "KEYFILE", conflicts_with = "passphrase_fd", requires = "file")]
     pub(in crate::cli) identity: Option<PathBuf>,
+    /// Takes every setting of such a backup, also those that start programs or weaken anonymity; only of one that you made
+    #[arg(long, requires = "identity")]
+    pub(in crate::cli) all_settings: bool,
     #[command(flatten)]
     pub(in crate::cli) passphrase: PassphraseOptions,
     /// Lets the vault spend again; the sentence that confirms it is typed, or read from standard input

@@ -51,8 +51,7 @@ fn guide(sign_in: &str, account: &str, transport: IdentityTransport) -> String {
     let (browser, cookies) = match transport {
         IdentityTransport::Direct => (
             "your browser",
-            "\
-     Firefox:       press Shift+F9, then Storage > Cookies
+            "     Firefox:       press Shift+F9, then Storage > Cookies
      Chrome, Edge:  press F12, then Application > Storage > Cookies
      Safari:        Settings > Advanced > Show features for web developers; then Develop > Show Web Inspector >
                     Storage > Cookies",

@@ -73,6 +73,7 @@ mod tests {
     fn no_more_is_minted_than_was_said_than_there_are_credits_and_than_keys_are_pinned() {
         let model = |name: &str| name.parse::<ModelName>().unwrap();
         let status = StatusReport {
+            room: crate::control::message::Room::Some,
             daemon: None,
             home: PathBuf::new(),
             identity_url: None,

@@ -52,6 +52,9 @@ pub struct BackupReport {
     pub tokens: u64,
     /// Issuances that were under way, which are in no backup.
     pub left_behind: u64,
+    /// SHA-256 of the file, in hexadecimal: by it one knows a file again that somebody else kept.
+    #[serde(default)]
+    pub sha256: String,
 }
 
 /// A backup of the abuse tokens.
@@ -118,6 +121,8 @@ pub enum Restoration {
     OtherKept,
     /// It is not of this month, and the backend would refuse it.
     OtherMonth,
+    /// No key that is pinned signed it.
+    NotSigned,
     /// There is none in the backup.
     Absent,
 }

@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | no daemon runs | Trouble |
 //! | nothing may leave | Paused |
-//! | the vault's tokens may be another vault's; no key is pinned; an abuse token is missing and does not come by itself; Tor is stuck | Trouble |
+//! | the vault's tokens may be another vault's; the disk is full; no key is pinned; an abuse token is missing and does not come by itself; Tor is stuck | Trouble |
 //! | Tor starts | Starting |
 //! | there is no usable token at all, or a model that is used runs low | LowOnTokens |
 //! | else | Ready |
@@ -15,7 +15,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NextTopUp, StatusReport, SupplyLevel, TorPhase};
+use super::{NextTopUp, Room, StatusReport, SupplyLevel, TorPhase};
 use crate::passage::Passage;
 use crate::vault::Custody;
 
@@ -98,6 +98,12 @@ impl StatusReport {
             return trouble(
                 "This vault spends nothing, because another machine may use its tokens.",
                 "run `llmtor restore --take-over` when no other machine uses them any more",
+            );
+        }
+        if self.room == Room::None {
+            return trouble(
+                "The disk is full, so calls are refused.",
+                "make room where the home is; `llmtor doctor` says where",
             );
         }
         if self.models.is_empty() {
@@ -195,6 +201,7 @@ mod tests {
     fn ready() -> StatusReport {
         let tor = TorReport { percent: 100, phase: TorPhase::Ready, stage: None, blockage: None };
         StatusReport {
+            room: Room::Some,
             daemon: Some(DaemonReport {
                 pid: 1,
                 base_url: "http://127.0.0.1:8787/v1".into(),
@@ -314,6 +321,13 @@ mod tests {
         assert_eq!(report.condition().state, State::Paused);
         report.daemon = None;
         assert_eq!(report.condition().state, State::Trouble);
+    }
+
+    #[test]
+    fn a_full_disk_is_trouble_though_there_are_tokens() {
+        let full = StatusReport { room: Room::None, ..ready() }.condition();
+        assert_eq!(full.state, State::Trouble);
+        assert!(full.sentence.contains("disk is full") && full.next.is_some(), "{full:?}");
     }
 
     #[test]

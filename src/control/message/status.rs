@@ -36,6 +36,9 @@ pub struct StatusReport {
     /// Until when the tokens rest that came with a vault which was just taken over; RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resting_until: Option<String>,
+    /// Whether the disk of the home has room for what a call writes.
+    #[serde(default)]
+    pub room: Room,
     /// Counts per model and state.
     pub models: BTreeMap<ModelName, Stock>,
     /// How long each stock lasts, and what happens next by itself.
@@ -46,6 +49,17 @@ pub struct StatusReport {
     /// How many credits no token came of.
     #[serde(default)]
     pub credits_lost: u64,
+}
+
+/// Whether there is room on a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Room {
+    /// There is.
+    #[default]
+    Some,
+    /// There is none.
+    None,
 }
 
 /// The session, as far as is known here: nobody is asked.

@@ -1,4 +1,4 @@
-//! What is known of a client, and that it rests and rises.
+//! A client's life, by what is known of it and by what it dials.
 
 use super::*;
 

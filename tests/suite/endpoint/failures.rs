@@ -29,6 +29,7 @@ fn rows() -> Vec<Row> {
     let permission = "permission_error";
     vec![
         (Kind::Paused, Unspent, 503, server, "paused", None),
+        (Kind::Paused, InDoubt, 504, server, "paused", Some("5")),
         (Kind::ShuttingDown, Unspent, 503, server, "shutting_down", Some("5")),
         (Kind::ShuttingDown, InDoubt, 504, server, "shutting_down", Some("5")),
         (Kind::TooLarge { limit: Some(9) }, Unspent, 400, invalid, "context_length_exceeded", None),
@@ -38,7 +39,11 @@ fn rows() -> Vec<Row> {
         (Kind::AbuseTokenInvalid, Unspent, 403, permission, "abuse_token_invalid", None),
         (Kind::AbuseTokenExpired, Unspent, 403, permission, "abuse_token_expired", None),
         (Kind::AbuseTokenBlacklisted, Unspent, 403, permission, "abuse_token_blacklisted", None),
-        (Kind::AbuseTokenBlacklisted, InDoubt, 403, permission, "abuse_token_blacklisted", None),
+        (Kind::AbuseTokenBlacklisted, InDoubt, 504, permission, "abuse_token_blacklisted", Some("5")),
+        (vault(), InDoubt, 504, server, "vault_error", Some("5")),
+        (Kind::OnlyUncertain { model: model() }, Unspent, 503, server, "tokens_uncertain", None),
+        (Kind::AnswerUnproven { model: model() }, Spent, 502, "api_error", "answer_unproven", None),
+        (Kind::AnswerOlder, Spent, 502, "api_error", "answer_older", None),
         (vault(), Unspent, 500, server, "vault_error", None),
         (starting(None), Unspent, 503, server, "tor_not_ready", Some("5")),
         (starting(None), InDoubt, 504, server, "tor_not_ready", Some("5")),
@@ -98,9 +103,14 @@ async fn every_kind_has_its_status_and_tells_the_sdk_whether_a_repeat_is_free() 
     for (kind, fate, status, typ, code, again) in rows() {
         let shown = format!("{kind:?} {fate:?}");
         let words = kind.to_string();
+        let paused = kind == Kind::Paused;
         let server = start(Scripted::failing(kind, fate)).await;
         let response = server.chat(hello("")).await;
         let (message, found_type, param, found_code) = response.error(status);
+        if fate == TokenFate::InDoubt {
+            assert!(message.contains("same request") && message.contains("same token"), "{message}");
+            assert_eq!(message.contains("after `llmtor resume`"), paused, "{message}");
+        }
         assert_eq!((found_type.as_str(), &found_code), (typ, &json!(code)), "{shown}");
         let too_large = matches!(code, "context_length_exceeded") && words.contains("too long");
         assert_eq!(param, if too_large { json!("messages") } else { Value::Null }, "{shown}");

@@ -7,7 +7,7 @@ use llmtor::anonymous::redeem::{RedeemErrorKind, TokenFate};
 use llmtor::vault::AbuseKind;
 use llmtor::wire::redemption::Epoch;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::{Bench, START, rotate_abuse, settings};
@@ -308,8 +308,76 @@ async fn a_call_that_only_finds_stored_answers_ends_with_an_error() {
     }
     bench.clock.advance(7 * DAY);
     let error = bench.ask("new").await.unwrap_err();
-    assert_eq!((error.kind(), error.token()), (&RedeemErrorKind::TokenReused, TokenFate::Spent));
-    bench.expect_stock("bounded", [6, 0, 0, 3]).await;
+    let unproven = RedeemErrorKind::AnswerUnproven { model: super::model() };
+    assert_eq!((error.kind(), error.token()), (&unproven, TokenFate::Spent));
+    bench.expect_stock("bounded", [7, 0, 0, 2]).await;
+
+    // From then on none is used up for nothing, whatever is asked.
+    for text in ["new", "other"] {
+        let error = bench.ask(text).await.unwrap_err();
+        let kept = RedeemErrorKind::OnlyUncertain { model: super::model() };
+        assert_eq!((error.kind(), error.token()), (&kept, TokenFate::Unspent));
+    }
+    bench.expect_stock("kept", [7, 0, 0, 2]).await;
+}
+
+/// What a structure prints that nobody filled, or that knows no time.
+#[tokio::test]
+async fn a_stock_that_may_be_spent_is_not_burnt_at_a_backend_whose_answers_have_no_time() {
+    for created in [json!(0), Value::Null, json!(1), json!("now")] {
+        let answer = move |text: &str, created: &Value| {
+            let mut body: Value = serde_json::from_str(&completion(text)).unwrap();
+            body["created"] = created.clone();
+            Act::provider(&body.to_string())
+        };
+        let (silent, told) = (40 * 4, json!(START.unix() + 7 * DAY));
+        let backend = Scripted::start(move |number, seen| match number {
+            _ if number < silent => Act::text(502, ""),
+            _ if seen.messages().contains("timed") => answer("timed", &told),
+            _ => answer("fresh", &created),
+        });
+        let bench = Bench::new(40, backend.await).await;
+        for number in 0..40 {
+            bench.ask(&format!("lost {number}")).await.unwrap_err();
+        }
+        bench.clock.advance(7 * DAY);
+        for text in ["one", "two", "three"] {
+            bench.ask(text).await.unwrap_err();
+        }
+        bench.expect_stock("kept", [38, 0, 0, 2]).await;
+        assert_eq!(bench.backend.seen().len(), silent + 2);
+
+        // Certain ones are drawn, and no other.
+        super::stock_up(&bench.vault, 3).await;
+        for text in ["four", "five"] {
+            assert!(bench.ask(text).await.unwrap().contains("fresh"));
+        }
+        // An answer that says its time makes the others worth something again.
+        assert!(bench.ask("timed").await.unwrap().contains("timed"));
+        bench.expect_stock("paid", [38, 0, 0, 5]).await;
+        assert!(bench.ask("timed too").await.unwrap().contains("timed"));
+        bench.expect_stock("paid", [37, 0, 0, 6]).await;
+    }
+}
+
+/// Each answer is a call upstream, and the provider's clock is behind.
+#[tokio::test]
+async fn a_provider_whose_clock_is_behind_costs_eight_tokens_once() {
+    let late = timed("fresh", START.unix() - 90);
+    let backend = Scripted::start(move |number, _| match number {
+        0..80 => Act::text(502, ""),
+        _ => late.clone(),
+    });
+    let bench = Bench::new(20, backend.await).await;
+    for number in 0..20 {
+        bench.ask(&format!("lost {number}")).await.unwrap_err();
+    }
+    bench.clock.advance(7 * DAY);
+    let error = bench.ask("new").await.unwrap_err();
+    assert_eq!((error.kind(), error.token()), (&RedeemErrorKind::AnswerOlder, TokenFate::Spent));
+    let error = bench.ask("more").await.unwrap_err();
+    assert_eq!(error.token(), TokenFate::Unspent);
+    bench.expect_stock("kept", [12, 0, 0, 8]).await;
 }
 
 #[tokio::test]

@@ -369,8 +369,11 @@ impl World {
         self.vault = None;
         self.calls.clear();
         let directory = self.place.dir.path();
-        for file in fs::read_dir(directory).unwrap() {
-            fs::remove_file(file.unwrap().path()).unwrap();
+        for file in fs::read_dir(directory).unwrap().map(|file| file.unwrap()) {
+            // What is written over stays the same file, as after a power cut.
+            if !image.contains_key(file.file_name().to_str().unwrap()) {
+                fs::remove_file(file.path()).unwrap();
+            }
         }
         for (name, content) in image {
             fs::write(directory.join(name), content).unwrap();

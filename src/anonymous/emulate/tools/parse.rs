@@ -232,7 +232,7 @@ impl<'t, 'o, 'a> Scan<'t, 'o, 'a> {
             };
             match (tag.kind, tag.side) {
                 (Kind::Call, Side::Open) if !self.braces.are_open() && !self.is_quoted() => {
-                    self.block(&tag, fuel)
+                    self.block(&tag, fuel);
                 }
                 (Kind::Thinking | Kind::Reflection, Side::Open) if self.begins_line() => self.thinking(&tag),
                 (Kind::Response, Side::Open) if self.begins_line() && !self.calls.is_empty() => {

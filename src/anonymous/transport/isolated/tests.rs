@@ -350,3 +350,60 @@ async fn a_pause_stops_dials_that_are_about_to_begin_or_under_way() {
     a_while().await;
     assert_eq!(counts(), (1, 0));
 }
+
+/// Whose exits answer after the script's times; then never.
+struct Timed(Mutex<VecDeque<Duration>>, Mutex<Vec<Option<DuplexStream>>>, Target);
+
+impl Dialer for Timed {
+    type Lane = ();
+    fn lane(&self) {}
+    async fn dial(&self, (): &(), _avoid: &[Exit]) -> Result<Opened, TransportError> {
+        let after = self.0.lock().unwrap().pop_front();
+        tokio::time::sleep(after.unwrap_or(Duration::from_secs(3600))).await;
+        let (near, far) = tokio::io::duplex(64);
+        self.1.lock().unwrap().push(Some(far));
+        Ok(Opened { stream: Box::new(near), exit: None })
+    }
+    async fn ready(&self) -> Result<(), TransportError> {
+        Ok(())
+    }
+    fn target(&self) -> &Target {
+        &self.2
+    }
+    fn way(&self) -> Way {
+        Way::Tor
+    }
+}
+
+async fn opened_after(isolation: IsolationRule, pool: usize, seconds: &[u64]) -> Option<Duration> {
+    let settings = Settings {
+        isolation,
+        dial: Duration::from_secs(10),
+        ..place(isolation, pool, &[]).transport.settings.clone()
+    };
+    let times = seconds.iter().map(|seconds| Duration::from_secs(*seconds)).collect();
+    let target = Target::new("https://backend.test").unwrap();
+    let transport = Isolated::new(Timed(Mutex::new(times), Mutex::default(), target), settings);
+    let begun = Instant::now();
+    transport.open(Wish::default()).await.ok().map(|_| begun.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_does_not_wait_out_an_exit_that_answers_nobody() {
+    let about = |elapsed: Option<Duration>| elapsed.map(|elapsed| elapsed.as_millis() / 100);
+    // The second lane.
+    assert_eq!(about(opened_after(IsolationRule::PerCall, 0, &[3600, 1]).await), Some(30));
+    // The first, though the second was begun.
+    assert_eq!(about(opened_after(IsolationRule::PerCall, 0, &[3, 3600]).await), Some(30));
+    // Neither.
+    assert_eq!(opened_after(IsolationRule::PerCall, 0, &[]).await, None);
+    // One lane is the rule.
+    assert_eq!(opened_after(IsolationRule::Shared, 0, &[3600, 1]).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_dials_takes_what_is_made_for_the_shelf_meanwhile() {
+    // The call dials first, then whoever keeps the shelf.
+    let elapsed = opened_after(IsolationRule::PerCall, 1, &[3600, 1]).await.unwrap();
+    assert!(elapsed < SLOW, "{elapsed:?}");
+}

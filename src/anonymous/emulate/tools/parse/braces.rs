@@ -34,7 +34,6 @@ impl Braces {
                 (Some(_), _) if self.escaped => self.escaped = false,
                 (Some(_), '\\') => self.escaped = true,
                 (Some(quote), _) if c == quote => self.quote = None,
-                (Some(_), _) => {}
                 (None, '{') => self.depth += 1,
                 (None, '}') => self.depth = self.depth.saturating_sub(1),
                 // Elsewhere it is more likely an apostrophe.
@@ -42,7 +41,7 @@ impl Braces {
                 (None, '\'') if self.depth > 0 && matches!(self.last, Some('{' | '[' | ',' | ':')) => {
                     self.quote = Some(c);
                 }
-                (None, _) => {}
+                _ => {}
             }
             if !c.is_whitespace() {
                 self.last = Some(c);

@@ -98,7 +98,7 @@ impl Code {
                 return behind;
             }
         }
-        if bytes[at] != b'`' { behind } else { span(text, behind, length).unwrap_or(behind) }
+        if bytes[at] == b'`' { span(text, behind, length).unwrap_or(behind) } else { behind }
     }
 }
 

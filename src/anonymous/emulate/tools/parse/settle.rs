@@ -87,8 +87,7 @@ impl Rules<'_> {
 
 fn function(rules: Rules<'_>, wrote: Wrote) -> Settled {
     match wrote {
-        Wrote::Json { source, care: Care::Unclear, .. } => (source, Some(NO_JSON.to_owned())),
-        Wrote::Json { json, source, care } => match serde_json::from_str(&json) {
+        Wrote::Json { json, source, care } if care < Care::Unclear => match serde_json::from_str(&json) {
             Ok(Value::String(text)) => match object_in(&text) {
                 Some((json, care)) => function(rules, Wrote::Json { json, source: text, care }),
                 None => (text, Some(NO_JSON.to_owned())),
@@ -99,7 +98,9 @@ fn function(rules: Rules<'_>, wrote: Wrote) -> Settled {
             Ok(_) => (source, Some(NO_OBJECT.to_owned())),
             Err(_) => (source, Some(NO_JSON.to_owned())),
         },
-        Wrote::Broken(source) | Wrote::Text(source) => (source, Some(NO_JSON.to_owned())),
+        Wrote::Json { source, .. } | Wrote::Broken(source) | Wrote::Text(source) => {
+            (source, Some(NO_JSON.to_owned()))
+        }
         Wrote::Nothing => match rules.miss(&Value::Object(serde_json::Map::new())) {
             None => ("{}".to_owned(), None),
             complaint => (String::new(), complaint),

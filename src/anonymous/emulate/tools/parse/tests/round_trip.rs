@@ -170,7 +170,7 @@ proptest! {
         let answer: String = made
             .iter()
             .enumerate()
-            .map(|(index, (calls, said))| format!("{}{said}\n{}\n", mark(index), rendered(calls)))
+            .flat_map(|(index, (calls, said))| [mark(index), said, "\n", &rendered(calls), "\n"].map(str::to_owned))
             .collect();
         let answer = answer + mark(made.len());
         prop_assume!(!made.iter().flat_map(|(calls, _)| calls).any(|call| call.arguments.contains("STOP!")));
