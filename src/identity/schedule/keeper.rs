@@ -223,9 +223,9 @@ impl Schedule {
             Some(error) => {
                 let mut obstacle = Obstacle::from(&error);
                 if obstacle.kind == ErrorKind::Storage && minted.pending > 0 {
-                    obstacle.message += &format!(
-                        ". Within five minutes {} begun can be finished; afterwards credits that were taken for them are lost",
-                        minted.pending
+                    obstacle.message = format!(
+                        "{}. Within five minutes {} begun can be finished; afterwards credits that were taken for them are lost",
+                        obstacle.message, minted.pending
                     );
                 }
                 Err(obstacle)
