@@ -181,7 +181,8 @@ impl<D: Dialer> Isolated<D> {
         opened
     }
 
-    /// One lane, and where lanes are for one call, another beside it once the first is slow.
+    /// One lane, and where lanes are for one call, another beside it once the first is slow. If neither leads there, the first, which
+    /// had the whole time, says why.
     async fn attempt(&self, wish: &Wish, avoid: &[Exit]) -> Result<Opened, TransportError> {
         let limit = self.settings.dial;
         let lane = self.lane(wish);
@@ -197,7 +198,7 @@ impl<D: Dialer> Isolated<D> {
         tokio::select! {
             dialled = &mut first => match dialled {
                 Ok(opened) => Ok(opened),
-                Err(_) => second.await,
+                Err(error) => second.await.map_err(|_| error),
             },
             dialled = &mut second => match dialled {
                 Ok(opened) => Ok(opened),
