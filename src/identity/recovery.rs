@@ -230,12 +230,11 @@ impl Identity {
                 self.explain_debits(&model, mark, verdict.lost)?;
             }
             for (row, key) in rows {
-                match key {
-                    Some(key) => cleared.push((row, key)),
-                    None => {
-                        self.deposits.abandon(&row.issuance.request_id).await?;
-                        recovered.refused += 1;
-                    }
+                if let Some(key) = key {
+                    cleared.push((row, key));
+                } else {
+                    self.deposits.abandon(&row.issuance.request_id).await?;
+                    recovered.refused += 1;
                 }
             }
         }
