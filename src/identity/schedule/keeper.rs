@@ -223,9 +223,10 @@ impl Schedule {
             Some(error) => {
                 let mut obstacle = Obstacle::from(&error);
                 if obstacle.kind == ErrorKind::Storage && minted.pending > 0 {
+                    let begun = minted.pending;
                     obstacle.message = format!(
-                        "{}. Within five minutes {} begun can be finished; afterwards credits that were taken for them are lost",
-                        obstacle.message, minted.pending
+                        "{}. Within five minutes {begun} begun can be finished; afterwards credits that were taken for them are lost",
+                        obstacle.message
                     );
                 }
                 Err(obstacle)

@@ -93,6 +93,9 @@ fn the_abuse_tokens_go_to_a_file_and_to_the_server_and_come_back() {
     // After a rotation the backup's monthly token is another one than that in use.
     let rotated = succeed(room, &["abuse", "rotate", "--home", "client"], "").stdout;
     assert!(rotated.contains("the permanent token is the same as before"), "{rotated}");
+    assert!(rotated.contains("they know now whose calls these are"), "what haste costs: {rotated}");
+    let later = succeed(room, &["abuse", "rotate", "--later", "--home", "client"], "").stdout;
+    assert!(later.contains("at a random moment within a day") && later.contains("does not run"), "{later}");
     let kept = restore(room, "client", &["--server"], PASSPHRASE).json();
     assert_eq!((&kept["permanent"], &kept["transient"]), (&"held".into(), &"other_kept".into()));
     let replaced = restore(room, "client", &["--server", "--replace"], PASSPHRASE).json();

@@ -155,3 +155,34 @@ fn a_credit_that_is_given_up_is_listed_with_time_and_reason_until_it_is_forgotte
     let status = succeed(backend.room(), &["status", "--json", "--home", "client"], "").json();
     assert_eq!(status["credits_lost"], 0);
 }
+
+#[test]
+fn the_account_is_told_while_a_mint_is_under_way_and_a_pause_reaches_a_command_without_a_daemon() {
+    let backend = Backend::start(5);
+    backend.init(None);
+    backend.stock_up(1);
+    let (url, ordered) = withholding(&backend.url);
+    let config = backend.room().join("client").join("config.toml");
+    let direct = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, direct.replace(&backend.url, &url)).unwrap();
+    let mint = ["tokens", "mint", "--model", MODEL, "--count", "2", "--home", "client"];
+
+    let daemon = backend.serve();
+    let minting = Program::start(backend.room(), &mint);
+    ordered.recv_timeout(Duration::from_secs(60)).unwrap();
+    let asked = std::time::Instant::now();
+    let account = succeed(backend.room(), &["account", "--home", "client"], "").stdout;
+    assert!(account.contains(MODEL), "{account}");
+    // The order is withheld for thirty seconds.
+    assert!(asked.elapsed() < Duration::from_secs(20));
+    drop(minting);
+    drop(daemon);
+
+    let minting = Program::start(backend.room(), &mint);
+    ordered.recv_timeout(Duration::from_secs(60)).unwrap();
+    let paused = succeed(backend.room(), &["pause", "--home", "client"], "").stdout;
+    assert!(paused.contains("nothing leaves this machine"), "{paused}");
+    drop(minting);
+    let refused = ["account", "--home", "client"];
+    llmtor(backend.room(), &[], &refused, "").refused(1, &["paused", "`llmtor resume --home client`"]);
+}
