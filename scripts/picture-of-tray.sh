@@ -85,15 +85,22 @@ children="$children $!"
 until [ -S client/control.sock ]; do sleep 0.2; done
 "$program" status --home client --json | sed 's/.*"pid":\([0-9]*\).*/\1/' >daemon
 sleep 4
+# The clock is rightmost; the icon is beside it. A menu is thousands of points that were desktop before; a look of the pointer
+# or a new minute is not. A busy machine may need a second click.
 import -window root before.png
-# The clock is rightmost; the icon is beside it.
-xdotool mousemove 715 16 click 3
-sleep 2
-xdotool mousemove_relative 0 60
-sleep 1
-import -window root shot.png
-# A menu is thousands of points that were desktop before; a look of the pointer or a new minute is not.
-changed="$(compare -metric AE -fuzz 5% before.png shot.png null: 2>&1)" || true
-[ "${changed%%[!0-9]*}" -gt 20000 ] || { echo "no menu opened: ${changed} points changed" >&2; cat tray.log panel.log >&2; exit 1; }
+changed=0
+for _ in 1 2 3 4 5; do
+    xdotool mousemove 715 16 click 3
+    sleep 2
+    xdotool mousemove_relative 0 60
+    sleep 1
+    import -window root shot.png
+    changed="$(compare -metric AE -fuzz 5% before.png shot.png null: 2>&1)" || true
+    changed="${changed%%[!0-9]*}"
+    [ "${changed:-0}" -le 20000 ] || break
+    xdotool key Escape
+    sleep 3
+done
+[ "${changed:-0}" -gt 20000 ] || { echo "no menu opened: ${changed} points changed" >&2; cat tray.log panel.log >&2; exit 1; }
 convert shot.png -crop 420x330+380+0 +repage -fill '#33475b' -opaque black "$picture"
 echo "$picture"

@@ -103,6 +103,7 @@ async function keepWords(page, name) {
     .replace(/[\w+/=]{24,}/g, '#')
     .replace(/\d+([.,:]\d+)*/g, '#')
     .replace(/(# ?)+/g, '# ')
+    .replace(/# ms\b/g, '# s')
     .trim()).filter(Boolean);
   const words = `${lines.join('\n')}\n`;
   writeFileSync(join(folder, `${name}.txt`), words);
