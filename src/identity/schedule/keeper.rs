@@ -327,22 +327,7 @@ impl Schedule {
 
     /// Changes the agenda; durable on return.
     pub(super) async fn change<T>(&self, edit: impl FnOnce(&mut Agenda) -> T) -> Result<T, IdentityError> {
-        let mut agenda = self.agenda.lock().await;
-        let before = match agenda.take() {
-            Some(read) => read,
-            None => self.note(Note::TopUps).await?,
-        };
-        let mut after = before.clone();
-        let answer = edit(&mut after);
-        if after != before {
-            let kept = self.keep(Note::TopUps, &after).await;
-            if let Err(error) = kept {
-                *agenda = Some(before);
-                return Err(error);
-            }
-        }
-        *agenda = Some(after);
-        Ok(answer)
+        self.edit(Note::TopUps, &self.agenda, edit).await
     }
 
     /// When the abuse token comes.
@@ -356,21 +341,33 @@ impl Schedule {
 
     /// Changes it; durable on return.
     async fn change_rotation<T>(&self, edit: impl FnOnce(&mut Rotation) -> T) -> Result<T, IdentityError> {
-        let mut kept = self.rotation.lock().await;
-        let before = match kept.take() {
+        self.edit(Note::Rotation, &self.rotation, edit).await
+    }
+
+    /// Changes what `held` has of `note`, and the note if it is another then; if that cannot be written, nothing has changed.
+    async fn edit<N, T>(
+        &self,
+        note: Note,
+        held: &Mutex<Option<N>>,
+        edit: impl FnOnce(&mut N) -> T,
+    ) -> Result<T, IdentityError>
+    where
+        N: Clone + Default + PartialEq + serde::Serialize + serde::de::DeserializeOwned,
+    {
+        let mut held = held.lock().await;
+        let before = match held.take() {
             Some(read) => read,
-            None => self.note(Note::Rotation).await?,
+            None => self.note(note).await?,
         };
         let mut after = before.clone();
         let answer = edit(&mut after);
-        if after != before {
-            let written = self.keep(Note::Rotation, &after).await;
-            if let Err(error) = written {
-                *kept = Some(before);
-                return Err(error);
-            }
+        if after != before
+            && let Err(error) = self.keep(note, &after).await
+        {
+            *held = Some(before);
+            return Err(error);
         }
-        *kept = Some(after);
+        *held = Some(after);
         Ok(answer)
     }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use llmtor::clock::{ManualClock, Timestamp};
+use llmtor::identity::purchase::{Offer, offers};
 use llmtor::identity::record::{Bearing, RequestLog, Sent, Way};
 use llmtor::identity::{Deadlines, IdentityError, Route, Session, SessionFile};
 use llmtor::passage::Gate;
@@ -131,19 +132,18 @@ async fn nothing_but_this_machine_is_reached_without_tls() {
     }
 }
 
+/// What is for sale at `url`, and what of the question left.
+async fn prices(url: &str) -> (Result<Vec<Offer>, IdentityError>, Arc<RequestLog>) {
+    let url = llmtor::identity::IdentityUrl::parse(url).expect("url");
+    let log = RequestLog::new(ManualClock::shared(Timestamp::from_unix(START)));
+    let asked = offers(url, Route::Direct, &Deadlines::default(), Gate::default(), log.clone()).await;
+    (asked, log)
+}
+
 #[tokio::test]
 async fn prices_that_are_refused_say_nothing_of_the_session() {
     let world = World::new(5).await;
-    let url = llmtor::identity::IdentityUrl::parse(&world.issuer.url()).expect("url");
-    let log = RequestLog::new(ManualClock::shared(Timestamp::from_unix(START)));
-    let asked = llmtor::identity::purchase::offers(
-        url,
-        Route::Direct,
-        &Deadlines::default(),
-        Gate::default(),
-        log.clone(),
-    )
-    .await;
+    let (asked, log) = prices(&world.issuer.url()).await;
     let error = asked.expect_err("no cookie goes along");
     assert!(matches!(error, IdentityError::Refused(401)), "{error}");
     let (method, path) = ("GET", "/api/v1/model-pricing".to_owned());
@@ -154,16 +154,7 @@ async fn prices_that_are_refused_say_nothing_of_the_session() {
 #[tokio::test]
 async fn what_found_nobody_there_did_not_leave() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
-    let url = llmtor::identity::IdentityUrl::parse(&format!("http://{nobody}")).expect("url");
-    let log = RequestLog::new(ManualClock::shared(Timestamp::from_unix(START)));
-    let asked = llmtor::identity::purchase::offers(
-        url,
-        Route::Direct,
-        &Deadlines::default(),
-        Gate::default(),
-        log.clone(),
-    )
-    .await;
+    let (asked, log) = prices(&format!("http://{nobody}")).await;
     assert!(matches!(asked, Err(IdentityError::Unreachable(_))));
     assert_eq!(log.latest(), []);
 }
