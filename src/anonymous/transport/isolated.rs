@@ -182,7 +182,8 @@ impl<D: Dialer> Isolated<D> {
     }
 
     /// One lane, and where lanes are for one call, another beside it once the first is slow. If neither leads there, the first, which
-    /// had the whole time, says why.
+    /// had the whole time, says why. One that fails because the whole way out is not ready speaks for both, at once: by the
+    /// other's time limit whoever waits has run out of time, and would not hear the reason.
     async fn attempt(&self, wish: &Wish, avoid: &[Exit]) -> Result<Opened, TransportError> {
         let limit = self.settings.dial;
         let lane = self.lane(wish);
@@ -197,12 +198,12 @@ impl<D: Dialer> Isolated<D> {
         let mut second = std::pin::pin!(dial(&*self.dialer, &lane, avoid, limit.saturating_sub(SLOW)));
         tokio::select! {
             dialled = &mut first => match dialled {
-                Ok(opened) => Ok(opened),
-                Err(error) => second.await.map_err(|_| error),
+                Err(error) if !speaks_for_all(&error) => second.await.map_err(|_| error),
+                decided => decided,
             },
             dialled = &mut second => match dialled {
-                Ok(opened) => Ok(opened),
-                Err(_) => first.await,
+                Err(error) if !speaks_for_all(&error) => first.await,
+                decided => decided,
             },
         }
     }
@@ -248,6 +249,11 @@ pub(super) async fn dial<D: Dialer>(
         Ok(result) => result,
         Err(_) => Err(TransportError::new(TransportErrorKind::Timeout)),
     }
+}
+
+/// Whether no other lane would do better now.
+fn speaks_for_all(error: &TransportError) -> bool {
+    matches!(error.kind(), TransportErrorKind::NotReady(_))
 }
 
 fn is_avoided(wish: &Wish, exit: Option<Exit>) -> bool {

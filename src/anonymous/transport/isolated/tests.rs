@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::*;
-use crate::anonymous::transport::Exit;
+use crate::anonymous::transport::{Blockage, Exit, NotReady};
 use crate::clock::{ManualClock, Timestamp};
 
 /// A Tor whose exits come as the script says; keeps the far ends.
@@ -406,4 +406,40 @@ async fn a_call_that_dials_takes_what_is_made_for_the_shelf_meanwhile() {
     // The call dials first, then whoever keeps the shelf.
     let elapsed = opened_after(IsolationRule::PerCall, 1, &[3600, 1]).await.unwrap();
     assert!(elapsed < SLOW, "{elapsed:?}");
+}
+
+/// Whose first lane finds after three seconds that there is no way out at all; the others find nothing.
+struct CutOff(Mutex<u32>, Target);
+
+impl Dialer for CutOff {
+    type Lane = ();
+    fn lane(&self) {}
+    async fn dial(&self, (): &(), _avoid: &[Exit]) -> Result<Opened, TransportError> {
+        let earlier = std::mem::replace(&mut *self.0.lock().unwrap(), 1);
+        tokio::time::sleep(Duration::from_secs(if earlier == 0 { 3 } else { 3600 })).await;
+        Err(TransportError::new(TransportErrorKind::NotReady(NotReady::Blocked(Blockage::Unreachable))))
+    }
+    async fn ready(&self) -> Result<(), TransportError> {
+        Ok(())
+    }
+    fn target(&self) -> &Target {
+        &self.1
+    }
+    fn way(&self) -> Way {
+        Way::Tor
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_finds_no_way_out_at_all_speaks_for_the_other() {
+    let settings = Settings {
+        dial: Duration::from_secs(10),
+        ..place(IsolationRule::PerCall, 0, &[]).transport.settings.clone()
+    };
+    let dialer = CutOff(Mutex::default(), Target::new("https://backend.test").unwrap());
+    let transport = Isolated::new(dialer, settings);
+    let begun = Instant::now();
+    let error = transport.open(Wish::default()).await.err().unwrap();
+    assert!(matches!(error.kind(), TransportErrorKind::NotReady(_)), "{:?}", error.kind());
+    assert_eq!(begun.elapsed().as_secs(), 3);
 }
